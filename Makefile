@@ -1,0 +1,47 @@
+# Verbs of the project; `make` alone lists them. ARGS goes through: make demo ARGS=--once
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+ARGS ?=
+
+.PHONY: help demo test check faults bench docs evaluate system-packages
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/made: pyproject.toml constraints.txt
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	touch $@
+
+.venv/made-test: .venv/made
+	.venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+system-packages:
+	@sh tests/system_packages.sh
+
+demo: .venv/made  ## the whole road on this machine; ARGS=--once ends by itself
+	@$(PY) -m sample_dicom.demo $(ARGS)
+
+test: system-packages .venv/made-test  ## everything CI runs
+	$(PY) -m ruff format --check -q .
+	$(PY) -m ruff check -q .
+	$(PY) -m mypy
+	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
+
+check: .venv/made-test  ## ruff and mypy strict
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+faults: system-packages .venv/made-test  ## long campaigns: SEEDS=5000 of the simulation, KILLS=200 on real processes
+	$(PY) -m tests.simulate.campaign $(ARGS)
+
+bench: .venv/made-test  ## ingest to lane beside the bare library calls
+	$(PY) -m bench.ingest $(ARGS)
+
+docs: .venv/made  ## print the generated pages of docs/ anew
+	$(PY) -m docs.make
+
+evaluate: .venv/made-test  ## every figure of the model cards again
+	$(PY) models/evaluate_cxr_paediatric.py $(ARGS)

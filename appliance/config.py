@@ -1,0 +1,188 @@
+"""The one configuration: a TOML file read into strict models, every knob with unit, bounds, default and a sentence.
+
+All mistakes are reported at once. Secrets are not here: only the names of the files that hold them, and a systemd
+credential of the same name goes before the file.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from appliance.errors import Misconfigured
+
+MIB = 2**20
+Folder = Annotated[Path, Field(strict=False)]
+DEFAULT_PATH = Path("/etc/appliance/appliance.toml")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Site(Section):
+    name: str = Field("unnamed", pattern=r"^[a-z0-9-]{1,40}$", description="The site whose certificates count here.")
+    device_id: str = Field(
+        "appliance-1",
+        pattern=r"^[a-z0-9-]{3,40}$",
+        description="This appliance on the wire; must not name the hospital.",
+    )
+
+
+class State(Section):
+    folder: Folder = Field(Path("/var/lib/appliance"), description="Where everything this appliance keeps lives.")
+
+
+class Receive(Section):
+    watched_folder: Folder = Field(Path("/srv/scanner"), description="The folder the scanner writes into.")
+    after_taking: Literal["move", "delete"] = Field(
+        "move", description="What happens to a file that is safe here: moved to taken/ beside it, or deleted."
+    )
+    rescan_period_s: float = Field(2.0, ge=0.05, le=600, description="How often the folder is looked through whole.")
+    settle_s: float = Field(1.0, ge=0.05, le=600, description="How long size and time must hold still before taking.")
+    unlike_dicom_s: float = Field(
+        30.0, ge=0.05, le=86_400, description="How long a file may stay empty or unlike DICOM before it is refused."
+    )
+    keep_taken_s: float = Field(
+        3600.0,
+        ge=0.05,
+        le=604_800,
+        description="How long a taken file is watched for changes (then deleted, if so set).",
+    )
+    file_bytes_max: int = Field(2048 * MIB, ge=MIB, le=65_536 * MIB, description="Larger files are refused.")
+    disk_reserve_bytes: int = Field(
+        512 * MIB, ge=0, le=1_048_576 * MIB, description="With less free space nothing more is taken."
+    )
+
+
+class Triage(Section):
+    quiet_period_s: float = Field(
+        30.0, ge=0.05, le=7200, description="A study without evidence is complete after this."
+    )
+    quiet_period_with_evidence_s: float = Field(
+        5.0, ge=0.05, le=7200, description="A study whose evidence says complete waits only this long."
+    )
+    hard_cap_s: float = Field(
+        1800.0, ge=0.1, le=86_400, description="A study is taken as complete after this, whatever."
+    )
+    attempts_max: int = Field(3, ge=1, le=20, description="Attempts at one study before it is quarantined.")
+    pixels_max: int = Field(
+        512 * MIB, ge=MIB, le=4096 * MIB, description="Largest image decoded, in samples over all frames."
+    )
+    model_folder: Folder = Field(Path("/usr/share/appliance/models"), description="Where the model packages lie.")
+    site_key_file: Folder = Field(
+        Path("/etc/appliance/site.key"),
+        description="Secret of 32 bytes or more for every pseudonym (credential site-key).",
+    )
+    case_deadline_s: float = Field(
+        3600.0, ge=1, le=604_800, description="When the page says that the centre has not read a case in time."
+    )
+
+
+class Network(Section):
+    broker_host: Literal["127.0.0.1", "::1", "localhost"] = Field(
+        "127.0.0.1", description="The MQTT broker. Loopback only until cases are encrypted to the centre's key."
+    )
+    broker_port: int = Field(1883, ge=1, le=65_535, description="The broker's port.")
+    keepalive_s: int = Field(30, ge=2, le=600, description="MQTT keep alive.")
+    session_expiry_s: int = Field(2_592_000, ge=3600, le=4_000_000_000, description="MQTT session expiry.")
+    in_flight_bytes: int = Field(
+        256 * 1024, ge=4096, le=64 * MIB, description="Bytes of cases published and not yet acknowledged by the broker."
+    )
+    resend_after_s: float = Field(
+        30.0, ge=0.1, le=86_400, description="A case without the centre's receipt is sent again after this, doubling."
+    )
+    resend_after_max_s: float = Field(900.0, ge=0.1, le=86_400, description="The longest wait between two sendings.")
+
+
+class Review(Section):
+    host: Literal["127.0.0.1", "::1", "localhost"] = Field("127.0.0.1", description="Where the page listens: loopback.")
+    port: int = Field(8042, ge=0, le=65_535, description="The page's port; 0 takes a free one.")
+    session_idle_s: int = Field(900, ge=30, le=86_400, description="A reader is signed out after this idle time.")
+
+
+class Config(Section):
+    site: Site = Field(default_factory=Site)
+    state: State = Field(default_factory=State)
+    receive: Receive = Field(default_factory=Receive)
+    triage: Triage = Field(default_factory=Triage)
+    network: Network = Field(default_factory=Network)
+    review: Review = Field(default_factory=Review)
+
+
+class ConfigMistakes(Misconfigured):
+    """All mistakes of one configuration file, each as (file, key, reason)."""
+
+    def __init__(self, mistakes: list[tuple[str, str, str]]) -> None:
+        super().__init__("config-invalid", f"{len(mistakes)} mistakes")
+        self.mistakes = mistakes
+
+
+def load(path: Path) -> Config:
+    """The configuration of a file. Raises ConfigMistakes with every mistake in it."""
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigMistakes([(str(path), "", error.strerror or "cannot be read")]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigMistakes([(str(path), "", str(error))]) from None
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        raise ConfigMistakes([(str(path), ".".join(map(str, each["loc"])), _reason(each)) for each in found]) from None
+
+
+def _reason(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
+        return "no such setting"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]} (found {error['input']!r})"
+
+
+def knobs() -> list[tuple[str, str, str, str, str]]:
+    """Every knob as (key, type, default, bounds, sentence); docs/configuration.md and `config show` print it."""
+    rows = []
+    for section, outer in Config.model_fields.items():
+        model = outer.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, Section)
+        for key, field in model.model_fields.items():
+            kind = getattr(field.annotation, "__name__", str(field.annotation).replace("typing.", ""))
+            bounds = ", ".join(str(limit) for limit in field.metadata if "Strict" not in str(limit))
+            rows.append((f"{section}.{key}", kind, str(field.default), bounds, field.description or ""))
+    return rows
+
+
+def secret(credential: str, file: Path) -> bytes | None:
+    """A secret from systemd's credential folder, else from the file; None when neither is there."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    for path in (Path(folder) / credential, file) if folder else (file,):
+        try:
+            return path.read_bytes()
+        except OSError:
+            continue
+    return None
+
+
+class Places:
+    """The state folder of docs/architecture.md, by name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.incoming = root / "incoming"
+        self.phi = root / "phi"
+        self.studies_db = self.phi / "studies.db"
+        self.instances = self.phi / "instances"
+        self.frames = self.phi / "frames"
+        self.outbox = self.phi / "outbox"
+        self.receipts = self.phi / "receipts"
+        self.review = root / "review"
+        self.review_db = self.review / "review.db"
+        self.wire = root / "wire"
+        self.cases_db = self.wire / "cases.db"
+        self.parts = self.wire / "parts"
+        self.link_db = self.wire / "link.db"
+        self.targets = self.wire / "targets"

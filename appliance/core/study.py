@@ -1,0 +1,80 @@
+"""What the pipeline says of images: plain values, no behaviour, nothing of disk or wire."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Lane = Literal["cleared", "flagged", "escalated", "quarantined"]
+LANES: tuple[Lane, ...] = ("cleared", "flagged", "escalated", "quarantined")
+LANE_WORDS: dict[Lane, str] = {
+    "cleared": "no flagged finding (does not rule out)",
+    "flagged": "flagged here: read now",
+    "escalated": "sent to the centre: needs a reader",
+    "quarantined": "kept aside: a person must look",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a study stands where it stands: a stable code for machines, a sentence without patient data for people."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """Who is meant, as the header says it; PHI, never outside phi/. Keywords of PS3.3 C.7.1.1 and C.7.2.1."""
+
+    patient_id: str
+    patient_name: str
+    patient_birth_date: str
+    patient_sex: str
+    accession_number: str
+    study_date: str
+    study_description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One SOP Instance as admitted: header facts that later stages decide on.
+
+    sha256                 of the bytes exactly as they came, hex
+    patient_age            AS of PS3.5 6.2 ("004Y"), "" when absent
+    number_of_frames       1 when absent
+    images_in_acquisition  Images in Acquisition (0020,1002), evidence for completeness; None when absent
+    has_pixels             the data set bears PixelData, FloatPixelData or DoubleFloatPixelData
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    sha256: str
+    bytes_count: int
+    patient: Patient
+    modality: str
+    body_part_examined: str
+    view_position: str
+    patient_age: str
+    manufacturer: str
+    manufacturer_model_name: str
+    instance_number: int | None
+    images_in_acquisition: int | None
+    number_of_frames: int
+    rows: int
+    columns: int
+    has_pixels: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What one model said of one study; kept whatever the lane.
+
+    calibrated is a probability under the site's calibration, None where there is none: then no percentage is shown.
+    """
+
+    model: str
+    logit: float
+    calibrated: float | None
+    gates: dict[str, float]

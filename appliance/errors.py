@@ -1,0 +1,227 @@
+"""Every fault the appliance can name, sorted by who must act.
+
+A fault carries a stable code and, where it helps, a place (a DICOM keyword, a setting, a file role). It never
+carries a value out of a data set: codes and places end up in logs, pages and metrics.
+"""
+
+from typing import Literal, NamedTuple
+
+Actor = Literal["sender", "person", "time", "operator"]
+
+
+class Entry(NamedTuple):
+    """What the catalogue says of one code: who must act, what is wrong, what to do."""
+
+    actor: Actor
+    text: str
+    hint: str
+
+
+class Fault(Exception):
+    """A fault of the world, not a mistake of ours.
+
+    code   a key of CATALOGUE
+    place  where in the input (keyword path, setting name, frame number); never a value
+    """
+
+    actor: Actor
+
+    def __init__(self, code: str, place: str = "") -> None:
+        assert CATALOGUE[code].actor == self.actor, f"{code} is not for the {self.actor}"
+        super().__init__(f"{code} at {place}" if place else code)
+        self.code = code
+        self.place = place
+
+    @property
+    def text(self) -> str:
+        return CATALOGUE[self.code].text
+
+    @property
+    def hint(self) -> str:
+        return CATALOGUE[self.code].hint
+
+
+class Refused(Fault):
+    """The sender must act: what came cannot be taken as it is."""
+
+    actor = "sender"
+
+
+class Quarantined(Fault):
+    """A person here must look: kept, never decided, never sent."""
+
+    actor = "person"
+
+
+class Unavailable(Fault):
+    """Time will mend it: the same step is tried again."""
+
+    actor = "time"
+
+
+class Misconfigured(Fault):
+    """The operator must mend the set-up: exit status 78 (EX_CONFIG of sysexits.h)."""
+
+    actor = "operator"
+
+
+CATALOGUE: dict[str, Entry] = {
+    # receive
+    "file-empty": Entry("sender", "the file holds no bytes", "Send it again from the scanner; the empty file is kept."),
+    "file-not-dicom": Entry(
+        "sender", "the file does not bear the DICOM magic", "Send DICOM Part 10 files only; the file is kept unread."
+    ),
+    "file-link": Entry(
+        "sender", "a link or special file stands in the watched folder", "Write plain files; links are never followed."
+    ),
+    "file-too-large": Entry(
+        "sender", "the file is larger than the appliance takes", "Send smaller objects or raise receive.file_bytes_max."
+    ),
+    "file-changing": Entry(
+        "time", "the file changes while it is read", "Nothing to do: it is taken when it holds still."
+    ),
+    "file-vanished": Entry(
+        "time", "the file went away before it was taken", "Nothing to do unless a study is missing."
+    ),
+    "file-unreadable": Entry(
+        "time", "the service may not read the file", "Give the receive service read and rename rights on the folder."
+    ),
+    "folder-away": Entry("time", "the watched folder cannot be read", "Mount it again or mend its rights."),
+    "file-attempts-spent": Entry(
+        "person", "reading the file ended the service too often", "Look at the kept file; send the journal to support."
+    ),
+    "disk-low": Entry("time", "too little disk to take another file", "Free space; taking goes on by itself."),
+    # admit and assemble
+    "header-unreadable": Entry(
+        "person", "the header cannot be read", "Look at the kept file; ask the modality's service to export it again."
+    ),
+    "header-truncated": Entry(
+        "person", "the file ends before its data set does", "Send the study again; the short file is kept."
+    ),
+    "header-uid-missing": Entry(
+        "person", "a Study, Series or SOP Instance UID is missing or no UID", "Send the study again with valid UIDs."
+    ),
+    "study-patient-mismatch": Entry(
+        "person",
+        "files of one study name different patients",
+        "Find out which patient the images belong to before anyone reads them.",
+    ),
+    "study-conflicting-instance": Entry(
+        "person", "two different files bear one SOP Instance UID", "Compare both files; release or reject the study."
+    ),
+    "study-attempts-spent": Entry(
+        "person",
+        "processing stopped without an answer too often",
+        "Look at the service journal; release the study to try again.",
+    ),
+    # pixels
+    "pixel-missing": Entry("person", "the object has no image to decode", "Check what kind of object it is."),
+    "pixel-undecodable": Entry(
+        "person", "the pixel data cannot be decoded", "Look at the study on the modality; send it again uncompressed."
+    ),
+    "pixel-syntax-unknown": Entry(
+        "person", "no decoder knows the transfer syntax", "Send the study in a transfer syntax of docs/conformance.md."
+    ),
+    "pixel-length": Entry(
+        "person", "the pixel data are shorter than the header says", "Send the study again; the short file is kept."
+    ),
+    "pixel-not-finite": Entry(
+        "person", "the image holds values that are no numbers", "Look at the study on the modality; send it again."
+    ),
+    "pixel-too-large": Entry(
+        "person", "the image is larger than the limit", "Raise triage.pixels_max or read it elsewhere."
+    ),
+    "pixel-rescale": Entry(
+        "person", "the rescale slope is zero or not finite", "Ask the modality's service to mend the header."
+    ),
+    "pixel-layout": Entry(
+        "person",
+        "rows, columns, bits or samples contradict each other",
+        "Ask the modality's service to mend the header.",
+    ),
+    # decide
+    "model-package-damaged": Entry(
+        "operator", "a model package does not match its own checksums", "Install the package again; it is not used."
+    ),
+    "model-manifest-invalid": Entry(
+        "operator", "a model manifest is not understood", "Install a package made for this version."
+    ),
+    # de-identify, inspect, seal
+    "deid-unsupported": Entry(
+        "person", "the object holds identity that no rule can remove", "Read it locally; it does not leave."
+    ),
+    "deid-site-key": Entry(
+        "operator", "the site key is missing or weak", "Make one: head -c 32 /dev/urandom > site.key"
+    ),
+    "inspect-identity-found": Entry(
+        "person", "the checker found identity in what was to leave", "Nothing left. Report this; the place is named."
+    ),
+    "inspect-unreadable": Entry(
+        "person", "the checker cannot read all of what was to leave", "Nothing left. Report this; the place is named."
+    ),
+    "case-too-large": Entry("person", "the case is larger than one message may be", "Read it locally; report this."),
+    # wire
+    "broker-away": Entry(
+        "time", "the broker cannot be reached", "Check network.broker_host; cases wait and nothing is lost."
+    ),
+    "centre-silent": Entry("time", "the centre does not answer", "Cases wait and are sent again; nothing is lost."),
+    "broker-missing": Entry(
+        "operator", "no MQTT broker program is installed", "Install mosquitto, or the Python package iotcore."
+    ),
+    "broker-failed": Entry(
+        "operator",
+        "the MQTT broker program did not start",
+        "Read broker.log in the broker's folder; mend what it says.",
+    ),
+    "publish-refused": Entry(
+        "time", "the broker did not take a message", "Read the broker's log: size, quota or access; it is sent again."
+    ),
+    "message-unasked": Entry(
+        "person", "an answer names a case that was never sent from here", "It is kept aside; find out who sent it."
+    ),
+    "message-contradicts": Entry(
+        "person",
+        "an answer contradicts an earlier one on the same case",
+        "The earlier one stands and this is kept aside; ask the centre.",
+    ),
+    "receipt-mismatch": Entry(
+        "person",
+        "a receipt names other bytes than were sent",
+        "The case is sent again; compare the digests with the centre.",
+    ),
+    "part-damaged": Entry(
+        "person", "the sealed bytes of a case are missing or changed", "Read the study locally; check the disk."
+    ),
+    "message-invalid": Entry(
+        "person", "a message from the wire is not understood", "It is kept aside; compare the versions of both sides."
+    ),
+    "case-refused": Entry("person", "the centre refused the case", "Read the study locally; report the code."),
+    "unexpected": Entry(
+        "person", "a step failed in a way nobody foresaw", "Kept aside and never decided; send the journal to support."
+    ),
+    # review
+    "ledger-starting": Entry(
+        "time", "the clinical ledger is not there yet", "Triage makes it when it starts; the page waits."
+    ),
+    "user-name": Entry(
+        "sender", "the user name is not usable", "Use 2 to 40 letters, digits, dots, dashes or underscores."
+    ),
+    "user-exists": Entry("sender", "a user of that name exists", "Choose another name, or replace the password."),
+    "password-weak": Entry(
+        "sender", "the password is too short, too long or too common", "Use 12 to 200 characters that are not a name."
+    ),
+    # set-up
+    "config-invalid": Entry("operator", "the configuration has mistakes", "Mend every line named, then start again."),
+    "state-folder": Entry(
+        "operator", "the state folder cannot be used", "Check that the folder exists and belongs to the service."
+    ),
+    "state-newer": Entry("operator", "the state was written by a newer version", "Start the newer version again."),
+    "sqlite-unsafe": Entry(
+        "operator",
+        "this SQLite can corrupt a write-ahead log",
+        "Install the pinned pysqlite3 (SQLite 3.51.3 or later).",
+    ),
+    "port-taken": Entry(
+        "operator", "the address is in use by another program", "Choose another port or end the other one."
+    ),
+}

@@ -1,0 +1,183 @@
+"""The receive service: takes files out of the scanner's folder into incoming/, and nothing else.
+
+It can only add. It reads no data set, opens no database and deletes nothing that is not safe in incoming/. A file is
+taken when its size and time held still over two looks and it bears the DICOM magic. What cannot be taken is moved to
+refused/ beside it, and a note in incoming/ says so by a code, so that the page can name it.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from appliance.config import Config, Places
+from appliance.errors import Fault, Refused
+from appliance.loop import Moment, Step, guarded
+from appliance.world import archive, folder
+from appliance.world.folder import Look
+
+LOG = logging.getLogger("appliance.receive")
+TAKEN, REFUSED = "taken", "refused"
+FILES_A_STEP = 64
+LOOKS_MAX = 200_000  # more files than this at once are looked at in turns
+NAME_MAX = 200
+
+
+@dataclass(slots=True)
+class Watched:
+    """A file in the folder: how it looked, since when it has looked so, and how often we looked."""
+
+    look: Look
+    since: float
+    looks: int = 1
+
+
+class Receive:
+    """The service's memory between steps; losing it loses nothing, the next look finds everything again."""
+
+    def __init__(self, config: Config, places: Places) -> None:
+        self.knobs = config.receive
+        self.folder = config.receive.watched_folder
+        self.incoming = places.incoming
+        self.watched: dict[Path, Watched] = {}
+        self.taken: dict[Path, Watched] = {}
+        self.next_look = self.next_tend = 0.0
+        self.low = False
+        for path in (self.folder / TAKEN, self.folder / REFUSED, self.incoming):
+            path.mkdir(parents=True, exist_ok=True)
+        archive.sweep(self.incoming)
+        self._remember_taken()
+
+    def steps(self) -> dict[str, Step]:
+        return {"look": self.look, "take": self.take, "tend": self.tend}
+
+    def hinted(self) -> None:
+        """Called from the hint thread: look at once."""
+        self.next_look = 0.0
+
+    def look(self, moment: Moment) -> bool:
+        """Looks through the whole folder when it is time; takes nothing."""
+        if moment.mono < self.next_look:
+            return False
+        self.next_look = moment.mono + self.knobs.rescan_period_s
+        before, self.watched = self.watched, {}
+        for look in folder.look_through(self.folder, frozenset({TAKEN, REFUSED})):
+            if len(self.watched) >= LOOKS_MAX:
+                break
+            known = before.get(look.path)
+            if known is not None and known.look == look:
+                known.looks += 1
+                self.watched[look.path] = known
+            else:
+                self.watched[look.path] = Watched(look, moment.mono)
+        if self.watched:  # something is settling: come back as soon as it may have
+            self.next_look = moment.mono + min(self.knobs.rescan_period_s, self.knobs.settle_s)
+        return False
+
+    def take(self, moment: Moment) -> bool:
+        """Takes what has settled, refuses what never will; one bad file costs no other."""
+        if self._disk_low():
+            return False
+        done = 0
+        for path, watched in list(self.watched.items()):
+            if done >= FILES_A_STEP:
+                break
+            if watched.looks < 2 or moment.mono - watched.since < self.knobs.settle_s:
+                continue
+            fate = guarded("receive.take", partial(self._take_one, watched, moment))
+            if isinstance(fate, Refused):
+                self._refuse(watched.look, fate.code, moment)
+            elif isinstance(fate, Fault):
+                watched.since, watched.looks = moment.mono, 1  # time will mend it: settle again
+                continue
+            elif not fate:
+                continue
+            self.watched.pop(path, None)
+            done += 1
+        return done > 0
+
+    def tend(self, moment: Moment) -> bool:
+        """Keeps an eye on taken files: one that changed is taken again; under `delete` one that did not is removed."""
+        if moment.mono < self.next_tend or self._disk_low():
+            return False
+        self.next_tend = moment.mono + self.knobs.rescan_period_s
+        for path, held in list(self.taken.items()):
+            now = folder.look_at(path)
+            if now is None:
+                del self.taken[path]
+            elif now != held.look:
+                self.taken[path] = Watched(now, moment.mono)
+            elif held.looks == 1 and moment.mono - held.since >= self.knobs.settle_s:
+                if isinstance(guarded("receive.tend", partial(self._copy, now)), Fault):
+                    held.since = moment.mono
+                else:
+                    held.looks = 2  # safe as it stands now
+            elif held.looks > 1 and moment.mono - held.since >= self.knobs.keep_taken_s:
+                del self.taken[path]
+                if self.knobs.after_taking == "delete":
+                    archive.remove(path)
+        return False
+
+    def _take_one(self, watched: Watched, moment: Moment) -> bool:
+        """True when the file is safe and moved aside, False when it must wait; raises Refused or Unavailable."""
+        look = watched.look
+        if not look.regular:
+            raise Refused("file-link")
+        if look.size > self.knobs.file_bytes_max:
+            raise Refused("file-too-large")
+        if look.size == 0 or not folder.bears_magic(look.path):
+            if moment.mono - watched.since < self.knobs.unlike_dicom_s:
+                return False  # perhaps its first bytes are still to come
+            raise Refused("file-empty" if look.size == 0 else "file-not-dicom")
+        digest = self._copy(look)
+        target = self.folder / TAKEN / f"{digest[:16]}-{look.path.name[-NAME_MAX:]}"
+        if folder.look_at(look.path) == look:  # else it changed since: it stays and is taken again
+            archive.rename(look.path, target)
+            if (moved := folder.look_at(target)) is not None:
+                # A writer that still holds the file open may go on after the move: `tend` compares with the copy.
+                safe = 2 if (moved.size, moved.mtime_ns) == (look.size, look.mtime_ns) else 1
+                self.taken[target] = Watched(moved, moment.mono, safe)
+        return True
+
+    def _copy(self, look: Look) -> str:
+        digest, _ = archive.put_stream(self.incoming, folder.read_whole(look), f"take-{look.inode}", ".dcm")
+        return digest
+
+    def _refuse(self, look: Look, code: str, moment: Moment) -> None:
+        """Note first, then move: dying in between writes the same note again."""
+        said = f"{look.path.relative_to(self.folder)}|{look.size}|{look.mtime_ns}"
+        name = hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()
+        note = {"code": code, "bytes_count": look.size, "at": moment.wall}
+        archive.put(self.incoming / f"{name}.note", json.dumps(note).encode())
+        try:
+            archive.rename(look.path, self.folder / REFUSED / f"{name[:16]}-{look.path.name[-NAME_MAX:]}")
+        except FileNotFoundError:
+            LOG.info("a refused file vanished before it was moved aside")
+
+    def _disk_low(self) -> bool:
+        low = archive.free_bytes(self.incoming) < self.knobs.disk_reserve_bytes
+        if low != self.low:
+            self.low = low
+            LOG.warning("disk-low: taking stopped; files wait in the folder" if low else "disk: taking goes on")
+        return low
+
+    def _remember_taken(self) -> None:
+        """After a start: files written to after their move are taken again; under `delete` the others are held anew."""
+        for look in folder.look_through(self.folder / TAKEN, frozenset()):
+            changed = folder.written_since_move(look.path, self.knobs.settle_s)
+            if look.regular and (changed or self.knobs.after_taking == "delete"):
+                self.taken[look.path] = Watched(look, 0.0, 1 if changed else 2)
+
+
+def hint(service: Receive, stop: threading.Event, wake: Callable[[], None]) -> None:
+    """Lets inotify wake the service."""
+
+    def hinted() -> None:
+        service.hinted()
+        wake()
+
+    folder.hint(service.folder, stop=stop, wake=hinted)

@@ -1,0 +1,93 @@
+"""Files that must not be lost: written, fsynced, renamed, and the folder fsynced, in that order.
+
+A reader sees the whole file or none. Names are digests or numbers, never anything out of a data set.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+PARTIAL = ".partial"  # what a crash leaves; swept at start
+
+
+def put(path: Path, data: bytes) -> None:
+    """Writes a file durably; when this returns it survives a power cut. The same content again is no harm."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}{PARTIAL}")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    rename(partial, path)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Moves a file within one file system, durably on both sides."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
+    sync_folder(target.parent)
+    if source.parent != target.parent:
+        sync_folder(source.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file; one that is already gone is no fault."""
+    path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable (fsync on the directory, open(2))."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def instance_path(root: Path, sha256: str) -> Path:
+    """Where the bytes with this digest lie under phi/instances."""
+    return root / sha256[:2] / f"{sha256}.dcm"
+
+
+def sweep(folder: Path) -> int:
+    """Removes what a crash left half-written; returns how many."""
+    left = list(folder.rglob(f"*{PARTIAL}"))
+    for path in left:
+        remove(path)
+    return len(left)
+
+
+def put_stream(folder: Path, chunks: Iterable[bytes], partial_name: str, suffix: str) -> tuple[str, int]:
+    """Writes a stream durably under the name of its SHA-256; returns (digest in hex, bytes).
+
+    partial_name  what it is called until it is whole; a second writer of the same name would be our mistake
+    """
+    digest, size = hashlib.sha256(), 0
+    partial = folder / f"{partial_name}{PARTIAL}"
+    try:
+        with partial.open("wb") as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        rename(partial, folder / f"{digest.hexdigest()}{suffix}")
+    except BaseException:
+        remove(partial)
+        raise
+    return digest.hexdigest(), size
+
+
+def free_bytes(folder: Path) -> int:
+    """What is free for this process on the folder's file system."""
+    return shutil.disk_usage(folder).free
+
+
+def cache(path: Path, data: bytes) -> None:
+    """Writes a file that can be made again: whole or not at all, but not fsynced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}{PARTIAL}")
+    partial.write_bytes(data)
+    partial.replace(path)

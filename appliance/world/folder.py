@@ -1,0 +1,145 @@
+"""The scanner's folder: what stands in it, read without trusting it, and hints that something changed.
+
+Inotify may drop events (queue overflow, network file systems), so a hint only wakes the service; looking through the
+whole folder is the truth. Links are never followed: files are opened with O_NOFOLLOW and checked on the descriptor.
+"""
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import watchfiles
+
+from appliance.errors import Refused, Unavailable
+
+CHUNK_BYTES = 2**20
+MAGIC_OFFSET, MAGIC = 128, b"DICM"  # PS3.10 7.1
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at one name: what must hold still before a file counts as whole."""
+
+    path: Path
+    regular: bool
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+def look_through(folder: Path, leave_out: frozenset[str]) -> Iterator[Look]:
+    """Every file under the folder, deepest last; hidden names and the folders named in leave_out are not ours.
+
+    A name that vanishes while we look is no fault. A link to a folder is reported as what it is, never entered.
+    """
+    stack = [folder]
+    while stack:
+        try:
+            with os.scandir(stack.pop()) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            raise Unavailable("folder-away") from None
+        for entry in found:
+            if entry.name.startswith(".") or entry.name in leave_out:
+                continue
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    stack.append(Path(entry.path))
+                    continue
+                about = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            regular = stat.S_ISREG(about.st_mode)
+            yield Look(Path(entry.path), regular, about.st_size, about.st_mtime_ns, about.st_ino)
+
+
+def look_at(path: Path) -> Look | None:
+    """One look at one name, None when it is gone."""
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return None
+    return Look(path, stat.S_ISREG(about.st_mode), about.st_size, about.st_mtime_ns, about.st_ino)
+
+
+def written_since_move(path: Path, settle_s: float) -> bool:
+    """Whether a moved file was written to afterwards.
+
+    A move changes only the inode's own time and comes at least settle_s after the last write; a write sets both.
+    """
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return False
+    return about.st_ctime_ns - about.st_mtime_ns < settle_s * 0.5e9
+
+
+def bears_magic(path: Path) -> bool:
+    """Whether the bytes after the preamble are DICM."""
+    descriptor = _open(path)
+    try:
+        return os.pread(descriptor, len(MAGIC), MAGIC_OFFSET) == MAGIC
+    finally:
+        os.close(descriptor)
+
+
+def read_whole(look: Look) -> Iterator[bytes]:
+    """The bytes of a file that has not changed since the look, in chunks; Unavailable if it changes under our hands."""
+    descriptor = _open(look.path)
+    try:
+        _same(look, os.fstat(descriptor))
+        left = look.size
+        while chunk := os.read(descriptor, min(CHUNK_BYTES, left + 1)):
+            left -= len(chunk)
+            if left < 0:
+                raise Unavailable("file-changing")
+            yield chunk
+        _same(look, os.fstat(descriptor))
+        if left:
+            raise Unavailable("file-changing")
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    try:
+        # Non-blocking, so that a pipe put in place of a file cannot stop the service.
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Unavailable("file-vanished") from None
+    except PermissionError:
+        raise Unavailable("file-unreadable") from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise Refused("file-link") from None
+        raise Unavailable("file-unreadable") from None
+
+
+def _same(look: Look, about: os.stat_result) -> None:
+    if not stat.S_ISREG(about.st_mode):
+        raise Refused("file-link")
+    if (about.st_size, about.st_mtime_ns, about.st_ino) != (look.size, look.mtime_ns, look.inode):
+        raise Unavailable("file-changing")
+
+
+def hint(folder: Path, *, stop: threading.Event, wake: Callable[[], None]) -> threading.Thread:
+    """Starts a thread that calls wake whenever inotify says that something changed; it promises nothing."""
+
+    def listen() -> None:
+        try:
+            for _ in watchfiles.watch(
+                folder, stop_event=stop, step=20, debounce=50, rust_timeout=500, raise_interrupt=False
+            ):
+                wake()
+        except (OSError, RuntimeError):
+            return  # the folder went away or inotify is exhausted: the rescan is the truth
+
+    thread = threading.Thread(target=listen, name="folder-hint", daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,74 @@
+"""How this house opens SQLite: one writer a database, everybody else query-only.
+
+Durability is `synchronous=FULL` in WAL mode, so a commit that returned survives a power cut. SQLite versions inside
+the WAL-reset bug (before 3.51.3, sqlite.org/wal.html) are refused. Every transaction of a writer begins IMMEDIATE:
+a deferred one fails with "locked" at its first write whatever the busy time-out says.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pysqlite3.dbapi2 as dbapi
+from sqlalchemy import Engine, MetaData, create_engine, event
+
+from appliance.errors import Misconfigured
+
+SAFE_VERSION = (3, 51, 3)
+BUSY_TIMEOUT_MS = 5_000
+JOURNAL_BYTES_MAX = 64 * 2**20
+SCHEMA_VERSION = 1
+
+
+def open_writer(path: Path, metadata: MetaData) -> Engine:
+    """The one writing engine of a database; makes the file and its tables when they are not there."""
+    if dbapi.sqlite_version_info < SAFE_VERSION:
+        raise Misconfigured("sqlite-unsafe")
+    engine = _engine(path, "rwc")
+
+    @event.listens_for(engine, "connect")
+    def _durable(connection: Any, _record: object) -> None:
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"journal_size_limit = {JOURNAL_BYTES_MAX}",
+        ):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    @event.listens_for(engine, "begin")
+    def _immediate(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    with engine.begin() as connection:
+        found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if found not in (0, SCHEMA_VERSION):
+            raise Misconfigured("state-newer", path.name)
+        metadata.create_all(connection)
+        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    return engine
+
+
+def open_reader(path: Path) -> Engine:
+    """A query-only engine on somebody else's database; the file must exist (ask `path.exists()` first)."""
+    engine = _engine(path, "rw")  # the WAL index must be writable even to read; query_only keeps our pen away
+
+    @event.listens_for(engine, "connect")
+    def _query_only(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA query_only = ON").fetchall()
+
+    @event.listens_for(engine, "begin")
+    def _snapshot(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _engine(path: Path, mode: str) -> Engine:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+
+    def connect() -> Any:
+        connection = dbapi.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}").fetchall()
+        return connection
+
+    return create_engine("sqlite+pysqlite://", creator=connect, module=dbapi, pool_size=4, max_overflow=4)

@@ -1,0 +1,162 @@
+"""The README's three sentences, read off the unit files; and systemd's own opinion of them.
+
+A live proof that tries to break the walls needs a booted system and belongs to the service issue; this one fails when
+somebody loosens a line.
+"""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[1] / "systemd"
+SERVICES = ("receive", "triage", "uplink", "review", "deliver")
+DIALS_NOTHING = ("receive", "triage")
+EXPOSURE_MAX = {"receive": 1.5, "triage": 1.0, "uplink": 1.5, "review": 1.5, "deliver": 1.5}
+
+
+def settings(name: str, folder: Path = UNITS) -> dict[str, str]:
+    """The [Service] section as systemd sees it: shared walls first, then the unit; lists add up."""
+    merged: dict[str, str] = {}
+    for path in (folder / "appliance-.service.d" / "10-walls.conf", folder / f"appliance-{name}.service"):
+        section = ""
+        for line in path.read_text().splitlines():
+            if match := re.fullmatch(r"\[(\w+)\]", line):
+                section = match[1]
+            elif section == "Service" and "=" in line and not line.startswith("#"):
+                key, value = line.split("=", 1)
+                adds = key in ("InaccessiblePaths", "ReadWritePaths", "SystemCallFilter", "IPAddressAllow")
+                merged[key] = f"{merged[key]} {value}" if adds and key in merged else value
+    return merged
+
+
+def hidden(unit: dict[str, str]) -> set[str]:
+    return {path.lstrip("-") for path in unit.get("InaccessiblePaths", "").split()}
+
+
+def writable(unit: dict[str, str]) -> list[str]:
+    return unit.get("ReadWritePaths", "").split()
+
+
+def parser_has_no_network(unit: dict[str, str]) -> bool:
+    return (
+        unit.get("PrivateNetwork") == "yes"
+        and unit.get("RestrictAddressFamilies") == "AF_UNIX"
+        and unit.get("IPAddressDeny") == "any"
+        and "IPAddressAllow" not in unit
+    )
+
+
+def dialler_sees_no_patient(unit: dict[str, str]) -> bool:
+    needed = {"/var/lib/appliance/phi", "/var/lib/appliance/incoming", "/var/lib/appliance/review", "/srv/scanner"}
+    groups = set(unit.get("SupplementaryGroups", "").split())
+    return needed <= hidden(unit) and writable(unit) == ["/var/lib/appliance/wire"] and groups == {"appliance-wire"}
+
+
+def scanner_side_only_adds(unit: dict[str, str]) -> bool:
+    needed = {"/var/lib/appliance/phi", "/var/lib/appliance/review", "/var/lib/appliance/wire"}
+    return needed <= hidden(unit) and writable(unit) == ["/var/lib/appliance/incoming", "/srv/scanner"]
+
+
+def test_the_program_that_parses_hostile_bytes_has_no_network() -> None:
+    assert parser_has_no_network(settings("triage"))
+
+
+def test_the_program_that_dials_out_cannot_open_a_patients_file() -> None:
+    assert dialler_sees_no_patient(settings("uplink"))
+    assert settings("uplink")["ProtectSystem"] == "strict"
+
+
+def test_the_program_the_scanner_talks_to_can_only_add() -> None:
+    assert scanner_side_only_adds(settings("receive"))
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "old", "new"),
+    [
+        ("triage", parser_has_no_network, "PrivateNetwork=yes", "PrivateNetwork=no"),
+        ("triage", parser_has_no_network, "RestrictAddressFamilies=AF_UNIX", "RestrictAddressFamilies=AF_UNIX AF_INET"),
+        ("uplink", dialler_sees_no_patient, "-/var/lib/appliance/phi ", ""),
+        ("uplink", dialler_sees_no_patient, "=appliance-wire", "=appliance-wire appliance-phi"),
+        ("receive", scanner_side_only_adds, " -/var/lib/appliance/wire", ""),
+        ("receive", scanner_side_only_adds, "/incoming /srv", "/incoming /var/lib/appliance/phi /srv"),
+    ],
+)
+def test_a_loosened_line_is_caught(tmp_path: Path, name: str, check: object, old: str, new: str) -> None:
+    shutil.copytree(UNITS, tmp_path / "units")
+    unit = tmp_path / "units" / f"appliance-{name}.service"
+    text = unit.read_text()
+    assert old in text
+    unit.write_text(text.replace(old, new))
+    assert callable(check)
+    assert not check(settings(name, tmp_path / "units"))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_has_a_user_and_the_shared_walls(name: str) -> None:
+    unit = settings(name)
+    assert unit["User"] == f"appliance-{name}"
+    assert f"u appliance-{name} " in (UNITS / "sysusers.conf").read_text()
+    assert unit["ExecStart"].endswith(f" run {name}")
+    for key in ("NoNewPrivileges", "PrivateDevices", "ProtectHome", "RestrictNamespaces", "MemoryDenyWriteExecute"):
+        assert unit[key] == "yes"
+    assert unit["CapabilityBoundingSet"] == ""
+    assert unit["RestartPreventExitStatus"] == "78"
+    assert "MemoryMax" in unit
+
+
+def test_units_and_groups_agree() -> None:
+    sysusers = (UNITS / "sysusers.conf").read_text()
+    for name in SERVICES:
+        told = set(settings(name).get("SupplementaryGroups", "").split())
+        members = set(re.findall(rf"^m appliance-{name}\s+(\S+)", sysusers, re.MULTILINE))
+        assert told == members, name
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_exposure_as_systemd_judges_it(tmp_path: Path, name: str) -> None:
+    root = _root(tmp_path)
+    command = ["systemd-analyze", "security", "--offline=true", f"--root={root}", f"appliance-{name}.service"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, env={"LANG": "C.UTF-8", "PATH": PATH})
+    match = re.search(r"exposure level for \S+: ([0-9.]+)", said.stdout)
+    assert match, said.stderr
+    assert float(match[1]) <= EXPOSURE_MAX[name]
+
+
+def test_systemd_finds_no_fault(tmp_path: Path) -> None:
+    root = _root(tmp_path)
+    names = ["appliance.target", *(f"appliance-{name}.service" for name in SERVICES)]
+    said = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", f"--root={root}", *names], capture_output=True, text=True, check=False
+    )
+    ours = [line for line in (said.stdout + said.stderr).splitlines() if "appliance" in line]
+    assert not ours
+
+
+def test_verify_would_see_a_fault(tmp_path: Path) -> None:
+    root = _root(tmp_path)
+    unit = root / "etc/systemd/system/appliance-triage.service"
+    unit.write_text(unit.read_text().replace("Nice=5", "Nicety=5"))
+    said = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", f"--root={root}", unit.name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Nicety" in said.stdout + said.stderr
+
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _root(tmp_path: Path) -> Path:
+    units = tmp_path / "root/etc/systemd/system"
+    shutil.copytree(UNITS, units)
+    shutil.copytree("/lib/systemd/system", tmp_path / "root/usr/lib/systemd/system", symlinks=True)
+    program = tmp_path / "root/usr/bin/appliance"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    return tmp_path / "root"

@@ -196,6 +196,27 @@ CATALOGUE: dict[str, Entry] = {
         "person", "a message from the wire is not understood", "It is kept aside; compare the versions of both sides."
     ),
     "case-refused": Entry("person", "the centre refused the case", "Read the study locally; report the code."),
+    # centre
+    "case-invalid": Entry(
+        "person", "the centre does not understand the case", "Read the study locally; compare the versions of both sides."
+    ),
+    "case-conflict": Entry(
+        "person", "other bytes came under the name of a known case", "Read the study locally; report this."
+    ),
+    "case-identity": Entry(
+        "person", "the centre found what looks like identity in a case", "Read the study locally; report this at once."
+    ),
+    "llm-away": Entry("time", "the language model's server does not answer", "Cases wait and are asked again."),
+    "llm-refused": Entry(
+        "person", "the language model's server refuses the question", "Check endpoint, model and key of the centre."
+    ),
+    "llm-answer-invalid": Entry(
+        "person", "the language model's answer does not fit its schema", "Read the case without it; try another model."
+    ),
+    "llm-attempts-spent": Entry(
+        "person", "asking the language model ended without an answer too often", "Read the case without it."
+    ),
+    "store-away": Entry("time", "the centre's store cannot be written", "Free space or mend the database."),
     "unexpected": Entry(
         "person", "a step failed in a way nobody foresaw", "Kept aside and never decided; send the journal to support."
     ),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pysqlite3.dbapi2 as dbapi
-from sqlalchemy import Engine, MetaData, create_engine, event
+from sqlalchemy import Engine, MetaData, QueuePool, create_engine, event
 
 from appliance.errors import Misconfigured
 
@@ -71,4 +71,6 @@ def _engine(path: Path, mode: str) -> Engine:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}").fetchall()
         return connection
 
-    return create_engine("sqlite+pysqlite://", creator=connect, module=dbapi, pool_size=4, max_overflow=4)
+    return create_engine(
+        "sqlite+pysqlite://", creator=connect, module=dbapi, poolclass=QueuePool, pool_size=4, max_overflow=4
+    )

@@ -49,7 +49,7 @@ def count_arrivals(c: Connection, names: list[str]) -> dict[str, int]:
             .values(name=name, attempts=1)
             .on_conflict_do_update(index_elements=["name"], set_={"attempts": arrivals.c.attempts + 1})
         )
-    return dict(c.execute(select(arrivals.c.name, arrivals.c.attempts).where(arrivals.c.name.in_(names))).tuples())
+    return dict(c.execute(select(arrivals.c.name, arrivals.c.attempts).where(arrivals.c.name.in_(names))).all())
 
 
 def suspects(c: Connection) -> set[str]:
@@ -205,7 +205,7 @@ def instances_of(c: Connection, number: int) -> list[Instance]:
 def instance_counts(c: Connection, numbers: list[int]) -> dict[int, int]:
     """How many different files each study has."""
     grouped = select(instances.c.study_number, func.count()).where(instances.c.study_number.in_(numbers))
-    found: dict[int, int] = dict(c.execute(grouped.group_by(instances.c.study_number)).tuples())
+    found: dict[int, int] = dict(c.execute(grouped.group_by(instances.c.study_number)).all())
     return {number: found.get(number, 0) for number in numbers}
 
 
@@ -275,7 +275,7 @@ def take_over_command(c: Connection, row: Row[Any], outcome: str) -> None:
 
 def counts(c: Connection) -> dict[str, int]:
     """Studies in each state, zeros included."""
-    found: dict[str, int] = dict(c.execute(select(studies.c.state, func.count()).group_by(studies.c.state)).tuples())
+    found: dict[str, int] = dict(c.execute(select(studies.c.state, func.count()).group_by(studies.c.state)).all())
     return {state: found.get(state, 0) for state in lifecycle.STATES}
 
 

@@ -1,0 +1,158 @@
+"""The first look at hostile bytes: a header becomes an Instance, or the file is set aside with a code.
+
+Lenient about words, strict about names: text in a wrong character set is decoded as well as it can be, an odd age is
+empty, but a UID that is no UID, an element that runs past the end, or a file that is no data set is quarantined. No
+byte string makes this raise anything but Quarantined.
+"""
+
+import hashlib
+import re
+import struct
+import zlib
+from io import BytesIO
+from typing import Any
+
+import pydicom
+from pydicom import uid as known_uids
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+
+from appliance.core.structure import LONG_VRS, ends_where_it_says
+from appliance.core.study import Instance, Patient
+from appliance.errors import Quarantined
+
+# What pydicom and the standard library raise on damaged bytes, found by fuzzing; the one place that names them.
+DAMAGE = (
+    InvalidDicomError,
+    BytesLengthException,
+    EOFError,
+    OSError,
+    ValueError,  # UnicodeError among them
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+    AssertionError,
+    OverflowError,
+    RecursionError,
+    LookupError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+UID = re.compile(r"[0-2](\.[0-9]+)+")  # PS3.5 9.1; leading zeros are wrong but common, and name an object all the same
+UID_LENGTH_MAX = 64
+AGE = re.compile(r"[0-9]{3}[DWMY]")
+TEXT_MAX = 256
+COUNT_MAX = 2**31 - 1
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PREAMBLE_BYTES = 132
+# Inflating is bounded: a deflated data set of a few bytes may announce any size.
+INFLATED_BYTES_MAX = 2**31
+
+
+def admit(data: bytes) -> Instance:
+    """What a file says it is.
+
+    data    a whole file as received, Part 10 with preamble (PS3.10 7.1)
+    raises  Quarantined("header-unreadable" | "header-truncated" | "header-uid-missing")
+    """
+    try:
+        return _admitted(data)
+    except DAMAGE:
+        raise Quarantined("header-unreadable") from None
+
+
+def _admitted(data: bytes) -> Instance:
+    dataset = pydicom.dcmread(BytesIO(data), defer_size=None)
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID", "")).strip("\0 ")
+    _whole(data, dataset, syntax)
+    return Instance(
+        study_instance_uid=_uid(dataset, "StudyInstanceUID"),
+        series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
+        sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
+        sop_class_uid=_text(dataset, "SOPClassUID").strip("\0 "),
+        transfer_syntax_uid=syntax,
+        sha256=hashlib.sha256(data).hexdigest(),
+        bytes_count=len(data),
+        patient=Patient(
+            patient_id=_text(dataset, "PatientID"),
+            patient_name=_text(dataset, "PatientName"),
+            patient_birth_date=_text(dataset, "PatientBirthDate"),
+            patient_sex=_text(dataset, "PatientSex"),
+            accession_number=_text(dataset, "AccessionNumber"),
+            study_date=_text(dataset, "StudyDate"),
+            study_description=_text(dataset, "StudyDescription"),
+        ),
+        modality=_text(dataset, "Modality"),
+        body_part_examined=_text(dataset, "BodyPartExamined"),
+        view_position=_text(dataset, "ViewPosition"),
+        patient_age=age if AGE.fullmatch(age := _text(dataset, "PatientAge")) else "",
+        manufacturer=_text(dataset, "Manufacturer"),
+        manufacturer_model_name=_text(dataset, "ManufacturerModelName"),
+        instance_number=_count(dataset, "InstanceNumber"),
+        images_in_acquisition=_count(dataset, "ImagesInAcquisition"),
+        number_of_frames=_count(dataset, "NumberOfFrames") or 1,
+        rows=_count(dataset, "Rows") or 0,
+        columns=_count(dataset, "Columns") or 0,
+        has_pixels=any(keyword in dataset for keyword in PIXELS),
+    )
+
+
+def announces_image(instance: Instance) -> bool:
+    """Whether an object should bear pixels by its class or its size: one that does not was cut or stripped."""
+    return instance.rows > 0 or "Image Storage" in known_uids.UID(instance.sop_class_uid).name
+
+
+def _whole(data: bytes, dataset: pydicom.FileDataset, syntax: str) -> None:
+    """Refuses a file that stops inside an element: pydicom reads what is left and says nothing."""
+    body = data[_after_meta(data) :]
+    if syntax == DeflatedExplicitVRLittleEndian:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        body = inflater.decompress(body, INFLATED_BYTES_MAX)
+        if not inflater.eof:
+            raise Quarantined("header-truncated")
+    if not len(dataset) or not ends_where_it_says(body, big_endian=syntax == ExplicitVRBigEndian):
+        raise Quarantined("header-truncated")
+
+
+def _after_meta(data: bytes) -> int:
+    """Where the data set begins: behind the elements of group 2, which are explicit little endian (PS3.10 7.1)."""
+    at = PREAMBLE_BYTES
+    while data[at : at + 2] == b"\x02\x00":
+        long = data[at + 4 : at + 6] in LONG_VRS
+        length = int.from_bytes(data[at + 8 : at + 12] if long else data[at + 6 : at + 8], "little")
+        at += length + (12 if long else 8)
+    return at
+
+
+def _uid(dataset: pydicom.Dataset, keyword: str) -> str:
+    value = _text(dataset, keyword).strip("\0 ")
+    if not UID.fullmatch(value) or len(value) > UID_LENGTH_MAX:
+        raise Quarantined("header-uid-missing", keyword)
+    return value
+
+
+def _text(dataset: pydicom.Dataset, keyword: str) -> str:
+    """A value as one short line, whatever its character set claims; "" when absent or no text."""
+    try:
+        value: Any = dataset.get(keyword, "")
+        told = "" if value is None else "\\".join(map(str, value)) if _many(value) else str(value)
+    except DAMAGE:
+        raw = dataset.get_item(keyword)
+        told = raw.value.decode("latin-1") if raw is not None and isinstance(raw.value, bytes) else ""
+    return "".join(letter for letter in told if letter.isprintable()).strip()[:TEXT_MAX]
+
+
+def _many(value: Any) -> bool:
+    return isinstance(value, pydicom.multival.MultiValue | list)
+
+
+def _count(dataset: pydicom.Dataset, keyword: str) -> int | None:
+    """A number that counts something, None when it is absent, odd or negative."""
+    try:
+        value = int(str(dataset.get(keyword, "")))
+    except DAMAGE:
+        return None
+    return value if 0 <= value <= COUNT_MAX else None

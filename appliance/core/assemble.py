@@ -1,0 +1,95 @@
+"""When a study is whole: evidence first, then quiet time, then a hard cap; and what makes it one that nobody may read.
+
+A timer alone is too early for a slow scanner and too late for a fast one. Evidence shortens the wait and never removes
+it; the hard cap makes sure that a study which never falls quiet is still read. The reason is kept in words.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appliance.core.study import Instance, Patient, Reason
+from appliance.errors import Quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """Whether a study is taken as whole, and why or why not yet."""
+
+    complete: bool
+    reason: Reason
+
+
+def completeness(
+    instances: Sequence[Instance],
+    *,
+    quiet_s: float,
+    age_s: float,
+    quiet_period_s: float,
+    quiet_period_with_evidence_s: float,
+    hard_cap_s: float,
+) -> Completeness:
+    """Whether a study of these instances is whole.
+
+    quiet_s  since its last new instance, s
+    age_s    since its first one, s
+    """
+    evidence = _evidence(instances)
+    count = len(instances)
+    if evidence and quiet_s >= quiet_period_with_evidence_s:
+        return Completeness(True, Reason("complete-evidence", f"{evidence}; quiet for {quiet_s:.1f} s"))
+    if quiet_s >= quiet_period_s:
+        return Completeness(True, Reason("complete-quiet", f"{count} images, quiet for {quiet_s:.1f} s"))
+    if age_s >= hard_cap_s:
+        return Completeness(True, Reason("complete-cap", f"{count} images, still growing after {age_s:.0f} s"))
+    waits = quiet_period_with_evidence_s if evidence else quiet_period_s
+    return Completeness(False, Reason("growing", f"{count} images, quiet for {quiet_s:.1f} of {waits:.1f} s"))
+
+
+def _evidence(instances: Sequence[Instance]) -> str:
+    """What speaks for every series being whole, in words; "" when any series has nothing to show."""
+    series: dict[str, list[Instance]] = {}
+    for instance in instances:
+        series.setdefault(instance.series_instance_uid, []).append(instance)
+    found = [_series_evidence(members) for members in series.values()]
+    return "; ".join(sorted(set(found))) if found and all(found) else ""
+
+
+def _series_evidence(members: Sequence[Instance]) -> str:
+    promised = {member.images_in_acquisition for member in members if member.images_in_acquisition}
+    count = len({member.sop_instance_uid for member in members})
+    if len(promised) == 1:
+        expected = promised.pop()
+        return f"{count} of {expected} images" if count == expected else ""
+    numbers = sorted(member.instance_number for member in members if member.instance_number is not None)
+    # A run without a gap from 1 speaks for a whole series; a single image says nothing of a second one.
+    if count > 1 and numbers == list(range(1, count + 1)):
+        return f"{count} images without a gap"
+    return ""
+
+
+def conflicts(instances: Sequence[Instance]) -> Quarantined | None:
+    """Why nobody may read these instances as one study, or None.
+
+    Two patients: PatientID differs, or name and birth date both differ; one of them alone may be a correction at the
+    scanner. Two files under one SOP Instance UID: both are kept, and a person says which is true.
+    """
+    if _differ([instance.patient for instance in instances]):
+        return Quarantined("study-patient-mismatch")
+    files = Counter(uid for uid, _ in {(instance.sop_instance_uid, instance.sha256) for instance in instances})
+    if any(count > 1 for count in files.values()):
+        return Quarantined("study-conflicting-instance")
+    return None
+
+
+def _differ(patients: Sequence[Patient]) -> bool:
+    if len({patient.patient_id.strip() for patient in patients}) > 1:
+        return True
+    names = {_plain(patient.patient_name) for patient in patients}
+    dates = {patient.patient_birth_date.strip() for patient in patients}
+    return len(names) > 1 and (len(dates) > 1 or dates == {""})
+
+
+def _plain(name: str) -> str:
+    """A person's name without what scanners write differently: case, empty components, blanks (PS3.5 6.2.1)."""
+    return "^".join(part.strip() for part in name.upper().split("=")[0].split("^")).rstrip("^ ")

@@ -1,0 +1,117 @@
+"""Learn then Test: which of many rules may be trusted, by exact binomial p-values and fixed sequences.
+
+Angelopoulos, Bates, Candes, Jordan, Lei: arXiv:2110.01052. The sequence here is one of ranks, not of scores: decide
+the n safest films, then n + 1, and so on. Ranks are known before any film is scored, so neither scores nor labels can
+bend the order. Given the (n + 1)th score the n films before it are independent draws from all films that are safer, so
+their errors are binomial; if a worse score never means fewer errors, the first rank at which the promise would be
+broken is rejected with probability at most the delta it is given. A sequence stops at its first failure. Several
+sequences, started where 0, 1 and 2 errors still pass, share delta, so that one mislabelled film cannot close a lane.
+
+It knows nothing of sites, models or dates, and it certifies nothing from too few patients.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FILMS_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The outcome of one lane's test: how far the sequences went. threshold is in the scale of `safety`."""
+
+    threshold: float
+    films: int
+    errors: int
+    start: int
+
+
+def chosen_films(patients: Sequence[str], films: Sequence[str]) -> list[int]:
+    """One film a patient, by the lowest hash of its id: indexes in ascending order. Labels and scores play no part."""
+    best: dict[str, tuple[str, int]] = {}
+    for index, (patient, film) in enumerate(zip(patients, films, strict=True)):
+        key = (hashlib.sha256(film.encode()).hexdigest(), index)
+        best[patient] = min(best.get(patient, key), key)
+    return sorted(index for _, index in best.values())
+
+
+def binomial_tail(errors: int, films: int, rate: float) -> float:
+    """P(Bin(films, rate) <= errors), exact up to rounding; 1 where nothing was drawn."""
+    assert 0 < rate < 1
+    assert 0 <= films <= FILMS_MAX
+    if errors >= films:
+        return 1.0
+    total = math.lgamma(films + 1)
+    logs = [
+        total - math.lgamma(k + 1) - math.lgamma(films - k + 1) + k * math.log(rate) + (films - k) * math.log1p(-rate)
+        for k in range(errors + 1)
+    ]
+    return min(1.0, math.fsum(math.exp(log) for log in logs))
+
+
+def upper_bound(errors: int, films: int, delta: float) -> float:
+    """Exact one-sided upper confidence bound of a proportion (Clopper-Pearson), by 60 bisections."""
+    if errors >= films:
+        return 1.0
+    low, high = errors / films, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if middle < 1.0 and binomial_tail(errors, films, middle) > delta:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def films_needed(errors: int, rate_max: float, delta: float) -> int:
+    """The smallest number of films in a lane of which `errors` may be wrong and the test still passes."""
+    low, high = errors, FILMS_MAX
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if binomial_tail(errors, middle, rate_max) <= delta else (middle, high)
+    return high
+
+
+def open_lane(
+    safety: NDArray[np.float64],
+    wrong: NDArray[np.bool_],
+    *,
+    rate_max: float,
+    miss_max: float | None,
+    starts: Sequence[int],
+    delta: float,
+    short_of: float,
+) -> Lane | None:
+    """How many films one lane may decide; None: the lane stays closed.
+
+    safety    float [patient]: the lower, the safer to decide; infinite where a gate refused the film
+    wrong     bool [patient]: deciding the film in this lane would be an error
+    rate_max  most errors allowed among decided films
+    miss_max  most errors allowed among all films that are `wrong`; None where the contract has no such bound
+    delta     what each sequence may spend; the lane spends delta times the number of starts
+    short_of  the lane ends before this safety, however far the test goes: every rank that was passed on the way is
+              certified together with the last one, so a shorter lane may be chosen afterwards
+    """
+    assert not np.isnan(safety).any()
+    order = np.argsort(safety, kind="stable")
+    sorted_safety, errors_upto = safety[order], np.cumsum(wrong[order])
+    decidable, all_wrong = int(np.isfinite(safety).sum()), int(wrong.sum())
+    best: Lane | None = None
+    for start in starts:
+        for films in range(films_needed(start, rate_max, delta), decidable + 1):
+            if films < decidable and sorted_safety[films - 1] == sorted_safety[films]:
+                continue  # equal scores are decided alike
+            errors = int(errors_upto[films - 1])
+            passes = binomial_tail(errors, films, rate_max) <= delta
+            if miss_max is not None:
+                passes = passes and binomial_tail(errors, all_wrong, miss_max) <= delta
+            if not passes:
+                break
+            if sorted_safety[films - 1] < short_of and (best is None or films > best.films):
+                best = Lane(float(sorted_safety[films - 1]), films, errors, start)
+    return best

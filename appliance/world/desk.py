@@ -1,0 +1,248 @@
+"""The clinicians' desk, review/review.db: users, sessions, signatures, commands and the chained audit trail.
+
+Only the review service (and the command line, for users) writes it; triage reads signatures and commands and moves
+the studies itself. The desk never touches a study, knows no password (only argon2id hashes) and no session token
+(only its SHA-256). Nothing in it names a patient: a study is its number.
+"""
+
+import hashlib
+import json
+import re
+from typing import Any, Literal, get_args
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from appliance.errors import Refused
+
+Decision = Literal["agree", "correct", "cannot_tell"]
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
+CommandKind = Literal["release", "reject"]
+COMMAND_KINDS: tuple[CommandKind, ...] = get_args(CommandKind)
+
+CORRECTION_CHARACTERS_MAX = 2_000
+SESSIONS_PER_USER_MAX = 8
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,39}")
+AUDIT_START = "0" * 64
+
+METADATA = MetaData()
+
+users = Table(
+    "users",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("password_hash", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+sessions = Table(
+    "sessions",
+    METADATA,
+    Column("token_hash", String, primary_key=True),
+    Column("user", String, nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("last_seen_at", Float, nullable=False),
+)
+signatures = Table(
+    "signatures",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("nonce", String, nullable=False, unique=True),  # of the form: posted twice, signed once
+    Column("study_number", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("seq_seen", Integer, nullable=False),  # the study's sequence number as the reader saw it
+    Column("user", String, nullable=False),
+    Column("decision", String, nullable=False),
+    Column("correction", String, nullable=False),
+    Column("signed_at", Float, nullable=False),
+    Column("saw_ai", Boolean, nullable=False),  # a machine's result was on the page before the decision
+    Index("signatures_by_study", "study_number", "seq_seen"),
+    sqlite_autoincrement=True,  # triage remembers the last id it took over: an id is never given twice
+)
+commands = Table(
+    "commands",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("nonce", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),
+    Column("study_number", Integer, nullable=False),
+    Column("seq_seen", Integer, nullable=False),
+    Column("user", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("commands_by_study", "study_number", "seq_seen"),
+    sqlite_autoincrement=True,
+)
+audit = Table(
+    "audit",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("user", String, nullable=False),
+    Column("act", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("previous_hash", String, nullable=False),
+    Column("hash", String, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+
+def is_made(c: Connection) -> bool:
+    """Whether the review service has made its tables: a file without them is a database just being made."""
+    return inspect(c).has_table(audit.name)
+
+
+def put_user(c: Connection, name: str, password_hash: str, at: float, *, replace: bool = False) -> None:
+    """A named user. Raises Refused("user-name") or Refused("user-exists"); replacing ends the user's sessions."""
+    if not NAME.fullmatch(name):
+        raise Refused("user-name")
+    if c.execute(select(users.c.name).where(users.c.name == name)).one_or_none() is None:
+        c.execute(insert(users).values(name=name, password_hash=password_hash, created_at=at))
+        return
+    if not replace:
+        raise Refused("user-exists")
+    c.execute(update(users).where(users.c.name == name).values(password_hash=password_hash))
+    c.execute(delete(sessions).where(sessions.c.user == name))
+
+
+def password_hash_of(c: Connection, name: str) -> str | None:
+    return c.execute(select(users.c.password_hash).where(users.c.name == name)).scalar_one_or_none()
+
+
+def count_users(c: Connection) -> int:
+    return c.execute(select(func.count()).select_from(users)).scalar_one()
+
+
+def open_session(c: Connection, token_hash: str, user: str, at: float) -> None:
+    """A new session; the user's oldest ones beyond SESSIONS_PER_USER_MAX end."""
+    c.execute(insert(sessions).values(token_hash=token_hash, user=user, created_at=at, last_seen_at=at))
+    newest = select(sessions.c.token_hash).where(sessions.c.user == user)
+    kept = newest.order_by(sessions.c.created_at.desc(), sessions.c.token_hash).limit(SESSIONS_PER_USER_MAX)
+    c.execute(delete(sessions).where(sessions.c.user == user, sessions.c.token_hash.not_in(kept)))
+
+
+def session(c: Connection, token_hash: str) -> Row[Any] | None:
+    return c.execute(select(sessions).where(sessions.c.token_hash == token_hash)).one_or_none()
+
+
+def touch_session(c: Connection, token_hash: str, at: float) -> None:
+    c.execute(update(sessions).where(sessions.c.token_hash == token_hash).values(last_seen_at=at))
+
+
+def close_session(c: Connection, token_hash: str) -> None:
+    c.execute(delete(sessions).where(sessions.c.token_hash == token_hash))
+
+
+def sweep_sessions(c: Connection, *, seen_before: float, made_before: float) -> None:
+    """Ends sessions idle since before one moment or made before another (both wall seconds)."""
+    c.execute(delete(sessions).where((sessions.c.last_seen_at < seen_before) | (sessions.c.created_at < made_before)))
+
+
+def sign(
+    c: Connection,
+    *,
+    nonce: str,
+    study_number: int,
+    revision: int,
+    seq_seen: int,
+    user: str,
+    decision: Decision,
+    correction: str,
+    at: float,
+    saw_ai: bool,
+) -> bool:
+    """Files one signature; False when this form was posted before or this very state of the study is signed already.
+
+    correction  what is right instead; needed for "correct", a note otherwise; at most CORRECTION_CHARACTERS_MAX
+    """
+    assert decision in DECISIONS
+    assert len(correction) <= CORRECTION_CHARACTERS_MAX
+    assert correction or decision != "correct"
+    if signature_on(c, study_number, seq_seen) is not None:
+        return False
+    row = {"nonce": nonce, "study_number": study_number, "revision": revision, "seq_seen": seq_seen, "user": user}
+    row |= {"decision": decision, "correction": correction, "signed_at": at, "saw_ai": saw_ai}
+    return c.execute(upsert(signatures).values(**row).on_conflict_do_nothing()).rowcount == 1
+
+
+def signature_on(c: Connection, study_number: int, seq_seen: int) -> Row[Any] | None:
+    """The signature given on this state of a study, if any; triage may not have taken it over yet."""
+    where = (signatures.c.study_number == study_number, signatures.c.seq_seen == seq_seen)
+    return c.execute(select(signatures).where(*where).limit(1)).one_or_none()
+
+
+def signature_with(c: Connection, nonce: str) -> Row[Any] | None:
+    """The signature that this form made, if it was posted before."""
+    return c.execute(select(signatures).where(signatures.c.nonce == nonce)).one_or_none()
+
+
+def signatures_of(c: Connection, study_number: int, limit: int = 100) -> list[Row[Any]]:
+    chosen = select(signatures).where(signatures.c.study_number == study_number)
+    return list(c.execute(chosen.order_by(signatures.c.id).limit(limit)))
+
+
+def signatures_after(c: Connection, last_id: int, limit: int = 100) -> list[Row[Any]]:
+    """Signatures with a higher id than last_id, in order: what triage takes over next."""
+    return list(c.execute(select(signatures).where(signatures.c.id > last_id).order_by(signatures.c.id).limit(limit)))
+
+
+def command(
+    c: Connection, *, nonce: str, kind: CommandKind, study_number: int, seq_seen: int, user: str, at: float
+) -> bool:
+    """Files a release or a rejection of a quarantined study; False when one stands on this state of it already."""
+    assert kind in COMMAND_KINDS
+    if command_on(c, study_number, seq_seen) is not None:
+        return False
+    row = {"nonce": nonce, "kind": kind, "study_number": study_number, "seq_seen": seq_seen, "user": user, "at": at}
+    return c.execute(upsert(commands).values(**row).on_conflict_do_nothing()).rowcount == 1
+
+
+def command_on(c: Connection, study_number: int, seq_seen: int) -> Row[Any] | None:
+    where = (commands.c.study_number == study_number, commands.c.seq_seen == seq_seen)
+    return c.execute(select(commands).where(*where).limit(1)).one_or_none()
+
+
+def command_with(c: Connection, nonce: str) -> Row[Any] | None:
+    """The command that this form made, if it was posted before."""
+    return c.execute(select(commands).where(commands.c.nonce == nonce)).one_or_none()
+
+
+def commands_after(c: Connection, last_id: int, limit: int = 100) -> list[Row[Any]]:
+    """Commands with a higher id than last_id, in order: what triage carries out next."""
+    return list(c.execute(select(commands).where(commands.c.id > last_id).order_by(commands.c.id).limit(limit)))
+
+
+def note(c: Connection, *, at: float, user: str, act: str, subject: str) -> None:
+    """Appends one act to the audit trail; each row's hash covers the row before it, so none can be changed unseen."""
+    last = c.execute(select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)).scalar_one_or_none() or AUDIT_START
+    row = {"at": at, "user": user, "act": act, "subject": subject, "previous_hash": last}
+    c.execute(insert(audit).values(**row, hash=_audit_hash(at, user, act, subject, last)))
+
+
+def first_broken_audit_row(c: Connection) -> int | None:
+    """The id of the first row that does not follow from the one before it; None while the chain holds."""
+    previous = AUDIT_START
+    for row in c.execute(select(audit).order_by(audit.c.id)).yield_per(1000):
+        if row.previous_hash != previous or row.hash != _audit_hash(row.at, row.user, row.act, row.subject, previous):
+            return int(row.id)
+        previous = row.hash
+    return None
+
+
+def _audit_hash(at: float, user: str, act: str, subject: str, previous: str) -> str:
+    return hashlib.sha256(json.dumps([previous, at, user, act, subject]).encode()).hexdigest()

@@ -1,0 +1,40 @@
+"""Scores films through the product's own path: prepare, the runtime, the gates. No labels pass through here."""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from appliance.core.gates import gate  # noqa: E402
+from appliance.core.prepare import prepare  # noqa: E402
+from appliance.world.models import Package, Runner, load_package  # noqa: E402
+
+FOLDER = ROOT / "models/cxr-paediatric-pneumonia/1.0.0"
+
+
+class Scored(NamedTuple):
+    """One film: the logit, its distance from the training films, the codes of the gates it failed."""
+
+    logit: float
+    distance: float
+    failed: tuple[str, ...]
+
+
+def opened() -> tuple[Package, Runner]:
+    package = load_package(FOLDER)
+    return package, Runner(package)
+
+
+def scored(package: Package, runner: Runner, values: NDArray[np.float32], monochrome1: bool = False) -> Scored:
+    """One film [row, column] as `replay` would score it, whatever its header says."""
+    manifest = package.model.manifest
+    tensor = prepare(values, monochrome1, manifest.input.spec)
+    outputs = runner.run(tensor)
+    features = outputs[manifest.outputs.features][0].astype(np.float64)
+    measured, failed = gate(values, tensor, features, package.model.gates)
+    return Scored(float(outputs[manifest.outputs.logit][0]), measured["distance"], failed)

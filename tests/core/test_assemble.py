@@ -1,0 +1,111 @@
+"""A study is whole by evidence, by quiet or by the cap; and two patients are never one."""
+
+from dataclasses import replace
+
+import pytest
+
+from appliance.core.assemble import Completeness, completeness, conflicts
+from appliance.core.study import Instance, Patient
+
+PATIENT = Patient("H-1", "Harbour^Anna", "20210101", "F", "A1", "20260101", "Chest")
+ONE = Instance(
+    "1.2", "1.2.1", "1.2.1.1", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1", "a" * 64, 9, PATIENT, "CT", "CHEST",
+    "", "040Y", "M", "N", 1, None, 1, 8, 8, True,
+)  # fmt: skip
+
+
+def series(count: int, promised: int | None = None, uid: str = "1.2.1") -> list[Instance]:
+    return [
+        replace(
+            ONE,
+            series_instance_uid=uid,
+            sop_instance_uid=f"{uid}.{n}",
+            sha256=f"{uid}-{n}",
+            instance_number=n,
+            images_in_acquisition=promised,
+        )
+        for n in range(1, count + 1)
+    ]
+
+
+def asked(instances: list[Instance], quiet_s: float, age_s: float = 0) -> Completeness:
+    return completeness(
+        instances,
+        quiet_s=quiet_s,
+        age_s=max(age_s, quiet_s),
+        quiet_period_s=30,
+        quiet_period_with_evidence_s=5,
+        hard_cap_s=600,
+    )
+
+
+def test_a_promise_kept_shortens_the_wait() -> None:
+    assert not asked(series(3, promised=3), 4).complete
+    found = asked(series(3, promised=3), 5)
+    assert found.complete
+    assert found.reason.code == "complete-evidence"
+    assert "3 of 3 images" in found.reason.text
+
+
+def test_a_promise_not_kept_waits_for_quiet() -> None:
+    assert not asked(series(2, promised=3), 29).complete
+    found = asked(series(2, promised=3), 30)
+    assert (found.complete, found.reason.code) == (True, "complete-quiet")
+
+
+def test_a_gap_is_no_evidence() -> None:
+    whole, gap = series(4), [each for each in series(4) if each.instance_number != 2]
+    assert asked(whole, 6).complete
+    assert not asked(gap, 6).complete
+
+
+def test_one_series_without_evidence_holds_the_study_back() -> None:
+    assert not asked(series(3) + series(1, uid="1.2.2"), 10).complete
+
+
+def test_a_single_image_proves_nothing_of_a_second_one() -> None:
+    assert not asked(series(1), 10).complete
+    assert asked(series(1), 30).complete
+
+
+def test_a_study_that_never_falls_quiet_meets_the_cap() -> None:
+    assert not asked(series(1), 1, age_s=599).complete
+    found = asked(series(1), 1, age_s=600)
+    assert (found.complete, found.reason.code) == (True, "complete-cap")
+
+
+def test_nothing_is_complete_without_time() -> None:
+    assert not asked(series(3, promised=3), 0).complete
+
+
+def test_two_patients_in_one_study_conflict() -> None:
+    first, second = series(2)
+    other = replace(second, patient=replace(PATIENT, patient_id="H-2"))
+    found = conflicts([first, other])
+    assert found is not None
+    assert found.code == "study-patient-mismatch"
+
+
+@pytest.mark.parametrize(
+    ("changes", "differ"),
+    [
+        ({"patient_name": "HARBOUR^ANNA^^"}, False),
+        ({"patient_name": "Harbour^Anna=x=y"}, False),
+        ({"patient_name": "Harbour^Berta"}, False),
+        ({"patient_birth_date": "20210102"}, False),
+        ({"patient_name": "Harbour^Berta", "patient_birth_date": "20210102"}, True),
+        ({"patient_id": " H-1 "}, False),
+        ({"patient_sex": "M"}, False),
+    ],
+)
+def test_a_correction_is_not_another_patient(changes: dict[str, str], differ: bool) -> None:
+    first, second = series(2)
+    assert (conflicts([first, replace(second, patient=replace(PATIENT, **changes))]) is not None) == differ
+
+
+def test_two_files_under_one_uid_conflict() -> None:
+    first = series(1)[0]
+    assert conflicts([first, first]) is None
+    found = conflicts([first, replace(first, sha256="other")])
+    assert found is not None
+    assert found.code == "study-conflicting-instance"

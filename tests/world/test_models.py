@@ -1,0 +1,353 @@
+"""The model store: what it believes, what it refuses, and that the first package is what its papers say."""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from appliance.core.certificate import canonical_sha256, open_lanes, own_digest
+from appliance.core.gates import gate
+from appliance.core.prepare import prepare
+from appliance.errors import Misconfigured
+from appliance.world.models import Runner, load_package, load_packages, self_test
+
+MODELS = Path(__file__).parents[2] / "models"
+COMMITTED = MODELS / "cxr-paediatric-pneumonia/1.0.0"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the first package to break."""
+    copy = tmp_path / "models/cxr-paediatric-pneumonia/1.0.0"
+    shutil.copytree(COMMITTED, copy)
+    return copy
+
+
+def sum_up(folder: Path) -> None:
+    """Honest checksums over whatever lies there now, in manifest and SHA256SUMS: the forger's next step."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in manifest["files"]:
+        manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    lines = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in names
+        if name != "SHA256SUMS"
+    ]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def code_of(folder: Path) -> str:
+    with pytest.raises(Misconfigured) as caught:
+        self_test(load_package(folder))
+    return caught.value.code
+
+
+# Protobuf by hand, so that no test needs the onnx package: (field, number) or (field, bytes).
+
+
+def message(*fields: tuple[int, int | bytes | str]) -> bytes:
+    out = b""
+    for field, value in fields:
+        if isinstance(value, int):
+            out += _varint(field << 3) + _varint(value)
+        else:
+            data = value.encode() if isinstance(value, str) else value
+            out += _varint(field << 3 | 2) + _varint(len(data)) + data
+    return out
+
+
+def _varint(value: int) -> bytes:
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def a_graph(weight: bytes, op: str = "Add", domain: str = "") -> bytes:
+    """y [1] = x [1] + w, with the weight given as TensorProto fields."""
+    dimension = message((1, 1))
+    tensor_type = message((1, 1), (2, message((1, dimension))))
+
+    def value(name: str) -> bytes:
+        return message((1, name), (2, message((1, tensor_type))))
+
+    node = message((1, "x"), (1, "w"), (2, "y"), (4, op), *(((7, domain),) if domain else ()))
+    graph = message((1, node), (2, "g"), (5, weight), (11, value("x")), (12, value("y")))
+    return message((1, 8), (8, message((2, 17))), (7, graph))
+
+
+INLINE = message((1, 1), (2, 1), (8, "w"), (9, np.ones(1, np.float32).tobytes()))
+EXTERNAL = message((1, 1), (2, 1), (8, "w"), (13, message((1, "location"), (2, "weights.bin"))), (14, 1))
+
+
+# The first package
+
+
+def test_the_committed_package_is_sound_and_gives_its_golden_answers():
+    sound, damaged = load_packages(MODELS)
+    assert damaged == []
+    assert [package.model.manifest.title for package in sound] == ["cxr-paediatric-pneumonia/1.0.0"]
+    self_test(sound[0])
+
+
+def test_the_committed_model_is_small():
+    assert (COMMITTED / "model.onnx").stat().st_size < 10 * 2**20
+
+
+def test_the_certificate_follows_from_the_committed_scores():
+    """Every number of the certificate again, from eval/scores.csv: films of the calibration, in file order."""
+    package = load_package(COMMITTED)
+    (certificate,) = package.model.certificates
+    with (COMMITTED / "eval/scores.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["calibration"] == "1"]
+    logits = np.array([float(row["logit"]) for row in rows])
+    passed = np.array([row["failed"] == "" for row in rows])
+    finding = np.array([row["label"] != "normal" for row in rows])
+    assert len({row["patient"] for row in rows}) == len(rows) == certificate.patients == 213
+    table = [[row["film"], float(row["logit"]), row["failed"] == "", row["label"] != "normal"] for row in rows]
+    assert canonical_sha256(table) == certificate.scores_sha256
+    clear, flag = open_lanes(logits, finding, passed, certificate.plan)
+    assert clear is not None
+    assert flag is not None
+    assert certificate.cleared is not None
+    assert certificate.flagged is not None
+    assert (clear.threshold, flag.threshold) == (certificate.clear_at_or_below, certificate.flag_at_or_above)
+    assert (clear.films, clear.errors) == (certificate.cleared.films, certificate.cleared.errors)
+    assert (flag.films, flag.errors) == (certificate.flagged.films, certificate.flagged.errors)
+    assert certificate.cleared.error_upper <= certificate.plan.contract.false_omission_max
+    assert (certificate.cleared.miss_upper or 1.0) <= certificate.plan.contract.miss_max
+    assert certificate.flagged.error_upper <= certificate.plan.contract.false_discovery_max
+
+
+def test_the_certificate_is_bound_to_this_very_package():
+    package = load_package(COMMITTED)
+    (certificate,) = package.model.certificates
+    plan = certificate.plan
+    assert certificate.digest == own_digest(certificate)
+    assert certificate.plan_digest == plan.digest
+    assert plan.model_sha256 == package.model.sha256 == hashlib.sha256(package.graph).hexdigest()
+    assert plan.gates_digest == package.model.gates.digest
+    assert plan.preparation_digest == package.model.preparation_digest
+    assert certificate.group.manufacturer == "Harbour Imaging"
+    assert certificate.group.manufacturer_model_name == "PX-224"
+
+
+@pytest.mark.parametrize("kind", ["black", "noise", "ramp", "text"])
+def test_drawn_pictures_fail_the_real_gates(kind: str):
+    side = np.arange(224, dtype=np.float32)
+    pictures = {
+        "black": np.zeros((224, 224), np.float32),
+        "noise": np.random.default_rng(0).integers(0, 256, (224, 224)).astype(np.float32),
+        "ramp": side[:, None] + np.zeros((1, 224), np.float32),
+        "text": 255.0 * ((side[:, None] // 6 + side[None, :] // 9) % 3 == 0).astype(np.float32),
+    }
+    package = load_package(COMMITTED)
+    tensor = prepare(pictures[kind], False, package.model.manifest.input.spec)
+    features = Runner(package).run(tensor)["features"][0].astype(np.float64)
+    assert gate(pictures[kind], tensor, features, package.model.gates)[1] != ()
+
+
+def test_runner_gives_the_manifest_s_outputs_and_nothing_where_it_cannot():
+    runner = Runner(load_package(COMMITTED))
+    found = runner.run(np.zeros((1, 1, 128, 128), np.float32))
+    assert {name: array.shape for name, array in found.items()} == {"logit": (1,), "features": (1, 448)}
+    assert runner.run(np.zeros((1, 1, 64, 64), np.float32)) == {}
+    assert runner.run(np.zeros((1, 1, 128, 128), np.float64)) == {}  # type: ignore[arg-type]
+
+
+# Damage without new checksums
+
+
+def flip(folder: Path, name: str) -> None:
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+
+
+def test_the_copy_is_sound_before_it_is_broken(folder: Path):
+    self_test(load_package(folder))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.onnx", "gates.json", "gates.npz", "golden.npz", "CARD.md", "LICENSE", "certificates/harbour.json"],
+)
+def test_one_flipped_bit_anywhere_is_noticed(folder: Path, name: str):
+    flip(folder, name)
+    assert code_of(folder) == "model-package-damaged"
+
+
+def link_out(folder: Path) -> None:
+    outside = folder.parent / "outside.onnx"
+    (folder / "model.onnx").rename(outside)
+    (folder / "model.onnx").symlink_to(outside)
+
+
+def climb_out(folder: Path) -> None:
+    (folder.parent / "LICENSE").write_bytes((folder / "LICENSE").read_bytes())
+    sums = (folder / "SHA256SUMS").read_text().replace("  LICENSE", "  ../LICENSE")
+    (folder / "SHA256SUMS").write_text(sums)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "LICENSE").unlink(),
+        lambda folder: (folder / "SHA256SUMS").unlink(),
+        lambda folder: (folder / "SHA256SUMS").write_text(""),
+        lambda folder: (folder / "SHA256SUMS").write_bytes(b"\xff\xfe"),
+        lambda folder: (folder / "weights.bin").write_bytes(b"unlisted"),
+        link_out,
+        climb_out,
+    ],
+    ids=["file missing", "no sums", "empty sums", "sums no text", "unlisted file", "link", "climbing out"],
+)
+def test_sums_must_name_exactly_the_plain_files_there(folder: Path, damage: Callable[[Path], object]):
+    damage(folder)
+    assert code_of(folder) == "model-package-damaged"
+
+
+# Forgeries whose checksums are right
+
+
+def rewrite(name: str, change: Callable[[dict], object]) -> Callable[[Path], None]:  # type: ignore[type-arg]
+    def damage(folder: Path) -> None:
+        told = json.loads((folder / name).read_text())
+        change(told)
+        (folder / name).write_text(json.dumps(told))
+
+    return damage
+
+
+def rewrite_arrays(name: str, **changed: np.ndarray) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        with np.load(folder / name) as opened:
+            arrays = {**opened, **changed}
+        np.savez(folder / name, **arrays)
+
+    return damage
+
+
+def pickled(folder: Path) -> None:
+    np.savez(folder / "gates.npz", projection=np.array([object()]), centres=np.zeros((2, 2)))
+
+
+FORGERIES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "unknown key": (rewrite("manifest.json", lambda m: m.update(run="rm")), "model-manifest-invalid"),
+    "another name": (rewrite("manifest.json", lambda m: m.update(name="other")), "model-manifest-invalid"),
+    "another version": (rewrite("manifest.json", lambda m: m.update(version="9.0.0")), "model-manifest-invalid"),
+    "gates no JSON": (lambda f: (f / "gates.json").write_text("{"), "model-package-damaged"),
+    "gates loosened to NaN": (
+        lambda f: (f / "gates.json").write_text((f / "gates.json").read_text().replace("0.5", "NaN", 1)),
+        "model-package-damaged",
+    ),
+    "certificate with overlapping lanes": (
+        rewrite("certificates/harbour.json", lambda c: c.update(clear_at_or_below=9.0)),
+        "model-package-damaged",
+    ),
+    "projection of another width": (
+        rewrite_arrays("gates.npz", projection=np.zeros((232, 447), np.float32)),
+        "model-package-damaged",
+    ),
+    "projection not finite": (
+        rewrite_arrays("gates.npz", projection=np.full((232, 448), np.nan, np.float32)),
+        "model-package-damaged",
+    ),
+    "pickle": (pickled, "model-package-damaged"),
+    "arrays no archive": (lambda f: (f / "gates.npz").write_bytes(b"PK"), "model-package-damaged"),
+    "golden tolerance of anything": (
+        rewrite_arrays("golden.npz", tolerance=np.array(1e9)),
+        "model-package-damaged",
+    ),
+    "golden answers of another graph": (
+        rewrite_arrays("golden.npz", logits=np.full(4, 3.0, np.float32)),
+        "model-package-damaged",
+    ),
+    "graph no protobuf": (lambda f: (f / "model.onnx").write_bytes(b"not a graph" * 9), "model-package-damaged"),
+    "graph of another signature": (lambda f: (f / "model.onnx").write_bytes(a_graph(INLINE)), "model-package-damaged"),
+    "graph with a weight outside": (
+        lambda f: (f / "model.onnx").write_bytes(a_graph(EXTERNAL)),
+        "model-package-damaged",
+    ),
+    "graph with a custom operator": (
+        lambda f: (f / "model.onnx").write_bytes(a_graph(INLINE, op="Evil", domain="evil")),
+        "model-package-damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_forgeries_with_right_checksums_are_refused(folder: Path, forgery: str):
+    damage, code = FORGERIES[forgery]
+    damage(folder)
+    sum_up(folder)
+    assert code_of(folder) == code
+
+
+def test_graphs_of_the_forgeries_are_refused_for_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Control: the same graph with its weight inside runs; with the weight in a file beside us it does not load."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(np.ones(1, np.float32).tobytes())
+    session = onnxruntime.InferenceSession(a_graph(INLINE), providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": np.ones(1, np.float32)})[0] == pytest.approx([2.0])
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level = 4
+    with pytest.raises(Exception, match=r"model_path|external"):
+        onnxruntime.InferenceSession(a_graph(EXTERNAL), quiet, providers=["CPUExecutionProvider"])
+
+
+# The store
+
+
+def test_a_damaged_package_is_named_and_the_others_are_used(folder: Path):
+    root = folder.parents[1]
+    newer = folder.parent / "1.0.1"
+    shutil.copytree(folder, newer)
+    flip(newer, "model.onnx")
+    newest = folder.parent / "1.10.0"
+    shutil.copytree(folder, newest)
+    rewrite("manifest.json", lambda m: m.update(version="1.10.0"))(newest)
+    sum_up(newest)
+    (root / "notes.txt").write_text("no package")
+    sound, damaged = load_packages(root)
+    assert [package.folder.name for package in sound] == ["1.10.0", "1.0.0"]
+    assert [(d.folder.name, d.fault.code, d.fault.place) for d in damaged] == [
+        ("1.0.1", "model-package-damaged", "model.onnx")
+    ]
+
+
+@pytest.mark.parametrize("lost", ["manifest.json", "SHA256SUMS"])
+def test_a_package_that_lost_a_paper_is_named(folder: Path, lost: str):
+    (folder / lost).unlink()
+    sound, damaged = load_packages(folder.parents[1])
+    assert sound == []
+    assert [d.fault.code for d in damaged] == ["model-package-damaged"]
+
+
+def test_no_store_is_an_empty_store(tmp_path: Path):
+    assert load_packages(tmp_path / "absent") == ([], [])
+
+
+def test_other_gates_void_the_certificate(folder: Path):
+    """Checksums can be made anew by whoever opens a gate wide; the certificate's digests cannot follow."""
+    rewrite("gates.json", lambda g: g["bounds"]["distance"].update(high=1e9))(folder)
+    sum_up(folder)
+    package = load_package(folder)
+    assert package.model.certificates[0].plan.gates_digest != package.model.gates.digest
+
+
+def test_an_archive_that_claims_to_be_huge_is_not_unpacked(folder: Path):
+    big = io.BytesIO()
+    np.savez_compressed(big, projection=np.zeros((4096, 4200)), centres=np.zeros((2, 4200)))
+    (folder / "gates.npz").write_bytes(big.getvalue())
+    sum_up(folder)
+    assert code_of(folder) == "model-package-damaged"

@@ -72,5 +72,11 @@ def _engine(path: Path, mode: str) -> Engine:
         return connection
 
     return create_engine(
-        "sqlite+pysqlite://", creator=connect, module=dbapi, poolclass=QueuePool, pool_size=4, max_overflow=4
+        "sqlite+pysqlite://",
+        creator=connect,
+        module=dbapi,
+        poolclass=QueuePool,
+        pool_size=4,
+        max_overflow=4,
+        hide_parameters=True,  # an exception's text may reach a log: it must not quote a patient
     )

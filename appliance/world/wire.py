@@ -293,18 +293,26 @@ def fault_codes(link_c: Connection) -> dict[str, str]:
     return dict(link_c.execute(select(sendings.c.case_id, sendings.c.code).where(sendings.c.code != "")).all())
 
 
-def wire_states(cases_c: Connection, link_c: Connection | None) -> dict[str, WireState]:
-    """Where every case stands, from both mailboxes; link_c is None while uplink has not made its database.
+def wire_states(
+    cases_c: Connection, link_c: Connection | None, case_ids: Iterable[str] | None = None
+) -> dict[str, WireState]:
+    """Where cases stand, from both mailboxes: those given, else all. link_c is None while uplink has no database yet.
 
     Read cases.db before link.db: what triage did was an answer to what uplink had written, so a row that is older
     on triage's side never contradicts a newer one on uplink's. Successive answers follow lifecycle.WIRE_MOVES.
     """
-    own = list(cases_c.execute(select(cases.c.case_id, cases.c.state)))
+    wanted = None if case_ids is None else list(_pages(case_ids))
+    own: dict[str, str] = {}
     sent: dict[str, tuple[str, str]] = {}
-    if link_c is not None:
-        rows = link_c.execute(select(sendings.c.case_id, sendings.c.state, sendings.c.code))
-        sent = {case_id: (state, code) for case_id, state, code in rows}
-    return {case_id: _wire_state(state, sent.get(case_id)) for case_id, state in own}
+    for page in wanted if wanted is not None else [None]:
+        mine = select(cases.c.case_id, cases.c.state)
+        other = select(sendings.c.case_id, sendings.c.state, sendings.c.code)
+        if page is not None:
+            mine, other = mine.where(cases.c.case_id.in_(page)), other.where(sendings.c.case_id.in_(page))
+        own.update(cases_c.execute(mine).all())
+        if link_c is not None:
+            sent.update({case_id: (state, code) for case_id, state, code in link_c.execute(other)})
+    return {case_id: _wire_state(state, sent.get(case_id)) for case_id, state in own.items()}
 
 
 def _wire_state(own: str, sent: tuple[str, str] | None) -> WireState:

@@ -240,6 +240,12 @@ def put_verdict(
     c.execute(upsert(verdicts).values(**row, received_at=at, addendum=addendum, body=body).on_conflict_do_nothing())
 
 
+def mark_addenda(c: Connection, number: int, revision: int) -> None:
+    """The verdicts of this revision were not before the reader's eyes when the study was signed."""
+    where = (verdicts.c.study_number == number, verdicts.c.revision == revision)
+    c.execute(update(verdicts).where(*where).values(addendum=True))
+
+
 def verdicts_of(c: Connection, number: int) -> list[Row[Any]]:
     order = (verdicts.c.revision, verdicts.c.rev)
     return list(c.execute(select(verdicts).where(verdicts.c.study_number == number).order_by(*order)))

@@ -1,0 +1,164 @@
+"""The review service: the clinicians' page on loopback.
+
+It reads every ledger, writes only review/review.db, opens nothing of phi/ but the ledger and the frames cache, and
+dials nothing. It never moves a study: a signature or a command is a row that triage takes over.
+"""
+
+import logging
+import secrets
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from sqlalchemy.exc import OperationalError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.templating import Jinja2Templates
+from starlette.types import ASGIApp
+
+from appliance.config import Config, Places
+from appliance.errors import Misconfigured
+from appliance.review import casefile, entrance, images, overview, signing, walls, worklist
+from appliance.review.ledgers import Ledgers, Page
+
+HERE = Path(__file__).parent
+CONNECTIONS_MAX = 64
+KEEP_ALIVE_S = 5
+SHUTDOWN_S = 3
+
+
+def add_user(places: Places, name: str, password: str, *, replace: bool = False) -> None:
+    """Adds a user of the review page. Raises Refused("user-name"), ("user-exists") or ("password-weak")."""
+    ledgers = Ledgers(places)
+    try:
+        entrance.add_user(ledgers, name, password, at=time.time(), replace=replace)
+    finally:
+        ledgers.close()
+
+
+def app(
+    config: Config,
+    ledgers: Ledgers,
+    *,
+    clock: Callable[[], float] = time.time,
+    token: Callable[[], str] = lambda: secrets.token_urlsafe(32),
+) -> ASGIApp:
+    """The page as an ASGI application behind its wall.
+
+    clock  wall seconds since 1970; token  unguessable text for sessions and forms
+    """
+    templates = Jinja2Templates(directory=HERE / "templates")
+    pages = {**worklist.ROUTES, **casefile.ROUTES, **images.ROUTES, **overview.ROUTES, "/pulse": PULSE}
+    door = entrance.Entrance()
+    starlette = Starlette(
+        routes=[
+            Route("/sign-in", door.sign_in_page, methods=["GET"]),
+            Route("/sign-in", door.sign_in, methods=["POST"]),
+            Route("/sign-out", entrance.form_for_readers(entrance.sign_out), methods=["POST"]),
+            *(Route(path, endpoint, methods=["GET"]) for path, endpoint in pages.items()),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in signing.FORMS.items()),
+            Mount("/static", StaticFiles(directory=HERE / "static")),
+        ],
+        exception_handlers={HTTPException: _refusal, OperationalError: _busy},
+    )
+    starlette.state.page = Page(config, ledgers.places, ledgers, clock, token, templates.TemplateResponse)
+    return walls.walled(starlette)
+
+
+def serve(config: Config, places: Places, *, stop: threading.Event, ready: Callable[[str], None]) -> None:
+    """Serves the page until stop is set; ready gets its address once it answers.
+
+    Raises Misconfigured("port-taken") when config.review.host and port cannot be had.
+    """
+    with _listening(config.review.host, config.review.port) as listener:
+        ledgers = Ledgers(places)
+        try:
+            _serve(app(config, ledgers), listener, stop, ready)
+        finally:
+            ledgers.close()
+
+
+PULSE = entrance.for_readers(lambda _request, _reader: Response(status_code=204), touch=False)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the service that runs it has its own, and its own way to stop."""
+
+    def __init__(self, config: uvicorn.Config, stop: threading.Event, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stop = stop
+        self._ready = ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        return self._stop.is_set() or await super().on_tick(counter)
+
+
+def _serve(page: ASGIApp, listener: socket.socket, stop: threading.Event, ready: Callable[[str], None]) -> None:
+    host, port = listener.getsockname()[:2]
+    address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    settings = uvicorn.Config(
+        page,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    quiet = logging.getLogger("uvicorn.error")
+    quiet.addFilter(_without_values)
+    try:
+        _Server(settings, stop, lambda: ready(address)).run(sockets=[listener])
+    finally:
+        quiet.removeFilter(_without_values)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=128)
+    except OSError:
+        raise Misconfigured("port-taken", "review.port") from None
+    with listener:
+        yield listener
+
+
+def _without_values(record: logging.LogRecord) -> bool:
+    """A traceback's message may quote a data set: the log gets the exception's type and the lines of code only."""
+    if record.exc_info:
+        kind, _, trace = record.exc_info if isinstance(record.exc_info, tuple) else sys.exc_info()
+        lines = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(trace)[-4:]]
+        record.msg = f"review: unexpected {getattr(kind, '__name__', '')} at {' < '.join(reversed(lines))}"
+        record.args, record.exc_info, record.exc_text = (), None, None
+    return True
+
+
+def _refusal(_: Request, error: Any) -> Response:
+    return PlainTextResponse(error.detail, error.status_code, headers=error.headers)
+
+
+def _busy(_request: Request, _error: Exception) -> Response:
+    return PlainTextResponse("The ledger is busy. Try again in a moment.", 503, headers={"Retry-After": "2"})

@@ -1,0 +1,209 @@
+"""One study on one page: who, images, lane and reasons, scores, the centre's draft, history, and the form to sign.
+
+It gathers what the ledgers hold and arranges it; the signature itself is in signing. A machine's words are always
+named as a machine's, and what no machine may say (a percentage without calibration, "normal") is not said.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, select
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from appliance.core.lifecycle import MOVES
+from appliance.errors import CATALOGUE, Unavailable
+from appliance.review import words
+from appliance.review.entrance import Reader, for_readers
+from appliance.review.ledgers import Page, page_of
+from appliance.review.worklist import urgency
+from appliance.world import desk, ledger
+
+SIGNABLE = frozenset(start for (start, _), name in MOVES.items() if name == "signed")
+NOTICES = {
+    "signed": "Your signature is on file.",
+    "again": "This form had been posted before: it counts once.",
+    "commanded": "Your instruction is on file.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """The rows of one study, read in one transaction a ledger.
+
+    result     of the present revision, None before a decision
+    former     results of earlier revisions, newest first, superseded
+    stale      ids of signatures that did not count: the study had changed before triage took them over
+    pending    a signature on this very state that triage has not taken over yet
+    """
+
+    study: Row[Any]
+    result: Row[Any] | None
+    former: list[Row[Any]]
+    verdicts: list[Row[Any]]
+    moves: list[Row[Any]]
+    images: int
+    signatures: list[Row[Any]]
+    stale: frozenset[int]
+    pending: Row[Any] | None
+    pending_command: Row[Any] | None
+    wire_state: str | None
+
+
+def read(page: Page, number: int) -> CaseFile | None:
+    """A study's case file, None when there is no such study. Raises Unavailable("ledger-starting")."""
+    if not 1 <= number < 2**63:
+        return None
+    with page.ledgers.studies() as c:
+        study = ledger.study_by_number(c, number)
+        if study is None:
+            return None
+        result = ledger.result_of(c, number, study.revision)
+        former = [ledger.result_of(c, number, each) for each in range(study.revision - 1, 0, -1)[:10]]
+        verdicts, moves = ledger.verdicts_of(c, number), ledger.moves_of(c, number)
+        told = select(ledger.signatures.c.signature_id).where(ledger.signatures.c.study_number == number)
+        stale = frozenset(c.execute(told.where(ledger.signatures.c.outcome == "stale")).scalars())
+        images = sum(instance.has_pixels for instance in ledger.instances_of(c, number))
+    with page.ledgers.eyes().begin() as c:
+        signatures = desk.signatures_of(c, number)
+        pending = desk.signature_on(c, number, study.seq)
+        command = desk.command_on(c, number, study.seq)
+    case_id = result.case_id if result is not None else None
+    wire_state = page.ledgers.wire_states().get(case_id) if case_id else None
+    old = [each for each in former if each is not None]
+    return CaseFile(study, result, old, verdicts, moves, images, signatures, stale, pending, command, wire_state)
+
+
+def case_page(request: Request, reader: Reader) -> Response:
+    page, number = page_of(request), request.path_params["number"]
+    try:
+        found = read(page, number)
+    except Unavailable:
+        return RedirectResponse("/", 303)
+    if found is None:
+        return page.render(request, "problem.html", {"reader": reader, **NOT_FOUND}, status_code=404)
+    now = page.clock()
+    with page.ledgers.pen().begin() as c:
+        desk.note(c, at=now, user=reader.user, act="case-opened", subject=f"study {number}")
+    notice = NOTICES.get(request.query_params.get("done", ""), "")
+    return page.render(request, "case.html", {"reader": reader, "notice": notice, **shown(page, found, now)})
+
+
+NOT_FOUND = {"title": "No such study", "said": "No study has this number.", "link": "/", "link_text": "To the worklist"}
+ROUTES = {"/studies/{number:int}": for_readers(case_page)}
+
+
+def shown(page: Page, file: CaseFile, now: float) -> dict[str, Any]:
+    """What the template needs of a case file."""
+    study, result = file.study, file.result
+    answers = [_answer(row, study.revision) for row in reversed(file.verdicts)]
+    present = [each for each in answers if each["present"] and not each["addendum"]]
+    answer = present[0]["body"] if present else None
+    lane = result.lane if result is not None else None
+    badge = words.badge(study.state, lane)
+    centre, late = words.centre_words(
+        state=study.state,
+        lane=lane,
+        wire_state=file.wire_state,
+        answer=answer,
+        waited_s=now - (result.decided_at if result is not None else study.state_since),
+        late_s=page.config.triage.case_deadline_s,
+    )
+    return {
+        "study": study,
+        "badge": badge,
+        "urgency": urgency(result.priority if result is not None else None, answer),
+        "name": words.person_name(study.patient_name),
+        "born": words.calendar_date(study.patient_birth_date),
+        "study_date": words.calendar_date(study.study_date),
+        "state_word": words.STATE_WORDS[study.state],
+        "received": words.clock_time(study.first_received_at),
+        "images": file.images,
+        "completeness": words.plain(study.completeness),
+        "result": _result(result, badge),
+        "former": [_result(each, words.badge("routine", each.lane)) for each in file.former],
+        "answers": answers,
+        "centre": centre,
+        "late": late,
+        "fault": _fault(study),
+        "moves": [_move(row) for row in file.moves],
+        "signatures": [_signature(row, row.id in file.stale) for row in file.signatures],
+        "pending": file.pending,
+        "pending_command": file.pending_command,
+        "may_sign": study.state in SIGNABLE and file.pending is None,
+        "may_command": study.state == "quarantined" and file.pending_command is None,
+        "nonce": page.token(),
+        "correction_max": desk.CORRECTION_CHARACTERS_MAX,
+    }
+
+
+def _result(row: Row[Any] | None, badge: words.Badge) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    scores = row.scores if isinstance(row.scores, list) else []
+    return {
+        "lane": words.BADGES[row.lane],
+        "suggestion": words.suggestion(badge, row.would_be),
+        "reasons": words.plain(row.reasons),
+        "scores": [_score(each) for each in scores if isinstance(each, dict)],
+        "model": row.model or "",
+        "certificate": row.certificate or "",
+        "decided": words.clock_time(row.decided_at),
+        "superseded": words.clock_time(row.superseded_at),
+        "revision": row.revision,
+        "spent": [(name, f"{value:.0f} ms") for name, value in row.timings_ms.items()],
+    }
+
+
+def _score(score: dict[str, Any]) -> dict[str, Any]:
+    """One model's score: the raw logit with its thresholds where they are on file, a percentage only if calibrated."""
+    bounds = score.get("thresholds") if isinstance(score.get("thresholds"), dict) else {}
+    assert isinstance(bounds, dict)
+    low, high = bounds.get("clear_at_or_below"), bounds.get("flag_at_or_above")
+    logit = score.get("logit")
+    return {
+        "model": str(score.get("model", "")),
+        "logit": f"{logit:+.2f}" if isinstance(logit, int | float) else "none",
+        "clear_bound": f"{low:+.2f}" if isinstance(low, int | float) else "closed",
+        "flag_bound": f"{high:+.2f}" if isinstance(high, int | float) else "closed",
+        "bounded": bool(bounds),
+        "contract": str(score.get("contract", "")),
+        "calibrated": words.calibrated([score]),
+        "gates": words.gate_rows(score.get("gates")),
+    }
+
+
+def _answer(row: Row[Any], revision: int) -> dict[str, Any]:
+    return {
+        "body": row.body,
+        "rev": row.rev,
+        "revision": row.revision,
+        "present": row.revision == revision,
+        "addendum": row.addendum,
+        "received": words.clock_time(row.received_at),
+        "connected": row.body["reader"]["connected"],
+    }
+
+
+def _fault(study: Row[Any]) -> dict[str, str] | None:
+    """What is wrong with a quarantined study and what to do about it, from the catalogue."""
+    if study.state != "quarantined":
+        return None
+    entry = CATALOGUE.get(study.fault_code)
+    text = entry.text if entry else "this version does not know the code"
+    return {"code": study.fault_code, "text": text, "hint": entry.hint if entry else "Report the code."}
+
+
+def _move(row: Row[Any]) -> dict[str, str]:
+    return {"at": words.clock_time(row.at), "event": row.event, "to": row.to_state, "who": row.who, "code": row.code}
+
+
+def _signature(row: Row[Any], stale: bool) -> dict[str, Any]:
+    return {
+        "user": row.user,
+        "decision": words.DECISION_WORDS[row.decision],
+        "correction": row.correction,
+        "at": words.clock_time(row.signed_at),
+        "revision": row.revision,
+        "stale": stale,
+    }

@@ -1,0 +1,100 @@
+"""The databases behind the page: our own pen on review.db, query-only eyes on everybody else's.
+
+A ledger of another service may not be there yet, because that service has not started: the page says so and does
+not make it. Everything a page shows comes from one read transaction a ledger, so that its parts agree.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine
+from starlette.requests import Request
+from starlette.responses import Response
+
+from appliance.config import Config, Places
+from appliance.core.lifecycle import WireState
+from appliance.errors import Unavailable
+from appliance.world import desk, sqlite, wire
+
+
+class Ledgers:
+    """Engines by file, opened when first needed and kept."""
+
+    def __init__(self, places: Places) -> None:
+        places.review.mkdir(parents=True, exist_ok=True)
+        self.places = places
+        self._desk = sqlite.open_writer(places.review_db, desk.METADATA)
+        self._desk_eyes = sqlite.open_reader(places.review_db)
+        self._eyes: dict[Path, Engine] = {}
+        self._lock = threading.Lock()
+
+    def pen(self) -> Engine:
+        return self._desk
+
+    def eyes(self) -> Engine:
+        return self._desk_eyes
+
+    @contextmanager
+    def studies(self) -> Iterator[Connection]:
+        """The clinical ledger. Raises Unavailable("ledger-starting") while triage has not made it."""
+        engine = self._engine(self.places.studies_db)
+        if engine is None:
+            raise Unavailable("ledger-starting")
+        with engine.begin() as connection:
+            yield connection
+
+    def wire_states(self) -> dict[str, WireState]:
+        """Where every case stands on the wire; a side that has not started has nothing to say yet."""
+        cases, link = self._engine(self.places.cases_db), self._engine(self.places.link_db)
+        if cases is None:
+            return {}
+        if link is None:
+            with cases.begin() as case_side:
+                return wire.wire_states(case_side, None)
+        with cases.begin() as case_side, link.begin() as link_side:
+            return wire.wire_states(case_side, link_side)
+
+    def close(self) -> None:
+        for engine in (self._desk, self._desk_eyes, *self._eyes.values()):
+            engine.dispose()
+
+    def _engine(self, path: Path) -> Engine | None:
+        """An engine once the other service has made file and tables: its schema version is written with them."""
+        with self._lock:
+            if path in self._eyes:
+                return self._eyes[path]
+            if not path.exists():
+                return None
+            engine = sqlite.open_reader(path)
+            with engine.begin() as connection:
+                made = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            if not made:
+                engine.dispose()
+                return None
+            self._eyes[path] = engine
+            return engine
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What every page needs; clock and tokens are given, so that a test can give others.
+
+    clock   wall seconds since 1970
+    token   unguessable text, 256 bits, safe in cookies and forms
+    """
+
+    config: Config
+    places: Places
+    ledgers: Ledgers
+    clock: Callable[[], float]
+    token: Callable[[], str]
+    render: Callable[..., Response]
+
+
+def page_of(request: Request) -> Page:
+    page = request.app.state.page
+    assert isinstance(page, Page)
+    return page

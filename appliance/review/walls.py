@@ -1,0 +1,92 @@
+"""The page's outer wall: one ASGI callable around everything, so that no answer leaves without its headers.
+
+It refuses foreign Host names (DNS rebinding), writes from another origin, bodies that are too long or no form, and
+methods the page does not know. It knows nothing of users.
+"""
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+FORM_BYTES_MAX = 64 * 1024
+OUR_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+FORM_TYPE = "application/x-www-form-urlencoded"
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), usb=(), payment=()",
+    "Cache-Control": "no-store",
+}
+
+
+def walled(inner: ASGIApp) -> ASGIApp:
+    """The application behind its wall. Refusals: 400 foreign host, 403 foreign origin, 405, 411, 413, 415."""
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await inner(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        refused = why_refused(scope["method"], Headers(scope=scope))
+        target = inner if refused is None else PlainTextResponse(refused[1], refused[0])
+        await target(scope, receive, send_with_headers)
+
+    return outer
+
+
+def why_refused(method: str, headers: Headers) -> tuple[int, str] | None:
+    """The status and the sentence with which a request is turned away, or None."""
+    if len(headers.getlist("host")) != 1 or host_name(headers["host"]) not in OUR_HOSTS:
+        return 400, "This page answers only on this machine's own loopback address."
+    if method in ("GET", "HEAD"):
+        return None
+    if method != "POST":
+        return 405, "Only GET, HEAD and POST are known here."
+    if not same_origin(headers):
+        return 403, "This form was not sent by this page."
+    if headers.get("content-type", "").split(";")[0].strip().lower() != FORM_TYPE:
+        return 415, "Only plain forms are taken."
+    length = headers.get("content-length", "")
+    if not (length.isascii() and length.isdigit()) or "transfer-encoding" in headers:
+        return 411, "The length of the form must be said first."
+    return None if len(length) < 9 and int(length) <= FORM_BYTES_MAX else (413, "The form is too long.")
+
+
+def host_name(host: str) -> str | None:
+    """The name in a Host header without its port (RFC 9110 7.2), or None when it is none."""
+    try:
+        parts = urlsplit(f"//{host}")
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts.hostname if parts.netloc == host and "@" not in host and not parts.path else None
+
+
+def same_origin(headers: Headers) -> bool:
+    """Whether a write comes from our own page.
+
+    A browser says so in Sec-Fetch-Site, in Origin or in both; under no-referrer its Origin of a form is "null", which
+    then says nothing. What is said must agree, and something must be said.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if origin is not None and origin != "null" and origin != f"http://{headers['host']}":
+        return False
+    if site is not None:
+        return site == "same-origin"
+    return origin is not None and origin != "null"

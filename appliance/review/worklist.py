@@ -1,0 +1,182 @@
+"""The worklist: every study as one row, by lane, the most pressing first. It reads and shows; it decides nothing.
+
+A row's lane is its state first and its result second: a study that is quarantined, or not decided yet, never shows
+an older result. Pages hold PAGE_ROWS rows; the tabs count all of them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func, or_, select, true
+from starlette.requests import Request
+from starlette.responses import Response
+
+from appliance.core.case import URGENCIES
+from appliance.errors import Unavailable
+from appliance.review import words
+from appliance.review.entrance import Reader, for_readers
+from appliance.review.ledgers import Page, page_of
+from appliance.world import ledger
+from appliance.world.ledger import results, studies, verdicts
+
+PAGE_ROWS = 100
+PAGES_MAX = 10_000
+
+OPEN_STATES = ("routine", "hard", "escalated", "answered", "quarantined")
+TABS: dict[str, tuple[str, ColumnElement[bool]]] = {
+    "to-read": ("To read", studies.c.state.in_(OPEN_STATES)),
+    "flagged": ("▲ Flagged", and_(studies.c.state == "routine", results.c.lane == "flagged")),
+    "escalated": ("◆ Escalated", studies.c.state.in_(("hard", "escalated", "answered"))),
+    "quarantined": ("■ Quarantined", studies.c.state == "quarantined"),
+    "cleared": ("● Cleared", and_(studies.c.state == "routine", results.c.lane == "cleared")),
+    "in-work": ("○ Not decided", studies.c.state.in_(("received", "complete"))),
+    "signed": ("Signed", studies.c.state == "reviewed"),
+    "all": ("All", true()),
+}
+NEWEST_FIRST = ("signed", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkRow:
+    """One study as the worklist shows it; score is the model's raw output, calibrated None means: no percentage."""
+
+    number: int
+    badge: words.Badge
+    urgency: str
+    name: str
+    patient_id: str
+    born: str
+    sex: str
+    modality: str
+    description: str
+    accession: str
+    received: str
+    waiting: str
+    images: int
+    suggestion: str
+    model: str
+    calibrated: str
+    centre: str
+    late: bool
+    state: str
+    signed: str
+
+
+def worklist(request: Request, reader: Reader) -> Response:
+    return page_of(request).render(request, "worklist.html", {"reader": reader, **shown(request)})
+
+
+def worklist_rows(request: Request, reader: Reader) -> Response:
+    """The part of the worklist that changes, for the page's own refresh."""
+    return page_of(request).render(request, "_rows.html", {"reader": reader, **shown(request)})
+
+
+ROUTES = {"/": for_readers(worklist), "/rows": for_readers(worklist_rows, touch=False)}
+
+
+def shown(request: Request) -> dict[str, Any]:
+    """What the template needs: tabs with counts, rows, paging; `starting` while there is no ledger."""
+    page = page_of(request)
+    tab = request.query_params.get("lane", "to-read")
+    tab = tab if tab in TABS else "to-read"
+    said = request.query_params.get("page", "1")
+    number = min(max(int(said), 1), PAGES_MAX) if said.isascii() and said.isdigit() and len(said) < 7 else 1
+    frame = {"tab": tab, "page_number": number, "now": words.clock_time(page.clock())}
+    try:
+        with page.ledgers.studies() as c:
+            counts = counted(c)
+            found = rows(c, tab, number)
+            numbers = [row.number for row in found]
+            answers, images = newest_answers(c, numbers), ledger.instance_counts(c, numbers)
+            stray_count = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
+    except Unavailable:
+        return {**frame, "starting": True, "tabs": [(key, word, 0) for key, (word, _) in TABS.items()], "rows": []}
+    cases = page.ledgers.wire_states()
+    made = [
+        work_row(row, images[row.number], answers.get((row.number, row.revision)), cases.get(row.case_id), page)
+        for row in found
+    ]
+    tabs = [(key, word, counts[key]) for key, (word, _) in TABS.items()]
+    last = max(1, -(-counts[tab] // PAGE_ROWS))
+    return {**frame, "starting": False, "tabs": tabs, "rows": made, "last_page": last, "strays": stray_count}
+
+
+def _joined() -> Any:
+    on = and_(results.c.study_number == studies.c.number, results.c.revision == studies.c.revision)
+    return studies.outerjoin(results, on)
+
+
+def counted(c: Connection) -> dict[str, int]:
+    """Studies under each tab."""
+    sums = [func.coalesce(func.sum(case((where, 1), else_=0)), 0).label(key) for key, (_, where) in TABS.items()]
+    return dict(c.execute(select(*sums).select_from(_joined())).one()._mapping)
+
+
+def rows(c: Connection, tab: str, page_number: int) -> list[Row[Any]]:
+    """One page of studies under a tab with the result of their present revision."""
+    result = (results.c.lane, results.c.would_be, results.c.priority, results.c.scores, results.c.model)
+    chosen = select(studies, *result, results.c.case_id, results.c.decided_at)
+    age = studies.c.first_received_at
+    order = (age.desc(), studies.c.number.desc()) if tab in NEWEST_FIRST else (_rank(), age, studies.c.number)
+    limited = chosen.select_from(_joined()).where(TABS[tab][1]).order_by(*order)
+    return list(c.execute(limited.limit(PAGE_ROWS).offset((page_number - 1) * PAGE_ROWS)))
+
+
+def _rank() -> ColumnElement[int]:
+    """Critical, urgent, flagged, then what needs a person, then cleared; the centre may raise urgency, never lower."""
+
+    def at(urgency: str) -> ColumnElement[bool]:
+        same = and_(verdicts.c.study_number == studies.c.number, verdicts.c.revision == studies.c.revision)
+        raised = exists().where(same, verdicts.c.body["urgency"].as_string() == urgency)
+        return or_(results.c.priority == urgency, raised)
+
+    waiting = studies.c.state.in_(("received", "complete"))
+    flagged = and_(studies.c.state == "routine", results.c.lane == "flagged")
+    cleared = and_(studies.c.state == "routine", results.c.lane == "cleared")
+    return case((waiting, 7), (at("critical"), 0), (at("urgent"), 1), (flagged, 2), (cleared, 5), else_=3)
+
+
+def newest_answers(c: Connection, numbers: list[int]) -> dict[tuple[int, int], dict[str, Any]]:
+    """The newest verdict's body of each study and revision."""
+    chosen = select(verdicts.c.study_number, verdicts.c.revision, verdicts.c.body)
+    found = c.execute(chosen.where(verdicts.c.study_number.in_(numbers)).order_by(verdicts.c.rev))
+    return {(row.study_number, row.revision): row.body for row in found}
+
+
+def work_row(row: Row[Any], images: int, answer: dict[str, Any] | None, wire_state: str | None, page: Page) -> WorkRow:
+    now = page.clock()
+    badge = words.badge(row.state, row.lane)
+    decided = row.lane is not None
+    late_s = page.config.triage.case_deadline_s
+    waited_s = now - (row.decided_at or row.state_since)
+    centre, late = words.centre_words(
+        state=row.state, lane=row.lane, wire_state=wire_state, answer=answer, waited_s=waited_s, late_s=late_s
+    )
+    return WorkRow(
+        number=row.number,
+        badge=badge,
+        urgency=urgency(row.priority, answer),
+        name=words.person_name(row.patient_name),
+        patient_id=row.patient_id,
+        born=words.calendar_date(row.patient_birth_date),
+        sex=row.patient_sex,
+        modality=row.modality,
+        description=row.study_description,
+        accession=row.accession_number,
+        received=words.short_time(row.first_received_at, now),
+        waiting=words.span(now - row.first_received_at),
+        images=images,
+        suggestion=words.suggestion(badge, row.would_be) if decided else "",
+        model=row.model or "",
+        calibrated=words.calibrated(row.scores) if decided else "",
+        centre=centre,
+        late=late,
+        state=words.STATE_WORDS[row.state],
+        signed=words.short_time(row.state_since, now) if row.state == "reviewed" else "",
+    )
+
+
+def urgency(priority: str | None, answer: dict[str, Any] | None) -> str:
+    """The higher of what the edge and what the centre said."""
+    said = [each for each in (priority, answer["urgency"] if answer else None) if each in URGENCIES]
+    return max(said, key=URGENCIES.index, default="routine")

@@ -1,0 +1,93 @@
+"""The review service in front of a state folder with real rows, and Debian's Chromium in front of that.
+
+Chromium that is missing is a failure, never a skip. Nothing here sleeps: Playwright waits on conditions with a bound.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from seeding import PASSWORD, USER, Seeded, filled, seed, served, sign_in
+
+from appliance import review
+from appliance.world import sqlite, wire
+
+CHROMIUM = "/usr/bin/chromium"
+WAIT_MS = 10_000
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
+    """The ledger of one test module, filled."""
+    made = seed(tmp_path_factory.mktemp("state"))
+    filled(made)
+    for path, metadata in ((made.places.cases_db, wire.CASES), (made.places.link_db, wire.LINK)):
+        sqlite.open_writer(path, metadata).dispose()
+    review.add_user(made.places, USER, PASSWORD)
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def address(seeded: Seeded) -> Iterator[str]:
+    yield from served(seeded.places)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    assert Path(CHROMIUM).exists(), "Debian's chromium is needed: apt-get install chromium"
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@dataclass
+class Watch:
+    """What a browser said and asked for while a test ran."""
+
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    made = browser.new_context(viewport={"width": 1600, "height": 900})
+    made.set_default_timeout(WAIT_MS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def watch(context: BrowserContext) -> Watch:
+    seen = Watch()
+    context.on("console", lambda said: seen.complaints.append(said.text) if said.type in ("error", "warning") else None)
+    context.on("weberror", lambda error: seen.complaints.append(str(error.error)))
+    context.on("request", lambda asked: seen.requests.append(asked.url))
+    return seen
+
+
+@pytest.fixture
+def page(context: BrowserContext, watch: Watch) -> Page:
+    return context.new_page()
+
+
+@pytest.fixture(scope="module")
+def session_cookies(browser: Browser, address: str) -> list[Any]:
+    """The cookies of one sign-in, so that not every test pays for an argon2id hash."""
+    made = browser.new_context()
+    page = made.new_page()
+    sign_in(page, address)
+    page.wait_for_url(address)
+    cookies: list[Any] = made.cookies()
+    made.close()
+    return cookies
+
+
+@pytest.fixture
+def signed_in(context: BrowserContext, page: Page, session_cookies: list[Any]) -> Page:
+    context.add_cookies(session_cookies)
+    return page

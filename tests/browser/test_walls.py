@@ -1,0 +1,472 @@
+"""The page's walls, spoken to byte by byte: hosts, origins, tokens, sessions, passwords, paths."""
+
+import asyncio
+import http.client
+import logging
+import re
+import socket
+import threading
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import httpx
+import pytest
+from seeding import PASSWORD, USER, Seeded, seed, served
+from starlette.datastructures import Headers
+
+from appliance import review
+from appliance.config import Config, Places
+from appliance.errors import Misconfigured, Refused
+from appliance.review import entrance, walls
+from appliance.review.ledgers import Ledgers
+from appliance.world import desk
+
+FORM = "application/x-www-form-urlencoded"
+WAIT_S = 20
+PAGES = (
+    "/",
+    "/rows",
+    "/strays",
+    "/status",
+    "/pulse",
+    "/studies/1",
+    "/studies/1/images",
+    "/studies/1/images/1/frames/1",
+)
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+@dataclass
+class Visitor:
+    """Somebody who speaks HTTP and keeps cookies as a browser would."""
+
+    address: str
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
+        place = urlsplit(self.address)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+        try:
+            sent = {"Host": place.netloc, "Origin": self.address.rstrip("/")} if method == "POST" else {}
+            sent |= {"Content-Type": FORM} if body is not None else {}
+            sent |= {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+            sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, {name: value for name, value in sent.items() if value})
+            answer = connection.getresponse()
+            found = Answer(
+                answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode("utf-8", "replace")
+            )
+            for line in answer.msg.get_all("set-cookie") or []:
+                name, _, rest = line.partition("=")
+                value = rest.split(";")[0].strip('"')
+                self.cookies.pop(name, None)
+                if value:
+                    self.cookies[name] = value
+        finally:
+            connection.close()
+        return found
+
+    def hidden(self, path: str) -> dict[str, str]:
+        """The hidden fields of the last form on a page."""
+        found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', self.ask("GET", path).body)
+        return {name: unescape(value) for name, value in found}
+
+    def sign_in(self, user: str = USER, password: str = PASSWORD) -> Answer:
+        check = self.hidden("/sign-in")["check"]
+        return self.ask("POST", "/sign-in", urlencode({"check": check, "name": user, "password": password}))
+
+
+@pytest.fixture
+def visitor(address: str) -> Visitor:
+    return Visitor(address)
+
+
+@pytest.fixture
+def reader(visitor: Visitor) -> Visitor:
+    answer = visitor.sign_in()
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+    return visitor
+
+
+def test_nothing_is_shown_to_a_stranger(visitor: Visitor, address: str) -> None:
+    for path in PAGES:
+        answer = visitor.ask("GET", path)
+        assert answer.status in (303, 401), path
+        assert "DOE" not in answer.body
+    for path in ("/sign-out", "/studies/1/sign", "/studies/1/command"):
+        answer = visitor.ask("POST", path, "decision=agree")
+        assert (answer.status, answer.headers["location"]) == (303, "/sign-in")
+    stranger = Visitor(address, {entrance.SESSION_COOKIE: "a" * 43})
+    assert stranger.ask("GET", "/").headers["location"] == "/sign-in"
+
+
+def test_every_answer_bears_the_headers(reader: Visitor) -> None:
+    for path in (*PAGES, "/sign-in", "/static/review.css", "/nowhere", "/studies/99999"):
+        headers = reader.ask("GET", path).headers
+        for name, value in walls.SECURITY_HEADERS.items():
+            assert headers[name.lower()] == value, (path, name)
+        assert "server" not in headers
+    policy = walls.SECURITY_HEADERS["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:8042", "", "127.0.0.1@evil.example", "[::1", "a/b"]
+)
+def test_a_foreign_host_is_turned_away(reader: Visitor, host: str) -> None:
+    answer = reader.ask("GET", "/", Host=host or " ")
+    assert answer.status == 400
+    assert "DOE" not in answer.body
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:8042"])
+def test_our_own_hosts_are_known(host: str) -> None:
+    assert walls.why_refused("GET", Headers({"host": host})) is None
+
+
+@pytest.mark.parametrize(
+    ("site", "origin", "taken"),
+    [
+        ("same-origin", "http://127.0.0.1:8042", True),
+        ("same-origin", "null", True),
+        ("same-origin", None, True),
+        (None, "http://127.0.0.1:8042", True),
+        ("cross-site", "http://127.0.0.1:8042", False),
+        ("same-site", "null", False),
+        ("none", None, False),
+        ("same-origin", "http://127.0.0.1:9999", False),
+        ("same-origin", "https://127.0.0.1:8042", False),
+        (None, "null", False),
+        (None, None, False),
+    ],
+)
+def test_who_may_write(site: str | None, origin: str | None, taken: bool) -> None:
+    said = {"host": "127.0.0.1:8042", "sec-fetch-site": site, "origin": origin}
+    assert walls.same_origin(Headers({name: value for name, value in said.items() if value})) is taken
+
+
+def test_a_form_without_its_check_token_is_refused(reader: Visitor, seeded: Seeded) -> None:
+    form = reader.hidden("/studies/1") | {"decision": "agree"}
+    for check in ("", "0" * 64, "ü"):
+        answer = reader.ask("POST", "/studies/1/sign", urlencode({**form, "check": check}))
+        assert answer.status == 403
+    other = Visitor(reader.address)
+    other.sign_in()
+    stolen = other.hidden("/studies/1")["check"]
+    assert reader.ask("POST", "/studies/1/sign", urlencode({**form, "check": stolen})).status == 403
+    del form["check"]
+    assert reader.ask("POST", "/studies/1/sign", urlencode(form)).status == 403
+    assert seeded.desk_rows(desk.signatures) == []
+
+
+def test_a_write_from_elsewhere_is_refused(reader: Visitor, seeded: Seeded) -> None:
+    form = urlencode(reader.hidden("/studies/1") | {"decision": "agree"})
+    assert reader.ask("POST", "/studies/1/sign", form, Origin="http://evil.example").status == 403
+    assert reader.ask("POST", "/studies/1/sign", form, Origin="").status == 403
+    assert reader.ask("POST", "/studies/1/sign", form, Content_Type="text/plain").status == 415
+    assert reader.ask("POST", "/studies/1/sign", "x" * (walls.FORM_BYTES_MAX + 1)).status == 413
+    assert reader.ask("DELETE", "/studies/1").status == 405
+    assert seeded.desk_rows(desk.signatures) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"decision": "normal"},
+        {"decision": ""},
+        {"decision": "correct", "correction": ""},
+        {"decision": "agree", "correction": "x" * (desk.CORRECTION_CHARACTERS_MAX + 1)},
+        {"decision": "agree", "nonce": "short"},
+        {"decision": "agree", "revision": "-1"},
+        {"decision": "agree", "seq": "x"},
+        {"decision": "agree", "seq": ""},
+    ],
+)
+def test_an_odd_signature_is_refused(reader: Visitor, seeded: Seeded, said: dict[str, str]) -> None:
+    form = reader.hidden("/studies/1") | said
+    assert reader.ask("POST", "/studies/1/sign", urlencode(form)).status == 400
+    assert seeded.desk_rows(desk.signatures) == []
+
+
+def test_what_cannot_be_signed_or_ordered_is_not(reader: Visitor, seeded: Seeded) -> None:
+    form = reader.hidden("/studies/1")
+    waiting = {**form, "decision": "agree", "revision": "1", "seq": "0"}
+    for key in ("waiting", "broken"):
+        seq = {"waiting": "0", "broken": "2"}[key]
+        answer = reader.ask("POST", f"/studies/{seeded.numbers[key]}/sign", urlencode({**waiting, "seq": seq}))
+        assert answer.status == 409
+    answer = reader.ask("POST", "/studies/1/command", urlencode({**form, "kind": "release"}))
+    assert answer.status == 409
+    assert reader.ask("POST", "/studies/1/command", urlencode({**form, "kind": "delete"})).status == 400
+    assert reader.ask("POST", "/studies/999/sign", urlencode({**form, "decision": "agree"})).status == 404
+    assert seeded.desk_rows(desk.signatures) == []
+    assert seeded.desk_rows(desk.commands) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../__init__.py",
+        "/static/..%2f__init__.py",
+        "/static/%2e%2e/%2e%2e/errors.py",
+        "/static/....//errors.py",
+        "//static/../../phi/studies.db",
+        "/studies/1/images/1/frames/..%2f..%2fframes.json",
+        "/studies/1/images/1/frames/0",
+        "/studies/1/images/0/frames/1",
+        "/studies/1/images/-1/frames/1",
+        "/studies/1/images/2/frames/1",
+        "/studies/1/images/1/frames/99999999999999999999999",
+        "/studies/99999999999999999999999",
+        "/studies/99999999999999999999999/images",
+        "/studies/1.0",
+        "/studies/%00",
+        "/phi/studies.db",
+    ],
+)
+def test_no_path_leads_elsewhere(reader: Visitor, path: str) -> None:
+    assert reader.ask("GET", path).status == 404
+
+
+def test_odd_questions_of_the_worklist_are_harmless(reader: Visitor) -> None:
+    for query in ("lane=x", "lane=<script>", "page=-1", "page=99999999999999", "page=0", "page=٣", "lane=all&page=7"):
+        answer = reader.ask("GET", f"/?{quote(query, safe='=&')}")
+        assert answer.status == 200
+        assert "<script>" not in answer.body.replace('<script type="module"', "")
+
+
+def test_a_frame_that_does_not_fit_its_description_is_not_served(reader: Visitor, seeded: Seeded) -> None:
+    path = seeded.places.frames / f"{100:064x}" / "frame-0001.raw"
+    whole = path.read_bytes()
+    assert reader.ask("GET", "/studies/1/images").status == 200
+    path.write_bytes(whole[:-1])
+    try:
+        assert reader.ask("GET", "/studies/1/images/1/frames/1").status == 409
+    finally:
+        path.write_bytes(whole)
+
+
+def test_the_session_cookie_is_kept_close_and_ends_with_sign_out(visitor: Visitor) -> None:
+    answer = visitor.sign_in()
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    stolen = Visitor(visitor.address, dict(visitor.cookies))
+    assert stolen.ask("GET", "/").status == 200
+    check = visitor.hidden("/")["check"]
+    assert visitor.ask("POST", "/sign-out", urlencode({"check": check})).headers["location"] == "/sign-in"
+    assert stolen.ask("GET", "/").status == 303
+
+
+def test_the_desk_keeps_no_token_and_no_password(reader: Visitor, seeded: Seeded) -> None:
+    token = reader.cookies[entrance.SESSION_COOKIE]
+    kept = b"".join(path.read_bytes() for path in seeded.places.review.glob("review.db*"))
+    assert b"argon2id" in kept
+    assert token.encode() not in kept
+    assert PASSWORD.encode() not in kept
+
+
+def test_a_wrong_password_and_a_wrong_name_read_the_same(visitor: Visitor, seeded: Seeded) -> None:
+    wrong = [visitor.sign_in(password="not the password"), visitor.sign_in(user="nobody.here")]
+    assert [answer.status for answer in wrong] == [403, 403]
+    texts = {re.sub(r'value="[^"]*"', "", answer.body) for answer in wrong}
+    assert len(texts) == 1
+    assert "Name or password is wrong" in texts.pop()
+    assert entrance.SESSION_COOKIE not in visitor.cookies
+    failed = [row for row in seeded.desk_rows(desk.audit) if row.act == "sign-in-failed"]
+    assert [row.user for row in failed[-2:]] == [USER, ""]  # what was typed for a name may be a password
+
+
+def test_the_sign_in_form_has_a_check_token_too(visitor: Visitor) -> None:
+    visitor.ask("GET", "/sign-in")
+    form = urlencode({"check": "0" * 64, "name": USER, "password": PASSWORD})
+    assert visitor.ask("POST", "/sign-in", form).status == 403
+    assert Visitor(visitor.address).ask("POST", "/sign-in", form).status == 403
+
+
+# With a clock of our own: idleness, age, failures.
+
+
+class Hands:
+    """The application called under a clock that the test moves, in a loop and thread of its own."""
+
+    def __init__(self, places: Places, **knobs: int) -> None:
+        self.now = 1_000_000.0
+        self.ledgers = Ledgers(places)
+        config = Config.model_validate({"review": knobs})
+        self.app: Any = review.app(config, self.ledgers, clock=lambda: self.now)
+        self.runner = asyncio.Runner()
+        self.thread = ThreadPoolExecutor(1)  # Playwright keeps a loop in the main thread
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1:8042")
+
+    def get(self, path: str) -> httpx.Response:
+        return self._run(self.client.get(path))
+
+    def sign_in(self, password: str = PASSWORD, user: str = USER) -> httpx.Response:
+        found = re.search(r'name="check" value="([^"]*)"', self.get("/sign-in").text)
+        assert found
+        form = {"check": found[1], "name": user, "password": password}
+        return self._run(self.client.post("/sign-in", data=form, headers={"origin": "http://127.0.0.1:8042"}))
+
+    def _run(self, asked: Coroutine[Any, Any, Any]) -> Any:
+        return self.thread.submit(self.runner.run, asked).result(WAIT_S)
+
+    def close(self) -> None:
+        self._run(self.client.aclose())
+        self.thread.submit(self.runner.close).result(WAIT_S)
+        self.thread.shutdown()
+        self.ledgers.close()
+
+
+@pytest.fixture
+def hands(tmp_path: Path) -> Iterator[Hands]:
+    made = Hands(Places(tmp_path), session_idle_s=100)
+    entrance.add_user(made.ledgers, USER, PASSWORD, at=1.0)
+    yield made
+    made.close()
+
+
+def test_a_reader_is_signed_out_after_idling_and_refreshing_is_no_sign_of_life(hands: Hands) -> None:
+    assert hands.sign_in().status_code == 303
+    for _ in range(5):
+        hands.now += 60
+        assert hands.get("/").status_code == 200  # every page is a sign of life
+    hands.now += 60
+    assert hands.get("/rows").status_code == 200
+    assert hands.get("/pulse").status_code == 204
+    hands.now += 60
+    assert hands.get("/pulse").status_code == 401
+    assert hands.get("/rows").status_code == 401
+    assert hands.get("/").headers["location"] == "/sign-in"
+
+
+def test_no_session_lasts_for_ever(hands: Hands) -> None:
+    hands.sign_in()
+    for _ in range(entrance.SESSION_AGE_MAX_S // 90):
+        hands.now += 90
+        assert hands.get("/").status_code == 200
+    hands.now += 90
+    assert hands.get("/").status_code == 303
+
+
+def test_failures_make_the_next_try_wait_and_lock_nobody_out(hands: Hands) -> None:
+    for _ in range(int(entrance.FAILURES_FREE)):
+        assert hands.sign_in("a wrong password").status_code == 403
+    answer = hands.sign_in()
+    assert answer.status_code == 429
+    assert "Wait 60 s" in answer.text
+    hands.now += entrance.FAILURE_WAIT_S + 1
+    assert hands.sign_in().status_code == 303
+    assert hands.sign_in("a wrong password").status_code == 403  # and the count began anew
+    assert hands.sign_in().status_code == 303
+
+
+def test_the_memory_of_failures_is_bounded() -> None:
+    failures = entrance.Failures()
+    for n in range(entrance.FAILING_NAMES_MAX + 50):
+        failures.add(f"user-{n}", float(n) / 10)
+    assert len(failures._names) == entrance.FAILING_NAMES_MAX
+    failures.add("last", 1e6)
+    assert len(failures._names) == 1
+
+
+def test_the_page_before_triage_has_started_says_so(hands: Hands) -> None:
+    hands.sign_in()
+    for path in ("/", "/rows", "/strays", "/status"):
+        answer = hands.get(path)
+        assert answer.status_code == 200
+        assert "Starting" in answer.text
+    assert hands.get("/studies/1").headers["location"] == "/"
+    assert hands.get("/studies/1/images").status_code == 404
+
+
+def test_a_ledger_just_being_made_is_one_that_is_not_there(hands: Hands) -> None:
+    hands.sign_in()
+    hands.ledgers.places.phi.mkdir()
+    hands.ledgers.places.studies_db.touch()
+    assert "Starting" in hands.get("/").text
+    made = seed(hands.ledgers.places.root)
+    assert "No study here" in hands.get("/").text
+    made.engine.dispose()
+
+
+def test_a_ledger_that_cannot_be_read_now_is_said_to_be_busy(hands: Hands) -> None:
+    hands.sign_in()
+    made = seed(hands.ledgers.places.root)
+    with made.engine.begin() as c:
+        c.exec_driver_sql("DROP TABLE strays")
+    made.engine.dispose()
+    answer = hands.get("/")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "strays" not in answer.text
+
+
+def test_a_bug_tells_nobody_what_a_data_set_says(hands: Hands, caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise ValueError("DOE^JANE")
+    except ValueError as error:
+        record = logging.LogRecord(
+            "uvicorn.error", logging.ERROR, __file__, 1, "Exception in ASGI application\n", None, None
+        )
+        record.exc_info = (type(error), error, error.__traceback__)
+    assert review._without_values(record)
+    said = logging.Formatter().format(record)
+    assert "DOE" not in said
+    assert "ValueError" in said
+    assert "test_a_bug_tells_nobody" in said
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "code"),
+    [
+        ("kim", "short", "password-weak"),
+        ("kim", "aaaaaaaaaaaaaaaa", "password-weak"),
+        ("kim", "x" * 201, "password-weak"),
+        ("dr.kim", "my name is dr.kim", "password-weak"),
+        ("../kim", PASSWORD, "user-name"),
+        (USER, PASSWORD, "user-exists"),
+    ],
+)
+def test_who_cannot_be_added(hands: Hands, user: str, password: str, code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        review.add_user(hands.ledgers.places, user, password)
+    assert refused.value.code == code
+
+
+def test_a_password_can_be_replaced(hands: Hands) -> None:
+    hands.sign_in()
+    review.add_user(hands.ledgers.places, USER, "quite another password", replace=True)
+    assert hands.get("/").status_code == 303
+    assert hands.sign_in().status_code == 403
+    assert hands.sign_in("quite another password").status_code == 303
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        config = Config.model_validate({"review": {"port": other.getsockname()[1]}})
+        with pytest.raises(Misconfigured, match=r"port-taken at review\.port"):
+            review.serve(config, Places(tmp_path), stop=threading.Event(), ready=print)
+
+
+def test_nobody_but_loopback_can_be_configured() -> None:
+    with pytest.raises(ValueError, match=r"review\.host"):
+        Config.model_validate({"review": {"host": "0.0.0.0"}})
+
+
+def test_the_page_stands_on_an_empty_state_folder(tmp_path: Path) -> None:
+    """No user, no ledger: the page serves, says so, and makes nothing but its own database."""
+    for address in served(Places(tmp_path)):
+        assert "There is no user yet" in Visitor(address).ask("GET", "/sign-in").body
+    assert {path.name for path in tmp_path.iterdir()} == {"review"}

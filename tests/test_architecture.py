@@ -14,7 +14,7 @@ PYTHON = sorted([*ROOT.glob("appliance/**/*.py"), *ROOT.glob("central/**/*.py")]
 SERVICES = {"receive", "triage", "uplink", "review", "deliver"}
 FILE_LINES_MAX, FUNCTION_LINES_MAX = 330, 70
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "manager", "handler", "misc", "stuff", "base"}
-# Ours that the centre may use: the wire's documents, the shape of a connection, and two technology modules that know nothing of a patient
+# Ours that the centre may use: the wire's documents and shape, and two technology modules that know no patient
 # (docs/decisions/0002-what-the-centre-may-import.md).
 CENTRAL_MAY = {
     "appliance",

@@ -371,6 +371,8 @@ def test_reconnects_wait_longer_each_time_with_full_jitter_up_to_a_limit():
     link.start()
     eventually(End(link, wake), lambda: len(chance.asked) >= 10)
     link.stop()
+    assert link._thread is not None
+    assert not link._thread.is_alive(), "stopping does not wait for the next attempt"
     assert chance.asked[:8] == [(0, longest) for longest in (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)]
     assert link.why_down == "ConnectionRefusedError"
 

@@ -1,0 +1,123 @@
+"""The command line: one parser, every verb with a sentence, `--json` on every verb that reads.
+
+Exit status: 0 well, 1 something named is wrong, 2 a misused verb, 78 a wrong configuration (sysexits.h EX_CONFIG).
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from appliance import __version__
+from appliance.cli import deidentify, look, reconcile, replay, services, up
+from appliance.config import DEFAULT_PATH, Config, ConfigMistakes, Places, load
+from appliance.errors import Fault, Misconfigured
+
+EX_CONFIG = 78
+NEEDS_NO_CONFIG = ("deidentify", "replay")  # tools that work alone: without --config they use the defaults
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; docs/operating.md is held against it."""
+    top = argparse.ArgumentParser(
+        prog="appliance",
+        description="Edge diagnostic appliance: decides routine studies here, asks the centre about the hard ones.",
+        epilog="Research software; no medical device. Exit status 78: the configuration is wrong.",
+    )
+    top.add_argument("--version", action="version", version=__version__)
+    top.add_argument(
+        "--config",
+        type=Path,
+        default=Path(os.environ["APPLIANCE_CONFIG"]) if "APPLIANCE_CONFIG" in os.environ else None,
+        help=f"configuration file (default: $APPLIANCE_CONFIG, else {DEFAULT_PATH})",
+    )
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, sentence: str, *, as_json: bool = False) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=sentence, description=sentence)
+        if as_json:
+            made.add_argument("--json", action="store_true", help="print one JSON document")
+        return made
+
+    all_up = verb("up", "Run all services under one parent, as any user.")
+    all_up.add_argument("--state", type=Path, help="a folder to keep everything in; made if it is not there")
+    all_up.add_argument("--broker", action="store_true", help="also start an MQTT broker, on loopback")
+    one = verb("run", "Run one service; what the systemd units call.")
+    one.add_argument("service", choices=services.SERVICES)
+    verb("check", "Look at everything the appliance needs and say what to do.", as_json=True)
+    verb("status", "Say how it stands: studies, cases, disk, what to look at.", as_json=True)
+    some = verb("studies", "List the studies, or tell all of one.", as_json=True)
+    some.add_argument("uid", nargs="?", metavar="UID", help="Study Instance UID")
+    books = verb("reconcile", "Prove that every study is in exactly one place and both sides agree.", as_json=True)
+    books.add_argument("--deep", action="store_true", help="also read every archived file and compare its digest")
+    clean = verb("deidentify", "Write de-identified copies, each passed by the inspector.")
+    deidentify.arguments(clean)
+    again = verb("replay", "Run the pipeline on files without side effects; one JSON line a study.")
+    replay.arguments(again)
+    packages = verb("models", "List the model packages, or verify them with their golden films.", as_json=True)
+    packages.add_argument("what", choices=("list", "verify"))
+    knobs = verb("config", "Show every setting with its value, bounds and meaning.", as_json=True)
+    knobs.add_argument("what", choices=("show",))
+    user = verb("user", "Add a reader of the review page; the password is read from standard input.")
+    user.add_argument("what", choices=("add",))
+    user.add_argument("name")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one verb; every mistake is said in a line that tells who must act and how."""
+    told = parser().parse_args(arguments)
+    try:
+        return _run(told)
+    except ConfigMistakes as mistakes:
+        for file, key, reason in mistakes.mistakes:
+            print(f"{file}: {key or 'file'}: {reason}", file=sys.stderr)
+        return EX_CONFIG
+    except Misconfigured as fault:
+        print(f"{fault}: {fault.text}. {fault.hint}", file=sys.stderr)
+        return EX_CONFIG
+    except Fault as fault:
+        print(f"{fault}: {fault.text}. {fault.hint}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(told: argparse.Namespace) -> int:
+    if told.verb == "up" and told.state is not None:
+        told.config = up.lay_out(told.state)
+    config, path = _configuration(told)
+    places = Places(config.state.folder)
+    match told.verb:
+        case "up":
+            return up.up(config, path, with_broker=told.broker)
+        case "run":
+            return services.serve(told.service, config)
+        case "check":
+            return look.check(config, places, told.json)
+        case "status":
+            return look.status(config, places, told.json)
+        case "studies":
+            return look.studies(places, told.uid, told.json)
+        case "reconcile":
+            return reconcile.show(places, told.deep, told.json)
+        case "deidentify":
+            return deidentify.run(config, told)
+        case "replay":
+            return replay.run(config, told)
+        case "models":
+            return look.show_models(config, told.what == "verify", told.json)
+        case "config":
+            return look.show_config(config, told.json)
+        case "user":
+            return services.add_user(places, told.name)
+    raise AssertionError(told.verb)
+
+
+def _configuration(told: argparse.Namespace) -> tuple[Config, Path]:
+    path: Path = told.config or DEFAULT_PATH
+    if told.config is None and not path.exists() and told.verb in NEEDS_NO_CONFIG:
+        shipped = Path(__file__).parents[2] / "models"
+        return (Config.model_validate({"triage": {"model_folder": shipped}}) if shipped.is_dir() else Config()), path
+    return load(path), path

@@ -1,0 +1,113 @@
+"""`appliance deidentify IN… -o DIR`: de-identified copies, each passed by the inspector before it is written."""
+
+import argparse
+import json
+import secrets
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+
+from appliance.cli.files import bears_magic, named, quiet_libraries
+from appliance.config import Config, secret
+from appliance.core.deidentify import deidentify
+from appliance.core.identity import identity
+from appliance.core.inspect import inspect
+from appliance.core.pseudonym import checked_key
+from appliance.errors import Fault, Misconfigured, Quarantined, Refused
+from appliance.loop import guarded
+from appliance.world import archive
+
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of one file: actions by number, or the code and place of the refusal."""
+
+    path: str
+    actions: dict[str, int]
+    code: str = ""
+    place: str = ""
+
+
+def arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders")
+    verb.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="relative paths are kept under it"
+    )
+    verb.add_argument(
+        "--profile",
+        choices=("basic", "centre"),
+        default="basic",
+        help="basic: PS3.15 Basic Profile; centre: what may leave, which is the same without any pixels",
+    )
+    verb.add_argument(
+        "--site-key", type=Path, metavar="FILE", help="32 bytes or more; the same key, the same pseudonyms"
+    )
+    verb.add_argument("--json", action="store_true", help="print one JSON line a file")
+
+
+def run(config: Config, told: argparse.Namespace) -> int:
+    """Status 1 if any file was refused; nothing is written that the inspector did not pass."""
+    quiet_libraries()
+    key = _site_key(config, told.site_key)
+    refused = 0
+    written: set[Path] = set()
+    for path, relative in named(told.inputs):
+        target = told.output / relative
+        if target.resolve() == path.resolve() or target in written:
+            print(f"{path}: refused: {target} is in use; choose another -o or fewer inputs", file=sys.stderr)
+            refused += 1
+            continue
+        done = _one(path, target, told.profile, key)
+        written.add(target)
+        refused += bool(done.code)
+        if told.json:
+            print(json.dumps({"file": done.path, "actions": done.actions, "code": done.code, "place": done.place}))
+        elif done.code:
+            print(f"{done.path}: refused: {done.code}{f' at {done.place}' if done.place else ''}")
+        else:
+            print(f"{done.path}: " + ", ".join(f"{count} {action}" for action, count in sorted(done.actions.items())))
+    return 1 if refused else 0
+
+
+def _site_key(config: Config, file: Path | None) -> bytes:
+    if file is not None:
+        try:
+            return checked_key(file.read_bytes())
+        except OSError:
+            raise Misconfigured("deid-site-key", str(file)) from None
+    key = secret("site-key", config.triage.site_key_file)
+    if key is None:
+        print("no site key: a random one is used, so the pseudonyms of this run will not come again", file=sys.stderr)
+        key = secrets.token_bytes(32)
+    return checked_key(key)
+
+
+def _one(path: Path, target: Path, profile: str, key: bytes) -> Done:
+    def work() -> Done:
+        data = path.read_bytes()
+        if not data:
+            raise Refused("file-empty")
+        if not bears_magic(data):
+            raise Refused("file-not-dicom")
+        source = pydicom.dcmread(BytesIO(data))
+        known = identity(source)
+        if profile == "centre":
+            for keyword in PIXEL_KEYWORDS:
+                if keyword in source:
+                    del source[keyword]
+        cleaned = deidentify(source, key)
+        inspect(cleaned.bytes, known)
+        archive.put(target, cleaned.bytes)
+        return Done(str(path), dict(Counter(change.action for change in cleaned.changes)))
+
+    found = guarded("deidentify", work)
+    if isinstance(found, Fault):
+        assert isinstance(found, Refused | Quarantined), "nothing here waits for time"
+        return Done(str(path), {}, found.code, found.place)
+    return found

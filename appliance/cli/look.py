@@ -1,0 +1,220 @@
+"""The reading verbs: status, studies, check, models, config. Each prints for people, or one JSON document."""
+
+import json
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pysqlite3.dbapi2 as dbapi
+from sqlalchemy import Row, func, select
+
+from appliance.config import Config, Places, knobs, secret
+from appliance.core.pseudonym import checked_key
+from appliance.core.study import LANE_WORDS
+from appliance.errors import CATALOGUE, Fault, Misconfigured
+from appliance.world import archive, ledger, models, sqlite, wire
+
+STRAYS_SHOWN = 20
+CONNECT_TIMEOUT_S = 1.0
+
+
+def show(document: Any, as_json: bool, lines: list[str]) -> None:
+    """Prints the document as JSON, or its lines for people."""
+    print(json.dumps(document, ensure_ascii=False, default=str) if as_json else "\n".join(lines))
+
+
+def status(config: Config, places: Places, as_json: bool) -> int:
+    """How it stands: studies by state, cases by state, files waiting, what a person must look at."""
+    free = archive.free_bytes(places.root if places.root.exists() else Path("/"))
+    incoming = sum(1 for _ in places.incoming.glob("*.dcm")) if places.incoming.is_dir() else 0
+    told: dict[str, Any] = {"studies": {}, "cases": {}, "look": [], "incoming": incoming, "free_bytes": free}
+    if places.studies_db.exists():
+        engine = sqlite.open_reader(places.studies_db)
+        with engine.connect() as c:
+            told["studies"] = ledger.counts(c)
+            set_aside = c.execute(select(ledger.studies).where(ledger.studies.c.state == "quarantined")).all()
+            told["look"] += [_named(f"study {row.number}", row.fault_code) for row in set_aside]
+            strays = c.execute(select(ledger.strays).order_by(ledger.strays.c.id.desc()).limit(STRAYS_SHOWN)).all()
+            told["look"] += [_named(f"file {row.sha256[:16]}", row.code) for row in strays]
+        engine.dispose()
+        told["cases"] = _case_counts(places)
+    if free < config.receive.disk_reserve_bytes:
+        told["look"].append(_named("disk", "disk-low"))
+    lines = [
+        "studies   " + (", ".join(f"{count} {state}" for state, count in told["studies"].items() if count) or "none"),
+        "cases     " + (", ".join(f"{count} {state}" for state, count in told["cases"].items()) or "none"),
+        f"incoming  {incoming} files not yet admitted",
+        f"disk      {free / 2**30:.1f} GiB free",
+        *(f"look at   {each['what']}: {each['code']}: {each['text']}. {each['hint']}" for each in told["look"]),
+    ]
+    show(told, as_json, lines)
+    return 0
+
+
+def _named(what: str, code: str) -> dict[str, str]:
+    entry = CATALOGUE.get(code)
+    return {"what": what, "code": code, "text": entry.text if entry else "", "hint": entry.hint if entry else ""}
+
+
+def _case_counts(places: Places) -> dict[str, int]:
+    if not places.cases_db.exists():
+        return {}
+    cases = sqlite.open_reader(places.cases_db)
+    link = sqlite.open_reader(places.link_db) if places.link_db.exists() else None
+    counts: dict[str, int] = {}
+    with cases.connect() as c:
+        other = link.connect() if link else None
+        made = other if other is not None and wire.is_made(other, wire.LINK) else None
+        for state in wire.wire_states(c, made).values():
+            counts[state] = counts.get(state, 0) + 1
+        if other is not None:
+            other.close()
+    return counts
+
+
+def studies(places: Places, uid: str | None, as_json: bool) -> int:
+    """All studies, a line each; or one, whole, with every move. Status 1 when the study is not known."""
+    if not places.studies_db.exists():
+        show([], as_json, ["no study was ever taken in"])
+        return 1 if uid else 0
+    engine = sqlite.open_reader(places.studies_db)
+    with engine.connect() as c:
+        if uid is None:
+            rows = list(c.execute(select(ledger.studies).order_by(ledger.studies.c.number)))
+            lanes = {row.number: _lane(c, row) for row in rows}
+            document = [_row(row, lanes[row.number]) for row in rows]
+            lines = [f"{r.number:>5}  {r.state:<12} {lanes[r.number] or '':<12} {r.study_instance_uid}" for r in rows]
+            show(document, as_json, lines or ["no study was ever taken in"])
+            return 0
+        study = ledger.study_by_uid(c, uid)
+        if study is None:
+            print(f"no study {uid} was ever taken in", file=sys.stderr)
+            return 1
+        result = ledger.result_of(c, study.number, study.revision)
+        files = c.execute(select(func.count()).where(ledger.instances.c.study_number == study.number)).scalar_one()
+        whole: dict[str, Any] = {
+            **_row(study, _lane(c, study)),
+            "files": files,
+            "completeness": study.completeness,
+            "result": dict(result._mapping) if result else None,
+            "moves": [dict(row._mapping) for row in ledger.moves_of(c, study.number)],
+            "verdicts": [dict(row._mapping) for row in ledger.verdicts_of(c, study.number)],
+        }
+    lines = [f"study {study.number}: {study.state}, revision {study.revision}, {files} files"]
+    if lane := whole["lane"]:
+        lines.append(f"lane {lane}: {LANE_WORDS[lane]}")
+    if result:
+        lines += [f"  because {reason['code']}: {reason['text']}" for reason in result.reasons]
+    lines += [f"  {m['from_state']} -> {m['to_state']} ({m['event']}, {m['who']}) {m['code']}" for m in whole["moves"]]
+    lines += [f"  verdict {v['rev']}: {v['body']['impression']}" for v in whole["verdicts"]]
+    show(whole, as_json, lines)
+    return 0
+
+
+def _lane(c: Any, study: Row[Any]) -> Any:
+    if study.state == "quarantined":
+        return "quarantined"
+    result = ledger.result_of(c, study.number, study.revision)
+    return result.lane if result else None
+
+
+def _row(study: Row[Any], lane: str | None) -> dict[str, Any]:
+    names = ("number", "study_instance_uid", "state", "revision", "fault_code", "modality", "last_received_at")
+    return {**{name: getattr(study, name) for name in names}, "lane": lane}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of `appliance check`: what was looked at, whether it is well, what to do if not."""
+
+    name: str
+    ok: bool
+    found: str
+    todo: str
+
+
+def check(config: Config, places: Places, as_json: bool) -> int:
+    """Looks at what the appliance needs; status 1 when a line is red."""
+    lines = [_sqlite(), _site_key(config), _folder("watched folder", config.receive.watched_folder)]
+    lines += [_folder("state folder", places.root), _disk(config, places), _broker(config), *_models(config)]
+    shown = [f"{'ok ' if line.ok else 'RED'}  {line.name}: {line.found}" for line in lines]
+    todo = [f"     {line.name}: {line.todo}" for line in lines if not line.ok]
+    show([asdict(line) for line in lines], as_json, [*shown, *(["to do:", *todo] if todo else [])])
+    return 0 if all(line.ok for line in lines) else 1
+
+
+def _sqlite() -> Line:
+    ok = dbapi.sqlite_version_info >= sqlite.SAFE_VERSION
+    return Line("SQLite", ok, dbapi.sqlite_version, CATALOGUE["sqlite-unsafe"].hint)
+
+
+def _site_key(config: Config) -> Line:
+    key = secret("site-key", config.triage.site_key_file)
+    try:
+        checked_key(key or b"")
+    except Fault as fault:
+        return Line("site key", False, "missing" if key is None else "weak", fault.hint)
+    return Line("site key", True, "present", "")
+
+
+def _folder(name: str, path: Path) -> Line:
+    return Line(name, path.is_dir(), str(path) if path.is_dir() else f"{path} is no folder", f"Make the folder {path}.")
+
+
+def _disk(config: Config, places: Places) -> Line:
+    free = archive.free_bytes(places.root if places.root.exists() else Path("/"))
+    ok = free >= config.receive.disk_reserve_bytes
+    return Line("disk", ok, f"{free / 2**30:.1f} GiB free", CATALOGUE["disk-low"].hint)
+
+
+def _broker(config: Config) -> Line:
+    address = (config.network.broker_host, config.network.broker_port)
+    try:
+        socket.create_connection(address, CONNECT_TIMEOUT_S).close()
+    except OSError:
+        return Line("broker", False, f"{address[0]}:{address[1]} does not answer", CATALOGUE["broker-away"].hint)
+    return Line("broker", True, f"{address[0]}:{address[1]} answers", "")
+
+
+def _models(config: Config) -> list[Line]:
+    packages, damaged = models.load_packages(config.triage.model_folder)
+    lines = [Line(f"model {package.model.manifest.title}", True, "checksums agree", "") for package in packages]
+    lines += [Line(f"model {each.folder.name}", False, each.fault.code, each.fault.hint) for each in damaged]
+    todo = "Install a model package; until then every study is escalated."
+    return lines or [Line("models", False, f"none in {config.triage.model_folder}", todo)]
+
+
+def show_models(config: Config, verify: bool, as_json: bool) -> int:
+    """Packages of the model folder; `verify` also runs each package's golden films. Status 1 on any damage."""
+    packages, damaged = models.load_packages(config.triage.model_folder)
+    rows: list[dict[str, Any]] = []
+    for package in packages:
+        code = ""
+        if verify:
+            try:
+                models.self_test(package)
+            except Misconfigured as fault:
+                code = fault.code
+        sites = [certificate.site for certificate in package.model.certificates]
+        rows.append({"model": package.model.manifest.title, "damage": code, "sites": sites, "verified": verify})
+    rows += [
+        {"model": each.folder.name, "damage": each.fault.code, "sites": [], "verified": verify} for each in damaged
+    ]
+    lines = [f"{r['model']}  {r['damage'] or 'ok'}  certificates: {', '.join(r['sites']) or 'none'}" for r in rows]
+    show(rows, as_json, lines or [f"no model package in {config.triage.model_folder}"])
+    return 1 if any(row["damage"] for row in rows) else 0
+
+
+def show_config(config: Config, as_json: bool) -> int:
+    """Every knob: what it is set to, its bounds, its sentence."""
+    dumped: Mapping[str, Any] = config.model_dump(mode="json")
+    rows = []
+    for key, kind, default, bounds, sentence in knobs():
+        section, name = key.split(".")
+        told = {"key": key, "value": dumped[section][name], "default": default, "type": kind}
+        rows.append({**told, "bounds": bounds, "description": sentence})
+    show(rows, as_json, [f"{row['key']} = {row['value']}   # {row['description']}" for row in rows])
+    return 0

@@ -1,0 +1,108 @@
+"""`appliance run SERVICE`: builds one of the five services and runs its steps until told to stop.
+
+What a service cannot do without is checked before it says that it is ready: a missing key or folder is the
+operator's, exit status 78; anything that breaks later ends the process, and the supervisor starts it again.
+"""
+
+import getpass
+import logging
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance import deliver, receive, review, triage, uplink
+from appliance.cli.files import quiet_libraries
+from appliance.config import Config, Places, secret
+from appliance.errors import Misconfigured
+from appliance.loop import Step, run
+from appliance.world import systemd
+
+SERVICES = ("receive", "triage", "uplink", "review", "deliver")
+
+
+def serve(name: str, config: Config) -> int:
+    """Runs one service to its end; returns the exit status."""
+    quiet_libraries()
+    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s")
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    places = Places(config.state.folder)
+    stop, wake = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        wake.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    if name == "review":
+        review.serve(config, places, stop=stop, ready=_ready)
+        return 0
+    steps, close = _BUILDERS[name](Surroundings(config, places, stop, wake))
+    _ready("")
+    try:
+        run(steps, stop=stop, wake=wake, alive=lambda: systemd.notify("WATCHDOG=1"))
+    finally:
+        close()
+    return 0
+
+
+def _ready(address: str) -> None:
+    systemd.notify(f"READY=1\nSTATUS={address}" if address else "READY=1")
+    logging.getLogger("appliance").info("ready %s", address)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a service is built from."""
+
+    config: Config
+    places: Places
+    stop: threading.Event
+    wake: threading.Event
+
+
+Built = tuple[dict[str, Step], Callable[[], None]]
+
+
+def _receive(around: Surroundings) -> Built:
+    service = receive.Receive(around.config, around.places)
+    receive.hint(service, around.stop, around.wake.set)
+    return service.steps(), lambda: None
+
+
+def _triage(around: Surroundings) -> Built:
+    site_key = secret("site-key", around.config.triage.site_key_file)
+    if site_key is None:
+        raise Misconfigured("deid-site-key", "triage.site_key_file")
+    service = triage.Triage(around.config, around.places, site_key)
+    return service.steps(), service.close
+
+
+def _uplink(around: Surroundings) -> Built:
+    link = uplink.dial(around.config, around.wake)
+    service = uplink.Uplink(around.config, around.places, link, random.SystemRandom())
+    link.start()
+    return service.steps(), link.stop
+
+
+def _deliver(around: Surroundings) -> Built:
+    return deliver.Deliver(around.places).steps(), lambda: None
+
+
+_BUILDERS: dict[str, Callable[[Surroundings], Built]] = {
+    "receive": _receive,
+    "triage": _triage,
+    "uplink": _uplink,
+    "deliver": _deliver,
+}
+
+
+def add_user(places: Places, name: str) -> int:
+    """Makes a reader of the review page; the password is a line of standard input, never an argument."""
+    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    review.add_user(places, name, password)
+    print(f"{name} may sign in")
+    return 0

@@ -1,0 +1,183 @@
+"""`appliance up`: all services under one parent, in a state folder of its own, as any user; systemd's stand-in.
+
+Each service is a process of its own, started again when it ends (waiting longer each time) and killed when its
+watchdog falls silent. For the demonstration it also starts a broker and the centre. Nothing here knows what the
+services do.
+"""
+
+import os
+import secrets
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.cli.services import SERVICES
+from appliance.config import Config
+from appliance.errors import Misconfigured
+from appliance.world import archive, broker, systemd
+
+WATCHDOG_S = 120.0
+RESTART_FIRST_S, RESTART_MAX_S = 0.2, 10.0
+STABLE_S = 30.0
+STOP_S = 10.0
+EX_CONFIG = 78
+
+
+@dataclass(slots=True)
+class Child:
+    """One supervised process; `address` is what it said it listens on."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    heard: float = 0.0
+    starts: int = 0
+    wait_s: float = RESTART_FIRST_S
+    due: float = 0.0
+    ready: bool = False
+    address: str = ""
+    watched: bool = True
+
+
+@dataclass(slots=True)
+class Parent:
+    """The supervisor: `tick` looks at every child once."""
+
+    children: list[Child]
+    log: Path
+    inbox: socket.socket
+    environment: dict[str, str] = field(default_factory=dict)
+    fatal: str = ""
+
+    def start(self, child: Child) -> None:
+        with self.log.open("ab") as out:
+            child.process = subprocess.Popen(  # noqa: S603 - commands of ours only, no shell
+                child.command,
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
+                start_new_session=True,  # Ctrl-C is for the parent, which then ends the children in order
+            )
+        child.started = child.heard = time.monotonic()
+        child.starts += 1
+        child.ready = False
+
+    def tick(self, wait_s: float = 0.2) -> None:
+        """Hears what the children say, starts those that ended, kills those that fell silent."""
+        select.select([self.inbox], [], [], wait_s)
+        self._hear()
+        now = time.monotonic()
+        for child in self.children:
+            if child.process is None:
+                if now >= child.due:
+                    self.start(child)
+            elif (status := child.process.poll()) is not None:
+                if status == EX_CONFIG:
+                    self.fatal = f"{child.name} refuses its configuration; see {self.log}"
+                child.wait_s = (
+                    RESTART_FIRST_S if now - child.started > STABLE_S else min(child.wait_s * 2, RESTART_MAX_S)
+                )
+                child.process, child.due, child.ready = None, now + child.wait_s, False
+            elif child.watched and now - child.heard > WATCHDOG_S:
+                child.process.kill()
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                data, ancillary, _, _ = self.inbox.recvmsg(4096, socket.CMSG_SPACE(struct.calcsize("3i")))
+            except BlockingIOError:
+                return
+            pids = [struct.unpack("3i", payload)[0] for _, kind, payload in ancillary if kind == socket.SCM_CREDENTIALS]
+            for child in self.children:
+                if child.process is None or child.process.pid not in pids:
+                    continue
+                child.heard = time.monotonic()
+                for line in data.decode("utf-8", "replace").splitlines():
+                    child.ready |= line == "READY=1"
+                    if line.startswith("STATUS="):
+                        child.address = line.removeprefix("STATUS=")
+
+    def stop(self) -> None:
+        """Asks all to end, then ends those that do not."""
+        running = [child.process for child in self.children if child.process is not None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_S
+        for process in running:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.inbox.close()
+
+
+def lay_out(folder: Path, **settings: dict[str, object]) -> Path:
+    """Makes a state folder that works by itself: configuration, site key, watched folder. Returns the configuration."""
+    folder = folder.absolute()
+    (folder / "scanner").mkdir(parents=True, exist_ok=True)
+    key, path = folder / "site.key", folder / "appliance.toml"
+    if not key.exists():
+        archive.put(key, secrets.token_bytes(32))
+        key.chmod(0o600)
+    if not path.exists():
+        sections: dict[str, dict[str, object]] = {
+            "state": {"folder": str(folder / "state")},
+            "receive": {"watched_folder": str(folder / "scanner")},
+            "triage": {"site_key_file": str(key), "model_folder": str(Path(__file__).parents[2] / "models")},
+        }
+        for section, values in settings.items():
+            sections.setdefault(section, {}).update(values)
+        lines = []
+        for section, values in sections.items():
+            lines += [f"[{section}]", *(f"{name} = {_toml(value)}" for name, value in values.items()), ""]
+        archive.put(path, "\n".join(lines).encode())
+    return path
+
+
+def _toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def parent(config: Config, config_path: Path, extra: list[Child]) -> Parent:
+    """A supervisor of the five services and whatever the demonstration adds; nothing is started yet."""
+    state = config.state.folder
+    state.mkdir(parents=True, exist_ok=True)
+    notify = f"/tmp/appliance-{os.getpid()}-{secrets.token_hex(4)}"  # noqa: S108 - an AF_UNIX path must be short
+    inbox = systemd.listen(notify)
+    run = [sys.executable, "-m", "appliance", "--config", str(config_path), "run"]
+    children = [*extra, *(Child(name, [*run, name]) for name in SERVICES)]
+    return Parent(children, state / "log.txt", inbox, {"NOTIFY_SOCKET": notify})
+
+
+def up(config: Config, config_path: Path, *, with_broker: bool) -> int:
+    """Runs until SIGTERM or Ctrl-C; 78 when a service refuses its configuration."""
+    pipe = broker.start(config.state.folder / "broker", config.network.broker_port) if with_broker else None
+    supervisor = parent(config, config_path, [])
+    ended: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+    signal.signal(signal.SIGINT, lambda *_: ended.append(1))
+    said = False
+    try:
+        while not ended and not supervisor.fatal:
+            supervisor.tick()
+            if not said and all(child.ready for child in supervisor.children):
+                said = True
+                page = next(child.address for child in supervisor.children if child.name == "review")
+                print(f"all services are up; review page {page}; log {supervisor.log}", flush=True)
+    finally:
+        supervisor.stop()
+        if pipe is not None:
+            pipe.stop()
+    if supervisor.fatal:
+        print(supervisor.fatal, file=sys.stderr)
+        raise Misconfigured("config-invalid", supervisor.fatal)
+    return 0

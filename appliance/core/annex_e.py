@@ -1,0 +1,100 @@
+"""PS3.15 Table E.1-1 as data: which attribute is removed, emptied, replaced, at every nesting level.
+
+The table is read from annex_e.json, made by docs/make_annex_e.py; edition and digest name its content. This module
+answers what the table says and nothing else: what happens to attributes that it does not name is decided in
+deidentify_values. It refuses to load a table whose rows do not give the digest that it bears.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
+Action = Literal["X", "Z", "D", "U", "K"]
+
+# Compound codes ask for the attribute's Type in its IOD, which the table does not give. The choice that leaves a
+# valid object whatever the Type: a value where Type 1 is possible, an empty one where only Types 2 and 3 are.
+RESOLVED: dict[str, Action] = {
+    "X": "X",
+    "Z": "Z",
+    "D": "D",
+    "U": "U",
+    "X/Z": "Z",
+    "X/D": "D",
+    "X/Z/D": "D",
+    "Z/D": "D",
+    "X/Z/U*": "U",
+}
+# Where that general choice is the wrong one, and why.
+CHOSEN: dict[str, tuple[Action, str]] = {
+    "WaveformAnnotationSequence": ("X", "its module is optional: without the sequence the module is absent"),
+    "ReferencedStudySequence": (
+        "U",
+        "its items hold UIDs only, and an empty sequence would be invalid where it is optional",
+    ),
+    "ReferencedPerformedProcedureStepSequence": ("U", "its items hold UIDs only: they are replaced and still resolve"),
+    "SelectorUNValue": ("X", "no dummy can be told apart from a value of unknown representation"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of Table E.1-1. tag is eight hex digits, "50xxxxxx" for a repeating group or "private"."""
+
+    tag: str
+    keyword: str
+    vr: str
+    name: str
+    basic_profile: str
+    options: tuple[tuple[str, str], ...]
+
+    @property
+    def action(self) -> Action:
+        """What the Basic Profile does here, compound codes resolved."""
+        chosen = CHOSEN.get(self.keyword)
+        return chosen[0] if chosen else RESOLVED[self.basic_profile]
+
+
+def _rule(row: dict[str, Any]) -> Rule:
+    tag = "private" if "odd" in row["tag"] else row["tag"][1:5] + row["tag"][6:10]
+    options = tuple(sorted(row["options"].items()))
+    return Rule(tag, row["keyword"], row["vr"], row["name"], row["basic_profile"], options)
+
+
+def rows_sha256(rows: list[dict[str, Any]]) -> str:
+    """Digest of the standard's own columns: canonical JSON, UTF-8, SHA-256, hex."""
+    keys = ("name", "tag", "retired", "in_standard_iod", "basic_profile", "options")
+    bare = [{key: row[key] for key in keys} for row in rows]
+    text = json.dumps(bare, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_DATA: dict[str, Any] = json.loads(resources.files("appliance.core").joinpath("annex_e.json").read_text("utf-8"))
+EDITION: str = _DATA["edition"]
+CONTENT_SHA256: str = _DATA["content_sha256"]
+CID_7050: dict[str, str] = _DATA["cid_7050"]
+assert rows_sha256(_DATA["rows"]) == CONTENT_SHA256, "annex_e.json does not bear the digest of its own rows"
+
+RULES: tuple[Rule, ...] = tuple(_rule(row) for row in _DATA["rows"])
+_BY_TAG: dict[str, Rule] = {rule.tag: rule for rule in RULES}
+
+
+def rule_for(tag: int) -> Rule | None:
+    """The row for a tag, repeating groups and private attributes included; None where the table is silent."""
+    if (tag >> 16) & 1:
+        return _BY_TAG["private"]
+    text = f"{tag:08X}"
+    if text[:2] == "50":
+        return _BY_TAG["50xxxxxx"]
+    return _BY_TAG.get(text) or (_BY_TAG.get(f"60xx{text[4:]}") if text[:2] == "60" else None)
+
+
+def vr_for(tag: int) -> str | None:
+    """The value representation of a standard attribute ("US or SS" where PS3.6 leaves it open); None if unknown."""
+    rule = _BY_TAG.get(f"{tag:08X}")
+    if rule is not None:
+        return rule.vr
+    return str(dictionary_VR(tag)) if dictionary_has_tag(tag) else None

@@ -1,0 +1,194 @@
+"""The places beside the picture in which pixel data carry text: unused bits, surplus bytes, codestream comments.
+
+Pixel values are never changed here and nothing is decoded. It refuses codestreams that it cannot walk to the end and
+those, such as video, in which text has more places than it knows.
+"""
+
+import struct
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    JPEG2000MC,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEG2000MCLossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from appliance.errors import Quarantined
+
+JPEG = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1})
+JPEG_LS = frozenset({JPEGLSLossless, JPEGLSNearLossless})
+JPEG_2000 = frozenset(
+    {JPEG2000Lossless, JPEG2000, JPEG2000MCLossless, JPEG2000MC, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K}
+)
+NATIVE = frozenset(
+    {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}
+)  # implicit, explicit, deflated, big endian
+FRAMES_MAX = 100_000
+# Application segments that a decoder needs: colour transform (APP14 of Adobe, APP8 of HP) and aspect (plain JFIF).
+_NEEDED_SEGMENTS = {0xE0: (b"JFIF\0", 16), 0xEE: (b"Adobe", 14), 0xE8: (b"mrfx", 6)}
+
+
+def cleaned_pixels(dataset: Dataset, syntax: str) -> bytes | None:
+    """Pixel Data without text beside the picture, or None if they stay as they are.
+
+    dataset  with Pixel Data and the Image Pixel Module; not changed
+    raises   Quarantined("deid-unsupported", "PixelData"): a codestream that cannot be walked
+    source   PS3.5 8.1 (bits), 8.2 and A.4 (encapsulation)
+    """
+    pixels: bytes = dataset.PixelData
+    if syntax in NATIVE:
+        cleaned = stored_bits_only(_trimmed(dataset, pixels), dataset, syntax != "1.2.840.10008.1.2.2")
+        return cleaned if cleaned != pixels else None
+    walk = _walker(syntax)
+    if walk is None:
+        return None
+    frames_count = int(dataset.get("NumberOfFrames") or 1)
+    if not 0 < frames_count <= FRAMES_MAX:
+        raise Quarantined("deid-unsupported", "NumberOfFrames")
+    frames = list(generate_frames(pixels, number_of_frames=frames_count))
+    cleaned_frames = [walk(frame) for frame in frames]
+    if all(after.rstrip(b"\0") == before.rstrip(b"\0") for after, before in zip(cleaned_frames, frames, strict=True)):
+        return None
+    return encapsulate(cleaned_frames, has_bot=True)
+
+
+def _walker(syntax: str) -> Callable[[bytes], bytes] | None:
+    if syntax in JPEG:
+        return lambda frame: _jpeg(frame, 0x01)
+    if syntax in JPEG_LS:
+        return lambda frame: _jpeg(frame, 0x80)
+    if syntax in JPEG_2000:
+        return _jpeg_2000
+    if syntax == RLELossless:  # run lengths only: PS3.5 G has no place for comments
+        return None
+    raise Quarantined("deid-unsupported", "TransferSyntaxUID")
+
+
+def _trimmed(dataset: Dataset, pixels: bytes) -> bytes:
+    """No bytes beyond the last frame: nobody would look at them."""
+    bits = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1)
+    bits *= int(dataset.get("NumberOfFrames") or 1) * int(dataset.BitsAllocated)
+    expected = (bits + 7) // 8
+    return pixels[: expected + expected % 2]
+
+
+def stored_bits_only(pixels: bytes, dataset: Dataset, little_endian: bool) -> bytes:
+    """Pixel cells whose bits outside Bits Stored say nothing: zero, or the sign where values are signed.
+
+    source  PS3.5 8.1.1: Bits Allocated, Bits Stored, High Bit
+    """
+    allocated, stored = int(dataset.BitsAllocated), int(dataset.get("BitsStored") or dataset.BitsAllocated)
+    if allocated not in (8, 16, 32) or stored >= allocated:
+        return pixels
+    high_bit = int(dataset.get("HighBit", stored - 1))
+    low = high_bit - stored + 1
+    if low < 0 or high_bit >= allocated:
+        raise Quarantined("deid-unsupported", "HighBit")
+    signed = bool(dataset.get("PixelRepresentation"))
+    order = "<" if little_endian else ">"
+    size = allocated // 8
+    whole = len(pixels) - len(pixels) % size
+    cells: NDArray[np.int64 | np.uint32] = np.frombuffer(pixels[:whole], f"{order}{'i' if signed else 'u'}{size}")
+    above = allocated - 1 - high_bit
+    mask = cells.dtype.type(-1 << low) if signed else cells.dtype.type(((1 << stored) - 1) << low)
+    kept = ((cells << above) >> above) & mask if signed else cells & mask
+    return kept.astype(cells.dtype).tobytes() + bytes(len(pixels) - whole)
+
+
+def _jpeg(frame: bytes, marker_min: int) -> bytes:
+    """A JPEG or JPEG-LS image without comments, foreign application segments or bytes after its end.
+
+    marker_min  the least byte after 0xFF inside a scan that is a marker: 0x01 in JPEG, 0x80 in JPEG-LS
+    source      ITU-T T.81 B.1.1, T.87 C.1
+    """
+    if frame[:2] != b"\xff\xd8":
+        raise Quarantined("deid-unsupported", "PixelData")
+    kept, at = bytearray(frame[:2]), 2
+    while at + 4 <= len(frame):
+        if frame[at] != 0xFF:
+            raise Quarantined("deid-unsupported", "PixelData")
+        marker = frame[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker == 0xD9:
+            break
+        end = at + 2 + struct.unpack_from(">H", frame, at + 2)[0]
+        segment = frame[at:end]
+        if marker == 0xDA:
+            end = _scan_end(frame, end, marker_min)
+            segment = frame[at:end]
+        if not _foreign(marker, segment):
+            kept += segment
+        at = end
+    return bytes(kept) + b"\xff\xd9"
+
+
+def _foreign(marker: int, segment: bytes) -> bool:
+    if marker == 0xFE:
+        return True
+    if not 0xE0 <= marker <= 0xEF:
+        return False
+    start, length = _NEEDED_SEGMENTS.get(marker, (b"", 0))
+    return not length or not segment[4:].startswith(start) or len(segment) > length + 2
+
+
+def _scan_end(frame: bytes, at: int, marker_min: int) -> int:
+    """Where the entropy-coded bytes end: at a marker that is no restart marker, or at the end of the frame."""
+    while True:
+        at = frame.find(b"\xff", at)
+        if at < 0 or at + 1 >= len(frame):
+            return len(frame)
+        follower = frame[at + 1]
+        if follower >= marker_min and follower != 0xFF and not 0xD0 <= follower <= 0xD7:
+            return at
+        at += 1 if follower == 0xFF else 2
+
+
+def _jpeg_2000(frame: bytes) -> bytes:
+    """A JPEG 2000 codestream without comments in its main header and without bytes after its end.
+
+    source  ITU-T T.800 A.3 (markers), A.4.2 (tile-parts), A.9.2 (comment)
+    """
+    if frame[:2] != b"\xff\x4f":
+        raise Quarantined("deid-unsupported", "PixelData")
+    kept, at = bytearray(frame[:2]), 2
+    while frame[at : at + 2] != b"\xff\x90":
+        marker, length = struct.unpack_from(">HH", frame, at)
+        if marker < 0xFF00:
+            raise Quarantined("deid-unsupported", "PixelData")
+        if marker != 0xFF64:
+            kept += frame[at : at + 2 + length]
+        at += 2 + length
+    start = at
+    while frame[at : at + 2] == b"\xff\x90":
+        tile_bytes = struct.unpack_from(">I", frame, at + 6)[0]
+        _plain_tile_header(frame, at)
+        at = at + tile_bytes if tile_bytes else max(frame.rfind(b"\xff\xd9"), at + 12)
+    # What follows the last tile-part is the end of codestream, or padding: a truncated stream simply ends.
+    return bytes(kept) + frame[start:at] + b"\xff\xd9"
+
+
+def _plain_tile_header(frame: bytes, at: int) -> None:
+    """Refuses a comment inside a tile-part: taking it out would change lengths that other markers repeat."""
+    at += 12
+    while frame[at : at + 2] != b"\xff\x93":
+        marker, length = struct.unpack_from(">HH", frame, at)
+        if marker == 0xFF64 or marker < 0xFF00:
+            raise Quarantined("deid-unsupported", "PixelData")
+        at += 2 + length

@@ -1,0 +1,62 @@
+"""The triage service: the only program that parses hostile bytes, and it has no network.
+
+It alone writes the clinical ledger and triage's side of the wire. Four parts, in the order in which a study meets
+them: intake (admit, assemble), judge (decode, infer, decide), handover (de-identify, inspect, seal), answers (absorb
+verdicts, signatures and commands).
+"""
+
+from collections.abc import Callable
+
+from appliance.config import Config, Places
+from appliance.core.pseudonym import checked_key
+from appliance.errors import Unavailable
+from appliance.loop import Moment, Step
+from appliance.triage.answers import Answers
+from appliance.triage.handover import Handover
+from appliance.triage.intake import Intake
+from appliance.triage.judge import Court, Judging, open_court
+from appliance.world import archive, ledger, sqlite, wire
+
+RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
+
+
+class Triage:
+    """Opens the ledgers and puts the parts together; `steps` is what the loop runs."""
+
+    def __init__(self, config: Config, places: Places, site_key: bytes, court: Court | None = None) -> None:
+        checked_key(site_key)
+        for folder in (places.incoming, places.instances, places.frames, places.outbox, places.parts):
+            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (places.instances, places.frames, places.parts):
+            archive.sweep(folder)
+        self.places = places
+        self.reserve = config.receive.disk_reserve_bytes // RESERVE_SHARE
+        self.engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
+        self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
+        court = court or open_court(config.triage.model_folder, config.site.name)
+        self.parts = (
+            Intake(config, places, self.engine),
+            Judging(config, places, self.engine, court),
+            Handover(config, places, site_key, self.engine, self.cases, court.models),
+            Answers(places, self.engine, self.cases),
+        )
+
+    def steps(self) -> dict[str, Step]:
+        """Every step, each held back while the disk is too full to finish what it begins."""
+        found: dict[str, Step] = {}
+        for part in self.parts:
+            found.update({name: self._with_room(step) for name, step in part.steps().items()})
+        return found
+
+    def _with_room(self, step: Step) -> Callable[[Moment], bool]:
+        def checked(moment: Moment) -> bool:
+            if archive.free_bytes(self.places.root) < self.reserve:
+                raise Unavailable("disk-low")
+            return step(moment)
+
+        return checked
+
+    def close(self) -> None:
+        """Closes the ledgers; for tests that open them again in the same process."""
+        self.engine.dispose()
+        self.cases.dispose()

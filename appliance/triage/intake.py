@@ -1,0 +1,150 @@
+"""Triage, first part: files of incoming/ become instances of studies, and studies become complete.
+
+Reading a file is hostile work: the attempt is counted and committed before the first byte is read, so that a file
+which kills the process is set aside after a few deaths without any special code.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row
+
+from appliance.config import Config, Places
+from appliance.core.admit import admit
+from appliance.core.assemble import Completeness, completeness, conflicts
+from appliance.core.study import Instance
+from appliance.errors import Fault, Quarantined
+from appliance.loop import Moment, Step, guarded
+from appliance.world import archive, ledger
+
+LOG = logging.getLogger("appliance.triage")
+FILES_A_STEP = 100
+STUDIES_A_STEP = 500
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A study still growing: how many files it had at our last look, and since when, in mono seconds."""
+
+    revision: int
+    count: int
+    changed: float
+    began: float
+    found: Completeness | None = None
+
+
+class Intake:
+    """The steps admit and assemble. Memory between steps is only of timers: losing it starts a quiet time anew."""
+
+    def __init__(self, config: Config, places: Places, engine: Engine) -> None:
+        self.knobs = config.triage
+        self.places = places
+        self.engine = engine
+        self.waiting: dict[int, Waiting] = {}
+
+    def steps(self) -> dict[str, Step]:
+        return {"admit": self.admit, "assemble": self.assemble}
+
+    def admit(self, moment: Moment) -> bool:
+        """Files of incoming/ to the ledger, then to the archive. Row first: the file is already safe where it is."""
+        names = sorted(path.name for path in self.places.incoming.iterdir() if path.suffix in (".dcm", ".note"))
+        if not names:
+            return False
+        with self.engine.begin() as c:
+            alone = sorted(ledger.suspects(c).intersection(names))
+            batch = alone[:1] or names[:FILES_A_STEP]
+            attempts = ledger.count_arrivals(c, batch)
+        read = {name: self._read(name, attempts[name], moment) for name in batch}
+        with self.engine.begin() as c:
+            for name, instance in read.items():
+                self._file(c, name, instance, moment)
+            ledger.forget_arrivals(c, batch)
+        for name in batch:
+            path = self.places.incoming / name
+            if path.suffix == ".note":
+                archive.remove(path)
+            else:
+                archive.rename(path, archive.instance_path(self.places.instances, path.stem))
+        return True
+
+    def _read(self, name: str, attempts: int, moment: Moment) -> Instance | Fault | dict[str, Any]:
+        path = self.places.incoming / name
+        if path.suffix == ".note":
+            found = guarded("triage.note", partial(_read_note, path))
+            return {"code": "unexpected", "bytes_count": 0, "at": moment.wall} if isinstance(found, Fault) else found
+        if attempts > self.knobs.attempts_max:
+            return Quarantined("file-attempts-spent")
+        return guarded("triage.admit", lambda: admit(path.read_bytes()))
+
+    def _file(self, c: Connection, name: str, found: Instance | Fault | dict[str, Any], moment: Moment) -> None:
+        stem = Path(name).stem
+        if isinstance(found, Instance):
+            number, new = ledger.add_instance(c, found, moment.wall)
+            LOG.info("study %d: %s", number, "file admitted" if new else "same file again")
+        elif isinstance(found, Fault):
+            size = (self.places.incoming / name).stat().st_size
+            ledger.add_stray(c, stem, size, found.code, found.place, moment.wall)
+        else:
+            ledger.add_stray(c, stem, found["bytes_count"], found["code"], "refused", moment.wall)
+
+    def assemble(self, moment: Moment) -> bool:
+        """Studies whose evidence or quiet time says so become complete; contradictions are set aside."""
+        with self.engine.connect() as c:
+            growing = ledger.in_state(c, "received", STUDIES_A_STEP)
+            counts = ledger.instance_counts(c, [study.number for study in growing])
+        due = [study for study in growing if self._due(study, counts[study.number], moment)]
+        for study in due:
+            with self.engine.begin() as c:
+                self._assemble_one(c, study, moment)
+        return bool(due)
+
+    def _due(self, study: Row[Any], count: int, moment: Moment) -> bool:
+        known = self.waiting.get(study.number)
+        if known is None or known.revision != study.revision:
+            known = self.waiting[study.number] = Waiting(study.revision, -1, moment.mono, moment.mono)
+        if known.count != count:
+            known.count, known.changed = count, moment.mono
+            with self.engine.connect() as c:
+                found = ledger.instances_of(c, study.number)
+            if conflicts(found) is not None:
+                return True
+            known.found = self._completeness(found, known, moment)
+            return known.found.complete
+        quiet, age = moment.mono - known.changed, moment.mono - known.began
+        if (
+            quiet < min(self.knobs.quiet_period_s, self.knobs.quiet_period_with_evidence_s)
+            and age < self.knobs.hard_cap_s
+        ):
+            return False
+        with self.engine.connect() as c:
+            known.found = self._completeness(ledger.instances_of(c, study.number), known, moment)
+        return known.found.complete
+
+    def _completeness(self, instances: list[Instance], known: Waiting, moment: Moment) -> Completeness:
+        return completeness(
+            instances,
+            quiet_s=moment.mono - known.changed,
+            age_s=moment.mono - known.began,
+            quiet_period_s=self.knobs.quiet_period_s,
+            quiet_period_with_evidence_s=self.knobs.quiet_period_with_evidence_s,
+            hard_cap_s=self.knobs.hard_cap_s,
+        )
+
+    def _assemble_one(self, c: Connection, study: Row[Any], moment: Moment) -> None:
+        known = self.waiting.pop(study.number)
+        conflict = conflicts(ledger.instances_of(c, study.number))
+        if conflict is not None:
+            ledger.move(c, study, "quarantined", who="triage.assemble", at=moment.wall, code=conflict.code)
+        elif known.found is not None:
+            reason = {"code": known.found.reason.code, "text": known.found.reason.text}
+            ledger.set_completeness(c, study.number, reason)
+            ledger.move(c, study, "complete", who="triage.assemble", at=moment.wall, code=known.found.reason.code)
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    note = json.loads(path.read_bytes())
+    return {"code": str(note["code"])[:40], "bytes_count": int(note["bytes_count"]), "at": float(note["at"])}

@@ -1,0 +1,173 @@
+"""The command line of the centre: `central run`, `central no-model`, `central status`."""
+
+import argparse
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from appliance.errors import Misconfigured
+from appliance.loop import Step, run
+from appliance.world.mqtt import Link
+from appliance.world.sqlite import open_reader
+from central import store
+from central.llm import Endpoint, read_key
+from central.no_model import NoModel
+from central.question import NO_MODEL_ID, NO_MODEL_NOTICE
+from central.worker import CLIENT_ID, SUBSCRIPTIONS, Worker
+
+EX_CONFIG = 78  # sysexits.h
+KEEPALIVE_S = 30
+SESSION_EXPIRY_S = 2_592_000
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+WAIT_S = 0.5
+STATUS_WORDS = {
+    "received": "cases waiting",
+    "asked": "cases being asked about",
+    "answered": "cases with a verdict",
+    "refused": "cases refused",
+    "ok": "verdicts that passed every check",
+    "needs_human": "verdicts that only say: a person must read this",
+    "verdicts_untaken": "verdicts the edge has not taken yet",
+    "put_aside": "messages put aside for a person",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0, 1 when a service failed, 78 for a wrong set-up."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        match options.command:
+            case "run":
+                return _run(options)
+            case "no-model":
+                return _no_model(options.port)
+            case _:
+                return _status(options.state, as_json=options.json)
+    except Misconfigured as fault:
+        print(f"central: {fault}: {fault.text}. {fault.hint}", file=sys.stderr)
+        return EX_CONFIG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="central", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runner = commands.add_parser("run", help="take cases from the broker, ask the language model, send verdicts")
+    runner.add_argument("--state", type=Path, required=True, help="folder for the centre's database")
+    runner.add_argument("--broker-host", default="127.0.0.1", help="MQTT broker (default %(default)s)")
+    runner.add_argument("--broker-port", type=_port, default=1883, help="its port (default %(default)s)")
+    runner.add_argument("--endpoint", required=True, help="base URL of an OpenAI-compatible server")
+    runner.add_argument("--model", default=NO_MODEL_ID, help="the model's name there (default %(default)s)")
+    runner.add_argument("--api-key-file", type=Path, help="file that holds the endpoint's key")
+    stand_in = commands.add_parser(
+        "no-model", help=f"a stand-in endpoint on loopback whose every answer is: {NO_MODEL_NOTICE}"
+    )
+    stand_in.add_argument("--port", type=_port, default=0, help="port to listen on; 0 takes a free one")
+    status = commands.add_parser("status", help="what stands in the centre's store")
+    status.add_argument("--state", type=Path, required=True, help="folder of the centre's database")
+    status.add_argument("--json", action="store_true", help="for machines")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _hold_signals() -> None:
+    """Keeps the stop signals for `_wait`; before any thread starts, so that every thread inherits it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+def _wait(stop: threading.Event) -> None:
+    """Until a stop signal comes or a thread gives up. No handler runs, so no lock can be held twice."""
+    while not stop.is_set():
+        if signal.sigtimedwait(STOP_SIGNALS, WAIT_S) is not None:
+            stop.set()
+
+
+def _run(options: argparse.Namespace) -> int:
+    stop, wire_wake, ask_wake = threading.Event(), threading.Event(), threading.Event()
+    key = None if options.api_key_file is None else read_key(options.api_key_file)
+    endpoint = Endpoint(options.endpoint, api_key=key, pause=stop.wait)
+    engine = _open_store(options.state)
+    host, port = options.broker_host, options.broker_port
+    link = Link(host, port, CLIENT_ID, SUBSCRIPTIONS, KEEPALIVE_S, SESSION_EXPIRY_S, wire_wake)
+    worker = Worker(engine, link, model=options.model, ask=endpoint.ask, wake=wire_wake)
+    failed = threading.Event()
+    loops = [
+        _loop("centre wire", worker.wire_steps(), stop=stop, wake=wire_wake, failed=failed),
+        _loop("centre ask", worker.ask_steps(), stop=stop, wake=ask_wake, failed=failed),
+    ]
+    _hold_signals()
+    link.start()
+    for loop in loops:
+        loop.start()
+    print(f"central: {CLIENT_ID} at {host}:{port}, asking {options.model}", flush=True)
+    _wait(stop)
+    # The thread that asks may be waiting for the model; its attempt is counted, so leaving it is safe.
+    wire_wake.set()
+    loops[0].join(10)
+    link.stop()
+    return 1 if failed.is_set() else 0
+
+
+def _open_store(folder: Path) -> Engine:
+    try:
+        return store.open_store(folder)
+    except OSError:
+        raise Misconfigured("state-folder", "--state") from None
+
+
+def _loop(
+    name: str, steps: Mapping[str, Step], *, stop: threading.Event, wake: threading.Event, failed: threading.Event
+) -> threading.Thread:
+    """A thread that runs steps until stop; a fault nobody foresaw ends the whole service, not only the thread."""
+
+    def work() -> None:
+        try:
+            run(steps, stop=stop, wake=wake, alive=lambda: None)
+        finally:
+            if not stop.is_set():  # run returns only when it is told to: this is a fault on its way out
+                failed.set()
+            stop.set()
+
+    return threading.Thread(target=work, name=name, daemon=True)
+
+
+def _no_model(port: int) -> int:
+    server = NoModel(port)
+    _hold_signals()
+    server.serve()
+    print(f"central: {NO_MODEL_ID} at {server.url}", flush=True)
+    _wait(threading.Event())
+    server.shutdown()
+    server.server_close()
+    return 0
+
+
+def _status(folder: Path, *, as_json: bool) -> int:
+    path = folder / "central.db"
+    if not path.exists():
+        raise Misconfigured("state-folder", "--state")
+    with store.transaction(open_reader(path)) as c:
+        counts = store.counts(c)
+    if as_json:
+        print(json.dumps(counts))
+    else:
+        for name, count in counts.items():
+            print(f"{count:>8}  {STATUS_WORDS[name]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

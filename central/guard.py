@@ -1,0 +1,240 @@
+"""Deterministic checks on a language model's answer. A schema makes its shape true; only these look at its sense.
+
+Pure. Each check is named in the verdict, passed or not. An answer that fails one is withheld whole: the verdict then
+says `needs_human` and the words are ours. The urgency is never below the edge's. It never corrects an answer.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from appliance.core.case import URGENCIES, Case, Guard, Reader, Urgency, Verdict
+from central.inbound import identity_in
+from central.question import NO_MODEL_ID, NO_MODEL_NOTICE, PROMPT_SHA256, Answer, Answered, case_data, evidence_ids
+
+FIRST_REV = 1
+PRESENT_FROM = 0.05  # a probability below this supports no `present`
+ABSENT_BELOW = 0.5  # one from here on contradicts `absent`
+
+WITHHELD = (
+    "The language model's draft is withheld because it failed the checks listed here. A person must read this study."
+)
+UNREAD = "No language model has read this case. A person must read this study."
+SCORES_ONLY = (
+    "Drafted by a language model from scores and quality measures only; it saw no image and rules nothing out."
+)
+
+# Allowed words that would otherwise look like the forbidden ones below.
+HONEST = re.compile(
+    r"\b(?:can ?not|could not|can't|does not|do not|doesn't|may not|must not)\s+(?:be\s+)?"
+    r"(?:rule[ds]? out|exclude[ds]?)\b"
+    r"|\b(?:not|nothing)\s+(?:be\s+)?(?:ruled out|excluded)\b"
+    r"|\bno images? (?:was|were|is|are) (?:seen|available|given|provided)\b",
+    re.IGNORECASE,
+)
+_SOUGHT = (
+    r"(?:finding|abnormal|evidence|sign|disease|patholog|lesion|opacit|consolidat|pneumo|effusion|fractur|nodul|mass|"
+    r"ha?emorrh|infiltrat|concern|follow|action|present|seen|detected|identified|found|suspic|acute)"
+)
+RULES_OUT = re.compile(
+    r"\b(?:normal(?:ly)?|unremarkable|negative|healthy|benign|clear(?:ed)?|wnl|reassuring|harmless|disease[- ]free)\b"
+    r"|\b(?:rul(?:e|es|ed|ing)[- ]?out|exclud(?:e|es|ed|ing)|free (?:of|from)|absence of|lack of|unlikely)\b"
+    rf"|\b(?:no|not|nor|none|nothing|neither|without|\w+n't)\s+(?:[\w-]+\s+){{0,4}}?{_SOUGHT}",
+    re.IGNORECASE,
+)
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*(\s?%)?")
+MARKUP = re.compile(r"[<>{}\[\]`|\\]|https?:|www\.|[^\x20-\x7e\u00a0-\u024f\u2010-\u201f\u2030\u2264\u2265]")
+
+Check = Callable[[Case, Answer], str | None]
+
+
+def verdict_on(case: Case, answered: Answered) -> Verdict:
+    """The verdict on a case: the answer if it passes every check, else our own words and `needs_human`."""
+    if answered.model == NO_MODEL_ID:
+        return unread(case.case_id, case.urgency, NO_MODEL_ID, answered.model, answered.server, NO_MODEL_NOTICE)
+    answer = answered.answer
+    guards = [_guard(name, check(case, answer)) for name, check in CHECKS.items()]
+    sound = all(guard.passed for guard in guards)
+    ours = [SCORES_ONLY] if sound else [SCORES_ONLY, WITHHELD]
+    return Verdict(
+        case_id=case.case_id,
+        rev=FIRST_REV,
+        status="ok" if sound else "needs_human",
+        urgency=higher(case.urgency, answer.urgency),
+        opinions=answer.opinions if sound else (),
+        impression=answer.impression if sound else WITHHELD,
+        limitations=(*ours, *answer.limitations) if sound else tuple(ours),
+        guards=(*guards, Guard(name="urgency-not-lowered", passed=True, detail=_urgency_word(case, answer))),
+        reader=_reader(answered.model, answered.server, connected=True),
+    )
+
+
+def unread(
+    case_id: str,
+    urgency: Urgency,
+    code: str,
+    model: str,
+    server: str = "",
+    notice: str = UNREAD,
+    *,
+    connected: bool = False,
+) -> Verdict:
+    """The verdict where no answer of a language model can be shown: the edge always hears.
+
+    connected  a language model did answer, in words that cannot be used
+    """
+    return Verdict(
+        case_id=case_id,
+        rev=FIRST_REV,
+        status="needs_human",
+        urgency=urgency,
+        opinions=(),
+        impression=notice,
+        limitations=(notice,),
+        guards=(Guard(name="answered-by-a-language-model", passed=False, detail=code),),
+        reader=_reader(model, server, connected=connected),
+    )
+
+
+def higher(edge: Urgency, centre: Urgency) -> Urgency:
+    """The more urgent of two words: the centre may raise, so that its worst is a false alarm."""
+    return max(edge, centre, key=URGENCIES.index)
+
+
+def _urgency_word(case: Case, answer: Answer) -> str:
+    edge, centre = URGENCIES.index(case.urgency), URGENCIES.index(answer.urgency)
+    return "raised" if centre > edge else "kept" if centre == edge else "lower-ignored"
+
+
+def _reader(model: str, server: str, *, connected: bool) -> Reader:
+    return Reader(model=model[:120], server=server[:120], prompt_sha256=PROMPT_SHA256, connected=connected)
+
+
+def _guard(name: str, objection: str | None) -> Guard:
+    return Guard(name=name, passed=objection is None, detail=objection)
+
+
+# The checks, each None or a code that says what is wrong.
+
+
+def labels_known(case: Case, answer: Answer) -> str | None:
+    """Opinions are about the labels of the case and about no others."""
+    known = {finding.label for finding in case.findings}
+    return None if all(opinion.label in known for opinion in answer.opinions) else "label-unknown"
+
+
+def labels_once(case: Case, answer: Answer) -> str | None:
+    """Every label of the case is answered, and none twice."""
+    said = [opinion.label for opinion in answer.opinions]
+    if len(set(said)) != len(said):
+        return "label-twice"
+    return None if {finding.label for finding in case.findings} <= set(said) else "label-unanswered"
+
+
+def evidence_exists(case: Case, answer: Answer) -> str | None:
+    """Every piece of evidence cited was given."""
+    cited = {each for opinion in answer.opinions for each in opinion.evidence}
+    return None if cited <= evidence_ids(case) else "evidence-invented"
+
+
+def present_supported(case: Case, answer: Answer) -> str | None:
+    """`present` cites a finding of its label whose score speaks for it at all: a probability, or a positive logit."""
+    for opinion in answer.opinions:
+        own = [f for f in case.findings if f.label == opinion.label and f.id in opinion.evidence]
+        if opinion.assessment == "present" and not any(
+            f.logit > 0 if f.probability is None else f.probability >= PRESENT_FROM for f in own
+        ):
+            return "present-unsupported"
+    return None
+
+
+def absent_unopposed(case: Case, answer: Answer) -> str | None:
+    """`absent` cites a finding of its label, and every one of that label has a low calibrated probability."""
+    for opinion in answer.opinions:
+        own = [f for f in case.findings if f.label == opinion.label]
+        cited = any(f.id in opinion.evidence for f in own)
+        low = all(f.probability is not None and f.probability < ABSENT_BELOW for f in own)
+        if opinion.assessment == "absent" and not (cited and low):
+            return "absent-opposed"
+    return None
+
+
+def numbers_given(case: Case, answer: Answer) -> str | None:
+    """Every number in the words occurs in the data, as it stands or rounded, or as the percentage of one in 0..1."""
+    data = case_data(case)
+    given = [abs(number) for number in _numbers(data)]
+    for text in _texts(answer):
+        bare = text
+        for word in sorted(_words(data), key=len, reverse=True):
+            bare = bare.replace(word, " ")
+        for match in NUMBER.finditer(bare):
+            if not _is_given(match[0], percent=match[1] is not None, given=given):
+                return "number-invented"
+    return None
+
+
+def nothing_ruled_out(_case: Case, answer: Answer) -> str | None:
+    """No word of the answer calls the study normal or rules anything out."""
+    return "rules-out" if any(RULES_OUT.search(HONEST.sub(" ", text)) for text in _texts(answer)) else None
+
+
+def no_identity(_case: Case, answer: Answer) -> str | None:
+    """Nothing in the words looks like a date, number, name or address of a person, invented or not."""
+    found = next(filter(None, map(identity_in, _texts(answer))), None)
+    return None if found is None else f"identity-{found}"
+
+
+def plain_words(_case: Case, answer: Answer) -> str | None:
+    """Words in Latin letters, no markup, no address, nothing a page could take for more than text."""
+    texts = _texts(answer)
+    return "not-plain-text" if not answer.impression.strip() or any(map(MARKUP.search, texts)) else None
+
+
+CHECKS: dict[str, Check] = {
+    "labels-known": labels_known,
+    "labels-once": labels_once,
+    "evidence-exists": evidence_exists,
+    "present-supported": present_supported,
+    "absent-unopposed": absent_unopposed,
+    "numbers-given": numbers_given,
+    "nothing-ruled-out": nothing_ruled_out,
+    "no-identity": no_identity,
+    "plain-words": plain_words,
+}
+
+
+def _texts(answer: Answer) -> list[str]:
+    return [answer.impression, *answer.limitations]
+
+
+def _numbers(data: Any) -> Iterator[float]:
+    if isinstance(data, list):
+        yield float(len(data))
+    if isinstance(data, dict | list):
+        for each in data.values() if isinstance(data, dict) else data:
+            yield from _numbers(each)
+    elif isinstance(data, int | float):
+        yield float(data)
+
+
+def _words(data: Any) -> Iterator[str]:
+    """Strings of the data, keys included, that bear a digit: quoting one invents no number."""
+    if isinstance(data, dict):
+        data = [*data.keys(), *data.values()]
+    if isinstance(data, list):
+        for each in data:
+            yield from _words(each)
+    elif isinstance(data, str) and any(letter.isdigit() for letter in data):
+        yield data
+
+
+def _is_given(text: str, *, percent: bool, given: list[float]) -> bool:
+    plain = text.rstrip("% ").replace(",", ".")
+    if plain.count(".") > 1:
+        return False
+    value, decimals = float(plain), len(plain.partition(".")[2])
+    if percent:
+        return any(round(100 * each, decimals) == value for each in given if each <= 1)
+    if decimals == 0:
+        return value in given
+    return any(round(each, decimals) == value for each in given)

@@ -1,0 +1,261 @@
+"""The centre as real processes behind a real mosquitto, ended by SIGKILL again and again."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from centre_samples import DEVICE, ScriptedServer, answered, sealed, status
+
+from appliance.core.case import Receipt, Roll, Sealed, Standing, Taken, Verdict, decode, encode, topic_down, topic_up
+from appliance.core.link import Message
+from appliance.world import broker
+from appliance.world.mqtt import Link
+from central import store
+from central.question import NO_MODEL_ID, NO_MODEL_NOTICE
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 90.0
+CENTRAL = (sys.executable, "-m", "central.cli")
+
+
+def eventually(what: Callable[[], bool], wake: threading.Event, why: str) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < end, why
+        wake.wait(0.1)
+        wake.clear()
+
+
+class Centre:
+    """One `central` command as a child, its address read from its first line."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.child = subprocess.Popen([*CENTRAL, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self.child.stdout is not None
+        self.line = self.child.stdout.readline().decode().strip()
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        self.child.send_signal(number)
+        _, errors = self.child.communicate(timeout=30)
+        return self.child.returncode, errors.decode()
+
+
+class Edge:
+    """An appliance's end over real MQTT: resends until there is a receipt, takes each verdict and says so."""
+
+    def __init__(self, port: int, cases: list[Sealed]) -> None:
+        self.cases = {each.case_id: each for each in cases}
+        self.wake = threading.Event()
+        topics = [topic_down(DEVICE, kind) for kind in ("receipt", "verdict", "standing", "refusal")]
+        self.link = Link("127.0.0.1", port, DEVICE, topics, 10, 3600, self.wake, reconnect_max_s=0.2)
+        self.receipts: dict[str, str] = {}
+        self.verdicts: dict[str, bytes] = {}
+        self.standing: dict[str, str] = {}
+        self.link.start()
+
+    def hear(self) -> None:
+        for event in self.link.poll():
+            if not isinstance(event, Message):
+                continue
+            match event.topic.rsplit("/", 1)[1]:
+                case "receipt":
+                    receipt = decode(Receipt, event.payload)
+                    self.receipts[receipt.case_id] = receipt.part_sha256
+                case "verdict":
+                    verdict = decode(Verdict, event.payload)
+                    assert self.verdicts.setdefault(verdict.case_id, event.payload) == event.payload
+                    self.say("taken", encode(Taken(case_id=verdict.case_id, rev=verdict.rev)))
+                case "standing":
+                    self.standing.update(decode(Standing, event.payload).cases)
+            self.link.ack(event)
+
+    def say(self, kind: str, payload: bytes) -> None:
+        topic = topic_up(DEVICE, kind)  # type: ignore[arg-type]
+        self.link.publish(topic, payload, token=object())
+
+    def send(self) -> None:
+        for case_id, each in self.cases.items():
+            if case_id not in self.receipts and case_id not in self.verdicts:
+                self.say("case", each.data)
+
+    def roll(self) -> None:
+        self.say("roll", encode(Roll(case_ids=tuple(self.cases))))
+
+    @property
+    def content(self) -> bool:
+        self.hear()
+        return set(self.verdicts) == set(self.cases)
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[broker.Broker]:
+    running = broker.start(tmp_path / "broker", 0, "mosquitto")
+    yield running
+    running.stop()
+
+
+def run_arguments(folder: Path, mosquitto: broker.Broker, endpoint: str) -> list[str]:
+    where = ["--broker-host", "127.0.0.1", "--broker-port", str(mosquitto.port)]
+    return ["run", "--state", str(folder), *where, "--endpoint", endpoint, "--model", "some-model"]
+
+
+def status_of(folder: Path) -> dict[str, int]:
+    told = subprocess.run(
+        [*CENTRAL, "status", "--state", str(folder), "--json"], cwd=ROOT, capture_output=True, check=True
+    )
+    return dict(json.loads(told.stdout))
+
+
+def test_a_case_goes_up_and_the_notice_comes_down(tmp_path: Path, mosquitto: broker.Broker) -> None:
+    stand_in = Centre("no-model", "--port", "0")
+    endpoint = stand_in.line.rsplit(" ", 1)[1]
+    centre = Centre(*run_arguments(tmp_path / "centre", mosquitto, endpoint))
+    assert f"127.0.0.1:{mosquitto.port}" in centre.line
+    edge = Edge(mosquitto.port, [sealed(n, urgency="urgent") for n in (1, 2, 3)])
+    try:
+        eventually(lambda: edge.link.connected, edge.wake, "no connection")
+        edge.send()
+        eventually(lambda: edge.content, edge.wake, "no verdicts")
+        for payload in edge.verdicts.values():
+            verdict = decode(Verdict, payload)
+            assert (verdict.status, verdict.urgency, verdict.impression) == ("needs_human", "urgent", NO_MODEL_NOTICE)
+            assert (verdict.reader.model, verdict.reader.connected) == (NO_MODEL_ID, False)
+        assert edge.receipts == {each.case_id: each.sha256 for each in edge.cases.values()}
+        edge.roll()
+        eventually(lambda: edge.hear() or set(edge.standing.values()) == {"answered"}, edge.wake, "no standing")
+        eventually(
+            lambda: edge.hear() or status_of(tmp_path / "centre")["verdicts_untaken"] == 0, edge.wake, "not taken"
+        )
+        assert status_of(tmp_path / "centre")["needs_human"] == 3
+    finally:
+        edge.link.stop()
+        ends = centre.end(), stand_in.end()
+    assert [end[0] for end in ends] == [0, 0], ends
+    assert "Traceback" not in ends[0][1] + ends[1][1]
+
+
+def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path, mosquitto: broker.Broker) -> None:
+    seed, cases, kills = 20_261_123, 40, 20
+    draw = random.Random(seed)
+    server = ScriptedServer(answered())
+    folder = tmp_path / "centre"
+    edge = Edge(mosquitto.port, [sealed(n) for n in range(1, cases + 1)])
+    everything, pace = dict(edge.cases), threading.Event()
+    edge.cases = {}
+    centre = Centre(*run_arguments(folder, mosquitto, server.url))
+    try:
+        eventually(lambda: edge.link.connected, edge.wake, "no connection")
+        for kill in range(kills):
+            for each in list(everything.values())[kill * cases // kills : (kill + 1) * cases // kills]:
+                edge.cases[each.case_id] = each
+            end = time.monotonic() + draw.uniform(0.0, 0.5)
+            while time.monotonic() < end:  # a kill is due at a random moment, whatever was reached
+                edge.send()
+                edge.hear()
+                pace.wait(0.05)
+            centre.end(signal.SIGKILL)
+            centre = Centre(*run_arguments(folder, mosquitto, server.url))
+        resend = time.monotonic()
+
+        def done() -> bool:
+            nonlocal resend
+            if time.monotonic() - resend > 2.0:
+                resend = time.monotonic()
+                edge.send()
+                edge.roll()
+            return edge.content and status_of(folder)["verdicts_untaken"] == 0
+
+        eventually(done, edge.wake, f"seed {seed}: {len(edge.verdicts)} of {cases} verdicts")
+    finally:
+        edge.link.stop()
+        rc, errors = centre.end()
+        server.stop()
+    assert (rc, "Traceback" in errors) == (0, False), errors
+    engine = store.open_store(folder)
+    with store.transaction(engine) as c:
+        held = list(c.execute(store.cases.select()))
+        given = list(c.execute(store.verdicts.select()))
+        assert c.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
+    engine.dispose()
+    assert {row.case_id: row.part_sha256 for row in held} == {each.case_id: each.sha256 for each in everything.values()}
+    assert len(held) == len(given) == cases
+    names = {row.id: row.case_id for row in held}
+    assert {names[row.case_number]: bytes(row.body) for row in given} == edge.verdicts
+    # Most kills cost at most one question; a case that was cut off three times would be for a person.
+    assert len(server.requests) <= cases + kills
+
+
+def test_a_slow_model_delays_no_receipt(tmp_path: Path, mosquitto: broker.Broker) -> None:
+    server = ScriptedServer(lambda scripted: scripted.server.released.wait(PATIENCE_S) and status(500)(scripted))
+    centre = Centre(*run_arguments(tmp_path / "centre", mosquitto, server.url))
+    edge = Edge(mosquitto.port, [sealed(1)])
+    try:
+        eventually(lambda: edge.link.connected, edge.wake, "no connection")
+        edge.send()
+        eventually(lambda: len(server.requests) == 1, edge.wake, "nobody asked")
+        edge.cases[sealed(2).case_id] = sealed(2)
+        edge.send()
+        eventually(lambda: edge.hear() or len(edge.receipts) == 2, edge.wake, "a receipt waits for the model")
+        assert edge.verdicts == {}
+        rc, errors = centre.end()
+        assert (rc, "Traceback" in errors) == (0, False), errors
+    finally:
+        edge.link.stop()
+        centre.child.kill()
+        server.stop()
+
+
+def test_a_fault_nobody_foresaw_ends_the_whole_service(tmp_path: Path, mosquitto: broker.Broker) -> None:
+    """The thread that asks and the one on the wire live and die together, so that the supervisor sees it."""
+    code = (
+        "import sys, central.worker as w\n"
+        "def broken(self, moment): raise ZeroDivisionError\n"
+        "w.Worker.ask = broken\n"
+        "from central.cli import main\n"
+        "sys.exit(main())"
+    )
+    arguments = run_arguments(tmp_path / "centre", mosquitto, "http://127.0.0.1:9")
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert b"ZeroDivisionError" in done.stderr
+
+
+def wrong(*arguments: str) -> tuple[int, str]:
+    done = subprocess.run([*CENTRAL, *arguments], cwd=ROOT, capture_output=True, timeout=60)
+    return done.returncode, done.stderr.decode()
+
+
+def test_a_wrong_set_up_ends_with_78_and_says_what(tmp_path: Path) -> None:
+    state = ["--state", str(tmp_path)]
+    assert wrong("status", "--state", str(tmp_path / "nowhere"))[0] == 78
+    code, said = wrong("run", *state, "--endpoint", "ftp://127.0.0.1")
+    assert (code, "endpoint" in said, "Traceback" in said) == (78, True, False)
+    (tmp_path / "key").write_text("not a key")
+    code, said = wrong("run", *state, "--endpoint", "http://127.0.0.1:9", "--api-key-file", str(tmp_path / "key"))
+    assert (code, "api-key-file" in said, "not a key" in said) == (78, True, False)
+    (tmp_path / "file").write_text("")
+    code, said = wrong("run", "--state", str(tmp_path / "file"), "--endpoint", "http://127.0.0.1:9")
+    assert (code, "state-folder" in said) == (78, True)
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        code, said = wrong("no-model", "--port", str(held.getsockname()[1]))
+    assert (code, "port-taken" in said) == (78, True)
+    assert wrong("no-model", "--port", "70000")[0] == 2
+
+
+def test_status_for_people_and_the_help_name_everything(tmp_path: Path) -> None:
+    store.open_store(tmp_path).dispose()
+    told = subprocess.run([*CENTRAL, "status", "--state", str(tmp_path)], cwd=ROOT, capture_output=True, check=True)
+    assert b"verdicts the edge has not taken yet" in told.stdout
+    help_text = subprocess.run([*CENTRAL, "run", "--help"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for option in ("--state", "--broker-host", "--broker-port", "--endpoint", "--model", "--api-key-file"):
+        assert option in help_text
+    assert os.access(tmp_path / "central.db", os.R_OK)

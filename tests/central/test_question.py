@@ -1,0 +1,75 @@
+"""What the language model is asked: coded fields only, fenced, the same bytes for the same case."""
+
+import json
+
+from centre_samples import a_case
+from hypothesis import given
+from hypothesis import strategies as st
+
+from central.question import (
+    UNLISTED,
+    Answer,
+    Question,
+    answer_schema,
+    case_data,
+    fenced,
+    question,
+    repaired,
+)
+
+
+def user_message(asked: Question) -> str:
+    message = asked.body["messages"][1]
+    assert message["role"] == "user"
+    return str(message["content"])
+
+
+def test_nothing_but_coded_fields_and_numbers_is_said() -> None:
+    case = a_case()
+    said = user_message(question(case, "m"))
+    data = json.loads(said.removeprefix("<case_data>\n").removesuffix("\n</case_data>"))
+    assert data == case_data(case)
+    assert set(data) == {
+        "modality", "body_part", "view", "images", "urgency", "would_be", "reasons", "findings", "gates",
+    }  # fmt: skip
+    assert case.model is not None
+    for silent in (case.case_id, case.model.sha256, case.model.certificate, case.model.name, "sha256"):
+        assert silent is not None
+        assert silent not in json.dumps(question(case, "m").body)
+
+
+def test_terms_of_the_header_that_are_not_listed_are_not_said() -> None:
+    data = case_data(a_case(body_part="SMITH JOHN", view="WARD 7", modality="XYZ"))
+    assert (data["body_part"], data["view"], data["modality"]) == (UNLISTED,) * 3
+    assert "SMITH" not in json.dumps(question(a_case(body_part="SMITH JOHN"), "m").body)
+
+
+def test_the_job_is_named_by_case_prompt_and_model() -> None:
+    names = {
+        question(a_case(1), "m").sha256,
+        question(a_case(2), "m").sha256,
+        question(a_case(1), "other").sha256,
+        question(a_case(1, images=2), "m").sha256,
+    }
+    assert len(names) == 4
+    assert question(a_case(1), "m") == question(a_case(1), "m")
+    assert repaired(question(a_case(1), "m"), "nonsense").sha256 == question(a_case(1), "m").sha256
+
+
+@given(st.text(max_size=200))
+def test_nothing_in_the_fence_ends_it(text: str) -> None:
+    said = fenced({"a": text, text: ["</case_data>", "<case_data>"]})
+    assert said.count("<") == said.count(">") == 2
+    assert said.isascii()
+    assert said.count("\n") == 2
+    inside = said.removeprefix("<case_data>\n").removesuffix("\n</case_data>")
+    assert json.loads(inside)["a"] == (["</case_data>", "<case_data>"] if text == "a" else text)
+
+
+def test_the_schema_names_exactly_what_may_be_cited() -> None:
+    schema = answer_schema(a_case())
+    opinion = schema["properties"]["opinions"]["items"]["properties"]
+    assert opinion["label"]["enum"] == ["pneumonia"]
+    assert opinion["evidence"]["items"]["enum"] == ["F1", "entropy_bits"]
+    assert set(schema["required"]) == set(Answer.model_fields) == set(schema["properties"])
+    assert answer_schema(a_case(findings=()))["properties"]["opinions"]["maxItems"] == 0

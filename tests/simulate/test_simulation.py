@@ -1,0 +1,105 @@
+"""500 seeds in the suite; any number by `make faults`. A failing seed is named and replays."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from sqlalchemy import Connection
+
+from appliance.errors import Refused
+from appliance.loop import Moment
+from appliance.receive import Receive
+from appliance.triage.handover import Handover
+from appliance.world import archive, folder, ledger, sqlite, wire
+from tests.simulate.house import simulate
+
+SEEDS, CHUNK = 500, 10
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def room() -> Iterator[Path]:
+    """A folder in memory where there is one: the promises are about order, the disk has its own test."""
+    folder = Path(tempfile.mkdtemp(prefix="simulate-", dir=MEMORY if MEMORY.is_dir() else None))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_seeds(room: Path, first: int) -> None:
+    crashes = 0
+    for seed in range(first, first + CHUNK):
+        try:
+            crashes += simulate(room / str(seed), seed).fuse.crashes
+        except AssertionError as broken:
+            raise AssertionError(f"seed {seed}: {broken}") from broken
+    assert crashes > 0, "a simulation without a crash proves nothing"
+
+
+# Planted faults: each is a plausible way to build the house, and the simulation must see that it does not stand.
+
+
+def failures(room: Path, seeds: int = 12) -> int:
+    broken = 0
+    with mock.patch("tests.simulate.house.CALM_ROUNDS_MAX", 150):
+        for seed in range(seeds):
+            try:
+                simulate(room / str(seed), seed)
+            except AssertionError:
+                broken += 1
+    return broken
+
+
+def test_the_house_as_it_stands_is_no_failure(room: Path) -> None:
+    assert failures(room, 4) == 0
+
+
+def test_moving_a_study_before_its_case_exists_is_seen(room: Path) -> None:
+    real = wire.put_case
+    held: list[tuple[Any, dict[str, Any]]] = []
+
+    def later(c: Connection, sealed: Any, **named: Any) -> bool:
+        held.append((sealed, named))
+        return True
+
+    def seal(self: Handover, moment: Moment) -> bool:
+        done = REAL_SEAL(self, moment)
+        while held:
+            sealed, named = held.pop()
+            with self.cases.begin() as c:
+                real(c, sealed, **named)
+        return done
+
+    with mock.patch.object(wire, "put_case", later), mock.patch.object(Handover, "seal", seal):
+        assert failures(room) > 0
+
+
+REAL_SEAL = Handover.seal
+
+
+def test_moving_a_file_aside_before_its_copy_is_seen(room: Path) -> None:
+    def takes_first(self: Receive, watched: Any, moment: Moment) -> bool:
+        if not folder.bears_magic(watched.look.path):
+            raise Refused("file-not-dicom")
+        aside = self.folder / "taken" / watched.look.path.name
+        archive.rename(watched.look.path, aside)
+        archive.put_stream(self.incoming, iter([aside.read_bytes()]), "take", ".dcm")
+        return True
+
+    with mock.patch.object(Receive, "_take_one", takes_first):
+        assert failures(room) > 0
+
+
+def test_no_file_and_no_signature_counts_twice(room: Path) -> None:
+    house = simulate(room / "one", 1)
+    engine = sqlite.open_reader(house.places.studies_db)
+    with engine.connect() as c:
+        rows = list(c.execute(ledger.instances.select()))
+        signed = list(c.execute(ledger.moves.select().where(ledger.moves.c.event == "signed")))
+    engine.dispose()
+    assert len({row.sha256 for row in rows}) == len(rows)
+    assert len({(row.study_number, row.revision) for row in signed}) == len(signed)

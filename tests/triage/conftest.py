@@ -1,0 +1,84 @@
+"""A triage service on an empty state folder, and small studies to put into it."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Row
+
+from appliance.config import Config, Places
+from appliance.loop import Moment
+from appliance.triage import Triage
+from appliance.triage.judge import Court
+from appliance.world import ledger, sqlite, wire
+from tests.simulate.house import SITE_KEY, tiny
+
+UID = "1.2.826.0.1.7"
+
+
+class Bench:
+    """Triage, turned by hand."""
+
+    def __init__(self, root: Path, **knobs: Any) -> None:
+        told = {"quiet_period_s": 3.0, "quiet_period_with_evidence_s": 1.0, "attempts_max": 2, **knobs}
+        self.config = Config.model_validate({"triage": told, "receive": {"disk_reserve_bytes": 0}})
+        self.places = Places(root / "state")
+        self.now = 1000.0
+        self.start()
+
+    def start(self, court: Court | None = None) -> None:
+        if hasattr(self, "triage"):
+            self.triage.close()
+        self.triage = Triage(self.config, self.places, SITE_KEY, court or Court((), {}, "bench"))
+        self.steps = self.triage.steps()
+
+    def put(self, data: bytes) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        (self.places.incoming / f"{digest}.dcm").write_bytes(data)
+        return digest
+
+    def step(self, *names: str, passed: float = 0.0) -> None:
+        self.now += passed
+        for name in names or self.steps:
+            for _ in range(20):
+                if not self.steps[name](Moment(self.now, self.now)):
+                    break
+
+    def study(self, uid: str = UID) -> Row[Any]:
+        with self.triage.engine.connect() as c:
+            found = ledger.study_by_uid(c, uid)
+        assert found is not None
+        return found
+
+    def result(self, uid: str = UID) -> Row[Any]:
+        study = self.study(uid)
+        with self.triage.engine.connect() as c:
+            found = ledger.result_of(c, study.number, study.revision)
+        assert found is not None
+        return found
+
+    def cases(self) -> dict[str, str]:
+        with self.triage.cases.connect() as c:
+            return {row.case_id: row.state for row in c.execute(wire.cases.select())}
+
+    def strays(self) -> list[Row[Any]]:
+        with self.triage.engine.connect() as c:
+            return list(c.execute(ledger.strays.select()))
+
+    def link(self) -> Any:
+        """Uplink's database, made by its writer."""
+        return sqlite.open_writer(self.places.link_db, wire.LINK)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.triage.close()
+
+
+@pytest.fixture
+def film() -> bytes:
+    return tiny(UID, 1, "PAT-1", "CR", 3)

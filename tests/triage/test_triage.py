@@ -1,0 +1,388 @@
+"""The steps of triage, each at the place where it matters that it is done just so."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.core.case import Case, Reader, Verdict, decode, encode
+from appliance.errors import Quarantined, Unavailable
+from appliance.loop import Moment
+from appliance.triage import handover, intake, judge
+from appliance.world import archive, desk, ledger, sqlite, wire
+from tests.simulate.house import tiny
+from tests.triage.conftest import UID, Bench
+
+READER = Reader(model="none", server="bench", prompt_sha256="0" * 64, connected=False)
+
+
+def verdict(case_id: str, rev: int = 1) -> Verdict:
+    return Verdict(
+        case_id=case_id,
+        rev=rev,
+        status="needs_human",
+        urgency="routine",
+        opinions=(),
+        impression="No language model here.",
+        limitations=(),
+        guards=(),
+        reader=READER,
+    )
+
+
+def say(bench: Bench, told: Verdict) -> None:
+    engine = bench.link()
+    with engine.begin() as c:
+        wire.record_verdict(c, told, bench.now)
+    engine.dispose()
+
+
+def test_a_file_becomes_a_sealed_case_without_identity(bench: Bench, film: bytes) -> None:
+    digest = bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    assert bench.study().state == "escalated"
+    assert archive.instance_path(bench.places.instances, digest).read_bytes() == film
+    assert bench.result().reasons[0]["code"] == "no-model-installed"
+    ((case_id, state),) = bench.cases().items()
+    assert (case_id, state) == (bench.result().case_id, "queued")
+    (part,) = bench.places.parts.iterdir()
+    case = decode(Case, part.read_bytes())
+    assert (case.modality, case.body_part, case.images) == ("CR", "CHEST", 1)
+    for identity in (b"PAT-1", b"Simulated", b"20200102", b"20260301", UID.encode()):
+        assert identity not in part.read_bytes()
+    assert (bench.places.frames / digest / "frames.json").exists()
+
+
+def test_sealing_again_makes_the_same_bytes(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    (before,) = bench.places.parts.iterdir()
+    with bench.triage.engine.begin() as c:
+        c.execute(ledger.studies.update().values(state="hard"))
+        c.execute(ledger.moves.delete())
+    bench.start()
+    bench.step()
+    assert [path.name for path in bench.places.parts.iterdir()] == [before.name]
+    assert len(bench.cases()) == 1
+
+
+def test_a_verdict_waits_for_the_move_to_escalated(bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taking it over earlier loses it: the study would be escalated afterwards and wait for ever."""
+    bench.put(film)
+    bench.step("admit", "assemble", "judge", passed=1)
+    bench.step("admit", "assemble", "judge", passed=5)
+
+    class Died(BaseException):
+        pass
+
+    real = ledger.move
+
+    def dies(c: Any, study: Any, to: str, **named: Any) -> bool:
+        if to == "escalated":
+            raise Died
+        return real(c, study, to, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "move", dies)
+        with pytest.raises(Died):
+            bench.step("seal")
+    ((case_id, _),) = bench.cases().items()
+    assert bench.study().state == "hard"
+    say(bench, verdict(case_id))
+    bench.start()
+    bench.step("absorb")
+    assert bench.study().state == "hard"
+    assert bench.cases() == {case_id: "queued"}
+    bench.step("seal", "absorb")
+    assert bench.study().state == "answered"
+    assert bench.cases() == {case_id: "closed"}
+
+
+def test_a_verdict_that_is_not_one_is_not_believed(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    case_id = bench.result().case_id
+    say(bench, verdict(case_id))
+    engine = bench.link()
+    forged = encode(verdict(case_id)).replace(b'"needs_human"', b'"cleared"').decode()
+    with engine.begin() as c:
+        c.execute(wire.verdicts.update().values(body=forged))
+    engine.dispose()
+    bench.step("absorb")
+    assert bench.study().state == "escalated"
+    assert bench.cases() == {case_id: "queued"}
+
+
+def test_a_verdict_after_the_signature_is_an_addendum(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    study = bench.study()
+    sign(bench, study.number, study.revision, study.seq)
+    bench.step("obey")
+    assert bench.study().state == "reviewed"
+    say(bench, verdict(bench.result().case_id))
+    bench.step("absorb")
+    assert bench.study().state == "reviewed"
+    with bench.triage.engine.connect() as c:
+        assert [row.addendum for row in ledger.verdicts_of(c, study.number)] == [True]
+    assert list(bench.cases().values()) == ["closed"]
+
+
+def test_a_signature_given_before_the_verdict_was_read_makes_it_an_addendum(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    study = bench.study()
+    sign(bench, study.number, study.revision, study.seq)
+    say(bench, verdict(bench.result().case_id))
+    bench.step("absorb")
+    bench.step("obey")
+    assert bench.study().state == "reviewed"
+    with bench.triage.engine.connect() as c:
+        assert [row.addendum for row in ledger.verdicts_of(c, study.number)] == [True]
+
+
+def sign(bench: Bench, number: int, revision: int, seq: int) -> None:
+    bench.places.review.mkdir(exist_ok=True)
+    engine = sqlite.open_writer(bench.places.review_db, desk.METADATA)
+    with engine.begin() as c:
+        desk.sign(
+            c, study_number=number, revision=revision, seq_seen=seq, user="anna", decision="agree", correction="",
+            saw_ai=True, nonce=f"n{bench.now}", at=bench.now,
+        )  # fmt: skip
+    engine.dispose()
+
+
+def test_a_signature_of_an_old_revision_is_stale(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    study = bench.study()
+    bench.put(tiny(UID, 2, "PAT-1", "CR", 9))
+    bench.step("admit")
+    sign(bench, study.number, study.revision, study.seq)
+    bench.step("obey")
+    assert bench.study().state == "received"
+    with bench.triage.engine.connect() as c:
+        assert [row.outcome for row in c.execute(ledger.signatures.select())] == ["stale"]
+
+
+def test_a_late_instance_withdraws_the_case_and_makes_a_new_one(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    old = bench.result().case_id
+    bench.put(tiny(UID, 2, "PAT-1", "CR", 9))
+    bench.step(passed=1)
+    bench.step(passed=5)
+    assert bench.study().revision == 2
+    new = bench.result().case_id
+    assert bench.cases() == {old: "cancelled", new: "queued"}
+    say(bench, verdict(old))
+    bench.step("absorb")
+    assert bench.study().state == "escalated"
+    with bench.triage.engine.connect() as c:
+        assert [row.addendum for row in ledger.verdicts_of(c, bench.study().number)] == [True]
+
+
+def test_a_refused_case_is_a_persons(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    case_id = bench.result().case_id
+    engine = bench.link()
+    with engine.begin() as c:
+        wire.record_refusal(c, case_id, "case-conflict")
+    engine.dispose()
+    bench.step("refusals")
+    assert (bench.study().state, bench.study().fault_code) == ("quarantined", "case-refused")
+    assert bench.cases() == {case_id: "cancelled"}
+
+
+def test_the_receipt_frees_the_part_and_nothing_else_does(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    case_id = bench.result().case_id
+    engine = bench.link()
+    with engine.begin() as c:
+        wire.record_sent(c, case_id, bench.now)
+    bench.step("free")
+    assert len(list(bench.places.parts.iterdir())) == 1
+    with engine.begin() as c:
+        wire.record_receipt(c, case_id, bench.now)
+    engine.dispose()
+    bench.step("free")
+    assert list(bench.places.parts.iterdir()) == []
+
+
+@pytest.mark.parametrize(("step", "module", "name"), [("judge", judge, "judge"), ("seal", handover, "sealed_case")])
+def test_a_study_that_kills_the_process_is_set_aside(
+    bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch, step: str, module: Any, name: str
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    bench.put(film)
+    bench.step("admit", "assemble", passed=1)
+    bench.step("admit", "assemble", passed=5)
+    if step == "seal":
+        bench.step("judge")
+    monkeypatch.setattr(module, name, dies)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            bench.step(step)
+        bench.start()
+    bench.step(step)
+    assert (bench.study().state, bench.study().fault_code) == ("quarantined", "study-attempts-spent")
+
+
+def test_a_file_that_kills_the_process_costs_no_other_file(
+    bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    killer = bench.put(b"\0" * 128 + b"DICM" + b"this one kills")
+    others = [bench.put(tiny(f"{UID}.{number}", 1, "PAT-1", "MR", number)) for number in range(5)]
+    real = intake.admit
+
+    def admit(data: bytes) -> Any:
+        if data.endswith(b"kills"):
+            raise Killed
+        return real(data)
+
+    monkeypatch.setattr(intake, "admit", admit)
+    deaths = 0
+    for _ in range(10):
+        try:
+            bench.step("admit")
+            break
+        except Killed:
+            deaths += 1
+            bench.start()
+    assert deaths == 2
+    assert [(row.sha256, row.code) for row in bench.strays()] == [(killer, "file-attempts-spent")]
+    assert {path.stem for path in bench.places.instances.glob("*/*.dcm")} == {killer, *others}
+
+
+def test_what_only_time_can_mend_does_not_set_aside(bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.put(film)
+    bench.step("admit", "assemble", passed=1)
+    bench.step("admit", "assemble", passed=5)
+    monkeypatch.setattr(archive, "free_bytes", lambda _: -1)
+    for _ in range(5):
+        with pytest.raises(Unavailable, match="disk-low"):
+            bench.step("judge")
+    assert bench.study().state == "complete"
+
+
+def test_two_patients_in_one_study_are_set_aside(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.put(tiny(UID, 2, "PAT-2", "CR", 9))
+    bench.step(passed=1)
+    bench.step(passed=5)
+    assert (bench.study().state, bench.study().fault_code) == ("quarantined", "study-patient-mismatch")
+    assert bench.cases() == {}
+
+
+def test_identity_in_a_case_keeps_it_here(bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = handover.wire_case.seal
+
+    def careless(case: Case) -> Any:
+        sealed = real(case)
+        return replace(sealed, data=sealed.data.replace(b'"CHEST"', b'"PAT-1 Simulated"'))
+
+    monkeypatch.setattr(handover.wire_case, "seal", careless)
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    assert (bench.study().state, bench.study().fault_code) == ("quarantined", "inspect-identity-found")
+    assert bench.cases() == {}
+    assert list(bench.places.parts.iterdir()) == []
+
+
+def test_an_object_that_announces_an_image_and_has_none_is_set_aside(bench: Bench) -> None:
+    cut = tiny(UID, 1, "PAT-1", "CR", 3)
+    bench.put(cut[: cut.index(b"\xe0\x7f\x10\x00")])
+    bench.step(passed=1)
+    bench.step(passed=5)
+    assert (bench.study().state, bench.study().fault_code) == ("quarantined", "pixel-missing")
+
+
+def test_a_person_releases_or_rejects_what_was_set_aside(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.put(tiny(UID, 2, "PAT-2", "CR", 9))
+    bench.step(passed=1)
+    bench.step(passed=5)
+    command(bench, "release")
+    bench.step("obey")
+    assert bench.study().state == "complete"
+    with bench.triage.engine.begin() as c:
+        ledger.move(c, bench_study(c), "quarantined", who="test", at=bench.now, code="pixel-missing")
+    command(bench, "reject")
+    bench.step("obey")
+    assert bench.study().state == "reviewed"
+
+
+def bench_study(c: Any) -> Any:
+    found = ledger.study_by_uid(c, UID)
+    assert found is not None
+    return found
+
+
+def command(bench: Bench, kind: str) -> None:
+    study = bench.study()
+    bench.places.review.mkdir(exist_ok=True)
+    engine = sqlite.open_writer(bench.places.review_db, desk.METADATA)
+    with engine.begin() as c:
+        desk.command(
+            c, kind=kind, study_number=study.number, seq_seen=study.seq, user="anna", nonce=kind, at=bench.now
+        )  # fmt: skip
+    engine.dispose()
+
+
+def test_a_note_of_a_refused_file_is_named(bench: Bench) -> None:
+    (bench.places.incoming / ("f" * 64 + ".note")).write_text('{"code": "file-empty", "bytes_count": 0, "at": 1.0}')
+    (bench.places.incoming / ("e" * 64 + ".note")).write_text("no note at all")
+    bench.step("admit")
+    assert sorted(row.code for row in bench.strays()) == ["file-empty", "unexpected"]
+    assert list(bench.places.incoming.iterdir()) == []
+
+
+def test_bytes_that_are_no_header_are_kept_and_named(bench: Bench) -> None:
+    digest = bench.put(bytes(128) + b"DICM" + b"\x08\x00")
+    bench.step("admit")
+    (row,) = bench.strays()
+    assert row.code in ("header-unreadable", "header-truncated", "header-uid-missing")
+    assert archive.instance_path(bench.places.instances, digest).exists()
+
+
+def test_a_wall_clock_that_jumps_completes_nothing(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.step("admit", "assemble")
+    for wall in (1e9, 2e9, 0.0):
+        bench.steps["assemble"](Moment(wall, bench.now))
+    assert bench.study().state == "received"
+
+
+def test_damage_in_a_court_never_clears(tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise Quarantined("pixel-undecodable")
+
+    monkeypatch.setattr(judge, "decode", broken)
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    assert bench.study().state == "quarantined"
+    bench.triage.close()

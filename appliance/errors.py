@@ -198,7 +198,9 @@ CATALOGUE: dict[str, Entry] = {
     "case-refused": Entry("person", "the centre refused the case", "Read the study locally; report the code."),
     # centre
     "case-invalid": Entry(
-        "person", "the centre does not understand the case", "Read the study locally; compare the versions of both sides."
+        "person",
+        "the centre does not understand the case",
+        "Read the study locally; compare the versions of both sides.",
     ),
     "case-conflict": Entry(
         "person", "other bytes came under the name of a known case", "Read the study locally; report this."

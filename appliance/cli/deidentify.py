@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import secrets
 import sys
 from collections import Counter
@@ -21,6 +22,14 @@ from appliance.errors import Fault, Misconfigured, Quarantined, Refused
 from appliance.loop import guarded
 from appliance.world import archive
 
+ACTION_WORDS = {  # PS3.15 E.1.1's letters, in words
+    "X": "removed",
+    "Z": "emptied",
+    "D": "replaced by a dummy",
+    "U": "UIDs replaced",
+    "C": "cleaned",
+    "ADD": "added",
+}
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -54,6 +63,7 @@ def arguments(verb: argparse.ArgumentParser) -> None:
 def run(config: Config, told: argparse.Namespace) -> int:
     """Status 1 if any file was refused; nothing is written that the inspector did not pass."""
     quiet_libraries()
+    logging.getLogger("appliance").setLevel(logging.CRITICAL)  # what happens to a file is said in its own line
     key = _site_key(config, told.site_key)
     refused = 0
     written: set[Path] = set()
@@ -71,7 +81,10 @@ def run(config: Config, told: argparse.Namespace) -> int:
         elif done.code:
             print(f"{done.path}: refused: {done.code}{f' at {done.place}' if done.place else ''}")
         else:
-            print(f"{done.path}: " + ", ".join(f"{count} {action}" for action, count in sorted(done.actions.items())))
+            words = (
+                f"{done.actions[letter]} {word}" for letter, word in ACTION_WORDS.items() if letter in done.actions
+            )
+            print(f"{done.path}: {', '.join(words) or 'nothing to change'}")
     return 1 if refused else 0
 
 

@@ -85,7 +85,12 @@ def _uplink(around: Surroundings) -> Built:
     link = uplink.dial(around.config, around.wake)
     service = uplink.Uplink(around.config, around.places, link, random.SystemRandom())
     link.start()
-    return service.steps(), link.stop
+
+    def close() -> None:
+        link.stop()
+        service.close()
+
+    return service.steps(), close
 
 
 def _deliver(around: Surroundings) -> Built:

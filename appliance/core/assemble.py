@@ -39,11 +39,15 @@ def completeness(
     if evidence and quiet_s >= quiet_period_with_evidence_s:
         return Completeness(True, Reason("complete-evidence", f"{evidence}; quiet for {quiet_s:.1f} s"))
     if quiet_s >= quiet_period_s:
-        return Completeness(True, Reason("complete-quiet", f"{count} images, quiet for {quiet_s:.1f} s"))
+        return Completeness(True, Reason("complete-quiet", f"{_images(count)}, quiet for {quiet_s:.1f} s"))
     if age_s >= hard_cap_s:
-        return Completeness(True, Reason("complete-cap", f"{count} images, still growing after {age_s:.0f} s"))
+        return Completeness(True, Reason("complete-cap", f"{_images(count)}, still growing after {age_s:.0f} s"))
     waits = quiet_period_with_evidence_s if evidence else quiet_period_s
-    return Completeness(False, Reason("growing", f"{count} images, quiet for {quiet_s:.1f} of {waits:.1f} s"))
+    return Completeness(False, Reason("growing", f"{_images(count)}, quiet for {quiet_s:.1f} of {waits:.1f} s"))
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _evidence(instances: Sequence[Instance]) -> str:

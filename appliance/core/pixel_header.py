@@ -33,6 +33,7 @@ SAMPLES_OF = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1} | dict.fro
 PIXEL_BITS = {"PixelData": (1, 8, 16, 32), "FloatPixelData": (32,), "DoubleFloatPixelData": (64,)}
 WINDOWS_MAX = 16
 UNIT_LENGTH_MAX = 16
+UNDEFINED_LENGTH = 0xFFFFFFFF  # PS3.5 7.1.1: the mark of encapsulated pixel data
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,11 @@ def layout_of(dataset: pydicom.FileDataset) -> Layout:
     keyword = next((each for each in PIXEL_BITS if each in dataset), None)
     if keyword is None:
         raise Quarantined("pixel-missing")
+    try:
+        element = dataset.get_item(keyword)
+        vr, length = element.VR, getattr(element, "length", 0)
+    except DAMAGE:
+        raise Quarantined("pixel-layout", keyword) from None
     if syntax not in NATIVE | ENCAPSULATED:
         raise Quarantined("pixel-syntax-unknown", "TransferSyntaxUID")
     real = keyword != "PixelData"
@@ -112,8 +118,10 @@ def layout_of(dataset: pydicom.FileDataset) -> Layout:
         signed=not real and _number(dataset, "PixelRepresentation") != 0,
         planar=value_of(dataset, "PlanarConfiguration") == 1,
         real=real,
-        swapped_words=syntax == BIG_ENDIAN and dataset.get_item(keyword).VR == "OW",
+        swapped_words=syntax == BIG_ENDIAN and vr == "OW",
     )
+    if (length == UNDEFINED_LENGTH) != (syntax in ENCAPSULATED):
+        raise Quarantined("pixel-layout", keyword)
     for place, wrong in _contradictions(dataset, layout).items():
         if wrong:
             raise Quarantined("pixel-layout", place)
@@ -124,7 +132,6 @@ def _contradictions(dataset: pydicom.FileDataset, layout: Layout) -> dict[str, b
     """Each keyword and whether what it says cannot be (PS3.3 C.7.6.3, PS3.5 8)."""
     bits, stored = layout.bits_allocated, layout.bits_stored
     compressed = layout.syntax in ENCAPSULATED
-    undefined_length = bool(getattr(dataset[layout.keyword], "is_undefined_length", False))
     return {
         "Rows": layout.rows < 1,
         "Columns": layout.columns < 1 or (not compressed and layout.photometric == "YBR_FULL_422" and _odd(layout)),
@@ -137,7 +144,7 @@ def _contradictions(dataset: pydicom.FileDataset, layout: Layout) -> dict[str, b
         "HighBit": not layout.real and value_of(dataset, "HighBit") not in (None, stored - 1),
         "PixelRepresentation": not layout.real
         and (_number(dataset, "PixelRepresentation") not in (0, 1) or (layout.signed and not layout.grey)),
-        "TransferSyntaxUID": (compressed and (layout.real or bits == 1)) or compressed != undefined_length,
+        "TransferSyntaxUID": compressed and (layout.real or bits == 1),
     }
 
 
@@ -155,13 +162,15 @@ def rescales_of(dataset: pydicom.Dataset, layout: Layout, largest: float) -> tup
         return (Rescale(),)
     of_frames = value_of(dataset, "PerFrameFunctionalGroupsSequence")
     count = len(of_frames) if isinstance(of_frames, pydicom.Sequence) else 0
-    if count not in (0, layout.frames):
-        raise Quarantined("pixel-layout", "PerFrameFunctionalGroupsSequence")
-    found = [
+    found = tuple(
         _rescale(functional_group(dataset, "PixelValueTransformationSequence", frame), largest)
         for frame in range(max(count, 1))
-    ]
-    return tuple(found) if any(each != found[0] for each in found) else (found[0],)
+    )
+    if len(set(found)) == 1:
+        return found[:1]
+    if count != layout.frames:
+        raise Quarantined("pixel-layout", "PerFrameFunctionalGroupsSequence")
+    return found
 
 
 def _rescale(source: pydicom.Dataset, largest: float) -> Rescale:

@@ -39,7 +39,7 @@ class Image:
     voi_function    LINEAR, LINEAR_EXACT or SIGMOID (PS3.3 C.11.2.1.3)
     padding         (low, high) stored values that stand for no measurement (PS3.3 C.7.5.1.1.2)
     spacing_mm      between rows, between columns; spacing_source is the keyword it came from, "" where there is none
-    decoder         imagecodecs, pydicom (the second opinion), both joined by +, or none (uncompressed)
+    decoder         imagecodecs, or none where the pixel data are uncompressed
     """
 
     stored: Pixels
@@ -107,13 +107,12 @@ def _decoded(dataset: pydicom.FileDataset, pixels_max: int) -> Image:
     value = pixel_header.value_of(dataset, layout.keyword)
     if not isinstance(value, bytes) or not value:
         raise Quarantined("pixel-missing", layout.keyword)
-    decoder = "none"
     if layout.syntax in NATIVE:
         stored, photometric = _native(value, layout), layout.photometric
         if layout.samples == 3:
             stored, photometric = _all_in_rgb(stored, photometric)
     else:
-        stored, photometric, decoder = _decompressed(value, layout, dataset)
+        stored, photometric = _decompressed(value, layout, dataset)
     bits_stored = layout.bits_stored
     if palette:
         stored, photometric = _through_palette(stored, dataset), "RGB"
@@ -140,7 +139,7 @@ def _decoded(dataset: pydicom.FileDataset, pixels_max: int) -> Image:
         padding=pixel_header.padding_of(dataset, layout),
         spacing_mm=spacing_mm,
         spacing_source=spacing_source,
-        decoder=decoder,
+        decoder="none" if layout.syntax in NATIVE else "imagecodecs",
     )
 
 
@@ -199,23 +198,22 @@ def _all_in_rgb(stored: Pixels, photometric: str) -> tuple[Pixels, str]:
     return converted, photometric_now
 
 
-def _decompressed(value: bytes, layout: Layout, dataset: pydicom.Dataset) -> tuple[Pixels, str, str]:
+def _decompressed(value: bytes, layout: Layout, dataset: pydicom.Dataset) -> tuple[Pixels, str]:
     """All compressed frames in one array, filled frame by frame: one frame is held twice, never all of them."""
     table = [pixel_header.value_of(dataset, each) for each in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")]
     offsets = (table[0], table[1]) if all(isinstance(each, bytes) for each in table) else None
     stored: Pixels | None = None
-    photometrics, decoders = set(), set()
-    for number, (frame, photometric, decoder) in enumerate(encapsulated_frames(value, layout, offsets)):
+    photometrics = set()
+    for number, (frame, photometric) in enumerate(encapsulated_frames(value, layout, offsets)):
         if stored is None:
             stored = frame[None] if layout.frames == 1 else np.empty((layout.frames, *frame.shape), frame.dtype)
         if layout.frames > 1:
             stored[number] = frame
         photometrics.add(photometric)
-        decoders.add(decoder)
     assert stored is not None, "a layout has one frame or more"
     if len(photometrics) > 1:
         raise Quarantined("pixel-layout", "PhotometricInterpretation")
-    return stored, photometrics.pop(), "+".join(sorted(decoders))
+    return stored, photometrics.pop()
 
 
 def _through_palette(stored: Pixels, dataset: pydicom.Dataset) -> Pixels:

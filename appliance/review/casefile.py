@@ -69,7 +69,7 @@ def read(page: Page, number: int) -> CaseFile | None:
         pending = desk.signature_on(c, number, study.seq)
         command = desk.command_on(c, number, study.seq)
     case_id = result.case_id if result is not None else None
-    wire_state = page.ledgers.wire_states().get(case_id) if case_id else None
+    wire_state = page.ledgers.wire_states([case_id]).get(case_id) if case_id else None
     old = [each for each in former if each is not None]
     return CaseFile(study, result, old, verdicts, moves, images, signatures, stale, pending, command, wire_state)
 

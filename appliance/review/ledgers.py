@@ -5,7 +5,7 @@ not make it. Everything a page shows comes from one read transaction a ledger, s
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,16 +46,16 @@ class Ledgers:
         with engine.begin() as connection:
             yield connection
 
-    def wire_states(self) -> dict[str, WireState]:
-        """Where every case stands on the wire; a side that has not started has nothing to say yet."""
+    def wire_states(self, case_ids: Iterable[str] | None = None) -> dict[str, WireState]:
+        """Where the given cases stand on the wire, else all; a side that has not started has nothing to say yet."""
         cases, link = self._engine(self.places.cases_db), self._engine(self.places.link_db)
         if cases is None:
             return {}
         if link is None:
             with cases.begin() as case_side:
-                return wire.wire_states(case_side, None)
+                return wire.wire_states(case_side, None, case_ids)
         with cases.begin() as case_side, link.begin() as link_side:
-            return wire.wire_states(case_side, link_side)
+            return wire.wire_states(case_side, link_side, case_ids)
 
     def close(self) -> None:
         for engine in (self._desk, self._desk_eyes, *self._eyes.values()):

@@ -91,7 +91,7 @@ def shown(request: Request) -> dict[str, Any]:
             stray_count = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
     except Unavailable:
         return {**frame, "starting": True, "tabs": [(key, word, 0) for key, (word, _) in TABS.items()], "rows": []}
-    cases = page.ledgers.wire_states()
+    cases = page.ledgers.wire_states([row.case_id for row in found if row.case_id])
     made = [
         work_row(row, images[row.number], answers.get((row.number, row.revision)), cases.get(row.case_id), page)
         for row in found

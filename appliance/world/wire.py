@@ -109,9 +109,9 @@ def put_case(c: Connection, sealed: Sealed, *, revision: int, urgency: Urgency, 
 
     at  wall clock, s since 1970
     """
-    row = {"case_id": sealed.case_id, "revision": revision, "urgency": urgency, "part_sha256": sealed.sha256}
-    times = {"part_bytes": len(sealed.data), "created_at": at, "state": "queued", "state_at": at}
-    return c.execute(upsert(cases).values(**row, **times).on_conflict_do_nothing()).rowcount == 1
+    row = {"case_id": sealed.case_id, "part_sha256": sealed.sha256, "part_bytes": len(sealed.data)}
+    row |= {"revision": revision, "urgency": urgency, "created_at": at, "state": "queued", "state_at": at}
+    return c.execute(upsert(cases).values(**row).on_conflict_do_nothing()).rowcount == 1
 
 
 def close_case(c: Connection, case_id: str, at: float) -> bool:
@@ -252,8 +252,7 @@ def _ensure(c: Connection, case_id: str) -> None:
 
 def is_made(c: Connection, mailbox: MetaData) -> bool:
     """Its writer has made this mailbox's tables; before that, there is nothing to read."""
-    names = set(inspect(c).get_table_names())
-    return names.issuperset(mailbox.tables)
+    return set(inspect(c).get_table_names()).issuperset(mailbox.tables)
 
 
 def unsettled_cases(cases_c: Connection, link_c: Connection) -> Iterator[Row[Any]]:
@@ -301,17 +300,15 @@ def wire_states(
     Read cases.db before link.db: what triage did was an answer to what uplink had written, so a row that is older
     on triage's side never contradicts a newer one on uplink's. Successive answers follow lifecycle.WIRE_MOVES.
     """
-    wanted = None if case_ids is None else list(_pages(case_ids))
     own: dict[str, str] = {}
     sent: dict[str, tuple[str, str]] = {}
-    for page in wanted if wanted is not None else [None]:
-        mine = select(cases.c.case_id, cases.c.state)
-        other = select(sendings.c.case_id, sendings.c.state, sendings.c.code)
+    for page in [None] if case_ids is None else _pages(case_ids):
+        mine, other = select(cases.c.case_id, cases.c.state), select(sendings)
         if page is not None:
             mine, other = mine.where(cases.c.case_id.in_(page)), other.where(sendings.c.case_id.in_(page))
         own.update(cases_c.execute(mine).all())
         if link_c is not None:
-            sent.update({case_id: (state, code) for case_id, state, code in link_c.execute(other)})
+            sent.update({row.case_id: (row.state, row.code) for row in link_c.execute(other)})
     return {case_id: _wire_state(state, sent.get(case_id)) for case_id, state in own.items()}
 
 

@@ -1,16 +1,14 @@
 """The demonstration, whole and as its own process: its table is what the ledgers say, and nothing is left running."""
 
 import os
-import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from appliance.config import Places
 from appliance.world import ledger, sqlite
@@ -29,6 +27,10 @@ def command(state: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "sample_dicom.demo", *fixed, *more]
 
 
+def play(state: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(state, *more), cwd=ROOT, capture_output=True, text=True, timeout=WAIT_S, check=False)
+
+
 def left_running(state: Path) -> list[str]:
     """Commands of processes that name the state folder, whoever their parent is."""
     found = []
@@ -42,89 +44,59 @@ def left_running(state: Path) -> list[str]:
     return found
 
 
-def gone(state: Path) -> bool:
-    """Children of the demonstration are waited for by it, so this needs no patience beyond the process table's."""
-    deadline = time.monotonic() + 10
-    while left_running(state) and time.monotonic() < deadline:
-        select.select([], [], [], 0.05)
-    return not left_running(state)
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.CompletedProcess[str], Path]]:
-    state = tmp_path_factory.mktemp("demo")
-    done = subprocess.run(
-        command(state, "--once"), cwd=ROOT, capture_output=True, text=True, timeout=WAIT_S, check=False
-    )
-    yield done, state
-
-
 def rows(out: str) -> list[list[str]]:
     lines = out.splitlines()
     start = lines.index(" | ".join(COLUMNS)) + 1
     return [line.split(" | ") for line in lines[start:] if line.count(" | ") == len(COLUMNS) - 1]
 
 
-def test_it_ends_well_by_itself_and_leaves_nothing_running(
-    played: tuple[subprocess.CompletedProcess[str], Path],
-) -> None:
-    done, state = played
+def test_it_ends_well_and_its_table_is_what_the_ledger_says(tmp_path: Path) -> None:
+    done = play(tmp_path, "--once")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    assert gone(state)
-
-
-def test_its_table_is_what_the_ledger_says(played: tuple[subprocess.CompletedProcess[str], Path]) -> None:
-    done, state = played
-    told = stories(SEED, None, FILMS)
-    shown = rows(done.stdout)
+    assert left_running(tmp_path) == []
+    assert "review page http://127.0.0.1:" in done.stdout
+    told, shown = stories(SEED, None, FILMS), rows(done.stdout)
     assert [row[0] for row in shown] == [story.what for story in told]
-    engine = sqlite.open_reader(Places(state / "state").studies_db)
+    engine = sqlite.open_reader(Places(tmp_path / "state").studies_db)
     with engine.connect() as c:
-        for story, (_, label, lane, because, centre) in zip(told, shown, strict=True):
-            assert label == (story.truth or "-")
-            if not story.study_instance_uid:
-                assert (lane, centre) == (story.expect, "not asked")
-                continue
-            study = ledger.study_by_uid(c, story.study_instance_uid)
-            assert study is not None
-            result = ledger.result_of(c, study.number, study.revision)
-            assert result is not None
-            assert (lane, study.state) == (result.lane, "answered")
-            assert lane == "escalated"  # nothing drawn is decided here, and no model knows the real ones
-            assert because == " ".join(reason["text"] for reason in result.reasons)
-            (verdict,) = ledger.verdicts_of(c, study.number)
-            assert centre == f"needs human: {verdict.body['impression']}"
-            assert not verdict.body["reader"]["connected"]
-            assert "no language model is connected" in centre.lower()
+        for story, row in zip(told, shown, strict=True):
+            is_what_the_ledger_says(c, story, row)
+        assert ledger.counts(c)["answered"] == len([story for story in told if story.study_instance_uid])
     engine.dispose()
-
-
-def test_its_counts_are_those_of_its_table(played: tuple[subprocess.CompletedProcess[str], Path]) -> None:
-    done, _ = played
-    lanes = [row[2] for row in rows(done.stdout)]
+    lanes = [row[2] for row in shown]
     escalated = lanes.count("escalated")
     assert (
         f"{escalated} studies: 0 cleared, 0 flagged, {escalated} escalated and answered, 0 quarantined; "
         f"{len(lanes) - escalated} files refused with a code" in done.stdout
     )
-    assert "review page http://127.0.0.1:" in done.stdout
+
+
+def is_what_the_ledger_says(c: Connection, story: Story, row: list[str]) -> None:
+    _, label, lane, because, centre = row
+    assert label == (story.truth or "-")
+    if not story.study_instance_uid:
+        assert (lane, centre) == (story.expect, "not asked")
+        return
+    study = ledger.study_by_uid(c, story.study_instance_uid)
+    assert study is not None
+    result = ledger.result_of(c, study.number, study.revision)
+    assert result is not None
+    assert lane == result.lane == "escalated"  # nothing drawn is decided here, and no model knows the real ones
+    assert because == " ".join(reason["text"] for reason in result.reasons)
+    (verdict,) = ledger.verdicts_of(c, study.number)
+    assert centre == f"needs human: {verdict.body['impression']}"
+    assert not verdict.body["reader"]["connected"]
+    assert "no language model is connected" in centre.lower()
 
 
 def test_no_time_is_status_1_with_what_is_missing(tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(tmp_path, "--once", "--deadline-s", "0.1"),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-    )
+    done = play(tmp_path, "--once", "--deadline-s", "0.1")
     assert done.returncode == 1
     count = len(stories(SEED, None, FILMS))
     assert f"out of time: {count} of {count} did not reach their end" in done.stdout
     assert f"state folder kept: {tmp_path}" in done.stdout
-    assert gone(tmp_path)
+    assert left_running(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -144,7 +116,7 @@ def test_a_signal_ends_it_and_every_child(tmp_path: Path, number: signal.Signals
         process.wait()
         process.stdout.close()
     assert "stopped: " in out
-    assert gone(tmp_path)
+    assert left_running(tmp_path) == []
 
 
 STORY = Story("1.2.3", (), "an adult", "pneumonia", "escalated")
@@ -158,13 +130,15 @@ ODD = Line(replace(STORY, study_instance_uid="", truth=None, expect="file-empty"
         (LINE, False),
         (replace(LINE, lane="cleared"), True),
         (replace(LINE, lane="flagged"), True),
-        (replace(LINE, lane="quarantined"), False),
+        (replace(LINE, lane="quarantined"), True),
         (replace(LINE, lane="cleared", story=replace(STORY, expect="decided")), False),
+        (replace(LINE, lane="quarantined", story=replace(STORY, expect="decided")), True),
+        (replace(LINE, state="received", lane="", ended=False), False),
         (ODD, True),
         (replace(ODD, lane="file-empty"), False),
     ],
 )
-def test_a_decision_that_nobody_may_make_is_seen(line: Line, surprising: bool) -> None:
+def test_an_end_that_the_story_does_not_allow_is_seen(line: Line, surprising: bool) -> None:
     assert line.surprising == surprising
 
 

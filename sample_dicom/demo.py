@@ -1,0 +1,206 @@
+"""`make demo`: the whole road on one machine, from a file in the scanner's folder to a verdict on the page.
+
+One parent runs the five services, a broker, the centre and its stand-in for a language model, all on loopback and in
+one state folder; the synthetic scanner drops its stories; the last table sets what went in beside what came out, read
+from the ledgers. Nothing here decides, mends or hides anything: what did not reach its end is named, and the status
+is not 0.
+"""
+
+import argparse
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance import review
+from appliance.cli.reconcile import reconcile
+from appliance.cli.up import Child, Parent, lay_out, parent
+from appliance.config import Config, Places, load
+from appliance.errors import Misconfigured
+from appliance.world import broker
+from sample_dicom.account import Account, Reader, summary
+from sample_dicom.display import Display
+from sample_dicom.scanner import DATA, SITE_ZIP, Story, drop, stories
+
+SETTINGS: dict[str, dict[str, object]] = {
+    "site": {"name": "harbour"},  # the site whose certificate comes with the model
+    "receive": {"settle_s": 0.3, "rescan_period_s": 0.5, "unlike_dicom_s": 3.0},
+    "triage": {"quiet_period_s": 1.5, "quiet_period_with_evidence_s": 0.8, "hard_cap_s": 60.0},
+    "network": {"resend_after_s": 5.0},
+    "review": {"port": 0},
+}
+USER = "reader"
+DEADLINE_S = 110.0
+BETWEEN_STORIES_S = 0.25
+LOOK_S = 0.25
+PIECES, PIECE_PAUSE_S = 3, 0.1  # every fourth story comes slowly, under its own name
+LOG_LINES = 12
+EX_CONFIG = 78
+CENTRE = "import sys; from central.cli import main; sys.exit(main())"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What runs, and where."""
+
+    supervisor: Parent
+    config: Config
+    places: Places
+    broker_kind: str
+
+    @property
+    def up(self) -> bool:
+        return all(child.ready for child in self.supervisor.children if child.watched)
+
+    @property
+    def page(self) -> str:
+        return next(child.address for child in self.supervisor.children if child.name == "review")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Plays the demonstration. Status 0 only if every study reached its end and the books agree."""
+    options = _parser().parse_args(argv)
+    ended: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda got, _: ended.append(got))
+    folder = options.state or Path(tempfile.mkdtemp(prefix="appliance-demo-"))
+    print(f"state folder {folder}", flush=True)
+    try:
+        status = _play(options, folder, ended)
+    except Misconfigured as fault:
+        print(f"{fault}: {fault.text}. {fault.hint}", file=sys.stderr)
+        status = EX_CONFIG
+    if status == 0 and options.once and options.state is None:
+        shutil.rmtree(folder)
+    else:
+        print(f"state folder kept: {folder}", flush=True)
+    return status
+
+
+def _play(options: argparse.Namespace, folder: Path, ended: list[int]) -> int:
+    deadline = time.monotonic() + options.deadline_s
+    told = stories(options.seed, options.data, options.films)
+    with _stage(folder) as stage, Reader(stage.places) as reader:
+        password = secrets.token_urlsafe(12)
+        review.add_user(stage.places, USER, password, replace=True)
+        with Display() as display:
+            account = _watch(stage, reader, told, display, deadline, ended, password)
+        display.table(account)
+        for sentence in summary(account, site_films=options.films > 0 and (options.data / SITE_ZIP).exists()):
+            print(sentence)
+        status = 0 if _well(stage, account, ended) else 1
+        if not options.once and status == 0:
+            print(f"the review page stays at {stage.page} (user {USER}) until Ctrl-C", flush=True)
+            while not ended and not stage.supervisor.fatal:
+                stage.supervisor.tick()
+    return status
+
+
+@contextmanager
+def _stage(folder: Path) -> Iterator[Stage]:
+    """Everything that must run; it ends with us, whatever happens."""
+    path = folder / "appliance.toml"
+    pipe = broker.start(folder / "broker", load(path).network.broker_port if path.exists() else 0)
+    supervisor: Parent | None = None
+    try:
+        network = {**SETTINGS["network"], "broker_port": pipe.port}
+        config = load(lay_out(folder, **{**SETTINGS, "network": network}))
+        supervisor = parent(config, path, _centre(folder / "central", pipe.port))
+        yield Stage(supervisor, config, Places(config.state.folder), pipe.kind)
+    finally:
+        if supervisor is not None:
+            supervisor.stop()
+        pipe.stop()
+
+
+def _centre(folder: Path, broker_port: int) -> list[Child]:
+    """The centre's worker, and the endpoint that says of every case that no language model is connected."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-c", CENTRE]
+    worker = ["run", "--state", str(folder), "--broker-port", str(broker_port)]
+    endpoint = f"http://127.0.0.1:{port}/v1"
+    return [
+        Child("no-model", [*command, "no-model", "--port", str(port)], watched=False),
+        Child("central", [*command, *worker, "--endpoint", endpoint], watched=False),
+    ]
+
+
+def _watch(
+    stage: Stage,
+    reader: Reader,
+    told: list[Story],
+    display: Display,
+    deadline: float,
+    ended: list[int],
+    password: str,
+) -> Account:
+    """Lets the scanner drop its stories once all services are up, and looks until all is at its end or time is."""
+    began, next_drop, sent, announced = time.monotonic(), 0.0, 0, False
+    watched = stage.config.receive.watched_folder
+    while True:
+        stage.supervisor.tick(LOOK_S)
+        now = time.monotonic()
+        if stage.up and not announced:
+            announced = True
+            display.say(f"all services are up ({stage.broker_kind} as broker); log {stage.supervisor.log}")
+            display.say(f"review page {stage.page} user {USER} password {password}")
+        if announced and sent < len(told) and now >= next_drop:
+            pieces = PIECES if sent % 4 == 3 else 0
+            drop(told[sent], watched, pieces=pieces, pause_s=PIECE_PAUSE_S)
+            sent, next_drop = sent + 1, now + BETWEEN_STORIES_S
+        account = reader.account(told)
+        display.show(account, sent, now - began)
+        all_taken = sent == len(told) and not any(
+            (watched / file.name).exists() for story in told for file in story.files
+        )
+        if (all_taken and account.ended) or ended or stage.supervisor.fatal or now > deadline:
+            return account
+
+
+def _well(stage: Stage, account: Account, ended: list[int]) -> bool:
+    """Says what is missing, what no one expected and whether the books agree; True when there is nothing to say."""
+    missing = [line for line in account.lines if not line.ended]
+    others = {state: n for state, n in account.states.items() if n}
+    if missing or not account.ended:
+        why = "stopped" if ended else stage.supervisor.fatal or "out of time"
+        print(f"{why}: {len(missing)} of {len(account.lines)} did not reach their end; in the ledger: {others}")
+        for line in missing:
+            print(f"  study {line.number or '-'}: {line.state}: {line.story.what}")
+        print(f"log {stage.supervisor.log}, its last lines:")
+        text = stage.supervisor.log.read_text("utf-8", "replace") if stage.supervisor.log.exists() else ""
+        print("\n".join(f"  {line}" for line in text.splitlines()[-LOG_LINES:]))
+    odd = [line for line in account.lines if line.surprising]
+    for line in odd:
+        print(f"NOT EXPECTED: {line.lane} for {line.story.what}, which should be {line.story.expect}")
+    if not stage.places.studies_db.exists():
+        return False
+    checks, _ = reconcile(stage.places, deep=True)
+    wrong = [check for check in checks if not check.holds]
+    for check in wrong:
+        print(f"WRONG  {check.name}: {' '.join(check.wrong)}")
+    print(f"the books of both sides: {len(checks) - len(wrong)} of {len(checks)} checks hold", flush=True)
+    return not (missing or odd or wrong) and account.ended
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sample_dicom.demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end by itself; status 0 only if all went well")
+    parser.add_argument("--state", type=Path, help="state folder (default: a new one in the temporary folder)")
+    parser.add_argument("--films", type=int, default=8, help="films from the site's scanner (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed, the same films (default %(default)s)")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the labelled films; drawn ones without it")
+    parser.add_argument("--deadline-s", type=float, default=DEADLINE_S, help="give up after (default %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

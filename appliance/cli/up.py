@@ -64,6 +64,7 @@ class Parent:
                 stderr=out,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **self.environment},
+                preexec_fn=broker.die_with(os.getpid()),
                 start_new_session=True,  # Ctrl-C is for the parent, which then ends the children in order
             )
         child.started = child.heard = time.monotonic()
@@ -117,6 +118,7 @@ class Parent:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        Path(str(self.inbox.getsockname())).unlink(missing_ok=True)
         self.inbox.close()
 
 

@@ -39,12 +39,15 @@ class Document(BaseModel):
 
 
 class Model(Document):
-    """The edge model that looked, so that the centre knows what the numbers mean."""
+    """The edge model that looked, so that the centre knows what the numbers mean.
+
+    certificate  its digest: its name says the site's
+    """
 
     name: Code
     version: Code
     sha256: Hex64
-    certificate: Code | None
+    certificate: Hex64 | None
 
 
 class Finding(Document):

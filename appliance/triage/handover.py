@@ -67,7 +67,7 @@ def sealed_case(
             name=looked.manifest.name,
             version=looked.manifest.version,
             sha256=looked.sha256,
-            certificate=result["certificate"],
+            certificate=next((c.digest for c in looked.certificates if c.name == result["certificate"]), None),
         ),
     )
     sealed = wire_case.seal(case)

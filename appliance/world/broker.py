@@ -81,7 +81,7 @@ def start(folder: Path, port: int, kind: Kind | None = None) -> Broker:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=die_with(os.getpid()),
             start_new_session=True,  # Ctrl-C reaches the parent only, which stops its services before the broker
         )
     broker = Broker(chosen, taken, child)
@@ -162,7 +162,9 @@ def _write(path: Path, settings: str) -> Path:
     return path.absolute()
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def die_with(parent: int) -> Callable[[], None]:
+    """What a child runs before it becomes a program: it is killed when its parent dies (prctl(2))."""
+
     def last_will() -> None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before we had asked

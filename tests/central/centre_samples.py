@@ -29,7 +29,7 @@ def a_case(number: int = 1, **changes: Any) -> Case:
         "would_be": "escalated",
         "findings": (Finding(id="F1", label="pneumonia", logit=0.62, probability=0.874),),
         "gates": {"entropy_bits": 5.25},
-        "model": Model(name="cxr-paediatric", version="1.0.0", sha256="5" * 64, certificate="demo-2026-11-23"),
+        "model": Model(name="cxr-paediatric", version="1.0.0", sha256="5" * 64, certificate="7" * 64),
     }
     return Case(**{**fields, **changes})
 

@@ -190,8 +190,9 @@ class Processes:
 
     def at_rest(self) -> bool:
         """No file is on its way, every study is at an end, no case is open and no part of one lies in wire/."""
-        waiting = [path for path in self.scanner.iterdir() if path.is_file()]
-        waiting += [path for folder in (self.places.incoming, self.places.parts) for path in folder.iterdir()]
+        waiting = [path for path in self.scanner.iterdir() if path.is_file()] + list(self.places.incoming.iterdir())
+        lying = [path.name for path in self.places.parts.iterdir()]
+        waiting += self.ask(self.places.cases_db, lambda c: wire.known_parts(c, lying), set())
         return not waiting and set(self.states().values()) <= END_STATES and not self.open_cases()
 
     def ask(self, path: Path, question: Callable[[Connection], Any], before: Any) -> Any:

@@ -1,9 +1,11 @@
 """The steps of triage, each at the place where it matters that it is done just so."""
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 
 from appliance.core.case import Case, Reader, Verdict, decode, encode
@@ -385,4 +387,28 @@ def test_damage_in_a_court_never_clears(tmp_path: Path, film: bytes, monkeypatch
     bench.step(passed=1)
     bench.step(passed=5)
     assert bench.study().state == "quarantined"
+    bench.triage.close()
+
+
+def test_a_site_named_like_its_certificate_still_escalates(tmp_path: Path) -> None:
+    """The certificate's name says the site's: its digest leaves, or every film of that hospital would be stopped."""
+    root = Path(__file__).parents[2]
+    film = pydicom.dcmread(root / "sample_dicom" / "drawn" / "chest_child_ap.dcm")
+    film.Manufacturer, film.ManufacturerModelName = "Harbour Imaging", "PX-224"
+    film.InstitutionName, film.InstitutionalDepartmentName = "Harbour General Hospital", "Harbour Radiology"
+    out = BytesIO()
+    film.save_as(out)
+    bench = Bench(tmp_path)
+    bench.start(judge.open_court(root / "models", "harbour"))
+    bench.put(out.getvalue())
+    bench.step(passed=1)
+    bench.step(passed=5)
+    study, result = bench.study(film.StudyInstanceUID), bench.result(film.StudyInstanceUID)
+    assert (study.state, study.fault_code) == ("escalated", "")
+    assert result.certificate.startswith("harbour/")
+    (part,) = bench.places.parts.iterdir()
+    case = decode(Case, part.read_bytes())
+    assert case.model is not None
+    assert case.model.certificate is not None
+    assert b"harbour" not in part.read_bytes().lower()
     bench.triage.close()

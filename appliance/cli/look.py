@@ -43,6 +43,8 @@ def status(config: Config, places: Places, as_json: bool) -> int:
         told["cases"] = _case_counts(places)
     if free < config.receive.disk_reserve_bytes:
         told["look"].append(_named("disk", "disk-low"))
+    if not _broker(config).ok:
+        told["look"].append(_named("broker", "broker-away"))
     lines = [
         "studies   " + (", ".join(f"{count} {state}" for state, count in told["studies"].items() if count) or "none"),
         "cases     " + (", ".join(f"{count} {state}" for state, count in told["cases"].items()) or "none"),

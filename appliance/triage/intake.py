@@ -89,7 +89,7 @@ class Intake:
             size = (self.places.incoming / name).stat().st_size
             ledger.add_stray(c, stem, size, found.code, found.place, moment.wall)
         else:
-            ledger.add_stray(c, stem, found["bytes_count"], found["code"], "refused", moment.wall)
+            ledger.add_stray(c, stem, found["bytes_count"], found["code"], ledger.REFUSED_PLACE, moment.wall)
 
     def assemble(self, moment: Moment) -> bool:
         """Studies whose evidence or quiet time says so become complete; contradictions are set aside."""

@@ -77,7 +77,9 @@ class Processes:
     def __enter__(self) -> "Processes":
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _fault: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _fault: BaseException | None, _: TracebackType | None
+    ) -> None:
         self.close()
 
     def _centre(self) -> list[Child]:

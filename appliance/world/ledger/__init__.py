@@ -40,6 +40,8 @@ __all__ = [
     "verdicts",
 ]
 
+REFUSED_PLACE = "refused/ of the watched folder"  # where a stray lies that receive would not take
+
 
 def count_arrivals(c: Connection, names: list[str]) -> dict[str, int]:
     """Counts one attempt at each file before it is made; returns how many each has now."""
@@ -293,4 +295,4 @@ def known_digests(c: Connection) -> Iterable[str]:
 
 def refused_digests(c: Connection) -> Iterable[str]:
     """Names of strays that receive refused: they lie in refused/ of the watched folder, not in the archive."""
-    yield from c.execute(select(strays.c.sha256).where(strays.c.place == "refused")).scalars()
+    yield from c.execute(select(strays.c.sha256).where(strays.c.place == REFUSED_PLACE)).scalars()

@@ -1,0 +1,194 @@
+"""The whole road on real processes: a file in the scanner's folder becomes a verdict on the page.
+
+A real mosquitto, all five services, the centre and its stand-in for a language model. One house serves the first
+tests; those that end or starve a part of it have one of their own.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from marked_files_kill import HEADER_MARK, IMAGE_MARK
+
+from appliance import review
+from appliance.world import ledger
+from central.question import NO_MODEL_ID, NO_MODEL_NOTICE
+from tests.e2e.identities import identities, telling_file, traces
+from tests.faults.processes import Processes
+from tests.simulate.house import tiny
+
+USER, PASSWORD = "reader", "blue whale counting 7 stars"
+STUDIES = {f"1.2.826.0.1.3680043.10.{number}": f"77{number}31" for number in (501, 502, 503)}
+TO_SIGN = "1.2.826.0.1.3680043.10.503"
+DROPPED = {study: telling_file(study, patient) for study, patient in STUDIES.items()}
+MARKED_FILES_KILL = Path(__file__).with_name("marked_files_kill.py")
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """A house in which three studies, named as scanners name them, have come to their end."""
+    with Processes(tmp_path_factory.mktemp("road")) as house:
+        review.add_user(house.places, USER, PASSWORD)
+        for study, data in DROPPED.items():
+            house.drop(f"Zwingenberger_Ottilie_{STUDIES[study]}.dcm", data)
+        house.until(lambda: set(house.states()) == set(STUDIES) and house.at_rest(), "no study reaches its end")
+        yield house
+
+
+def one_tiny(house: Processes, number: int) -> str:
+    """Drops a new small study; returns its Study Instance UID."""
+    study = f"1.2.826.0.1.77.{number}"
+    house.drop(f"{number}.dcm", tiny(study, 1, f"PAT-{number}", "MR", number))
+    return study
+
+
+def wait_for(house: Processes, study: str, state: str) -> None:
+    house.until(lambda: house.states().get(study) == state, f"the study does not become {state}")
+
+
+def test_a_file_in_the_folder_ends_answered_with_the_stand_in_s_verdict(road: Processes) -> None:
+    told = json.loads(road.command("studies", next(iter(STUDIES)), "--json").stdout)
+    assert told["state"] == "answered"
+    assert [move["event"] for move in told["moves"]] == ["quieted", "abstained", "sealed", "verdict"]
+    (verdict,) = told["verdicts"]
+    assert verdict["body"]["impression"] == NO_MODEL_NOTICE
+    assert verdict["body"]["reader"]["model"] == NO_MODEL_ID
+    assert verdict["body"]["reader"]["connected"] is False
+    digest = hashlib.sha256(DROPPED[told["study_instance_uid"]]).hexdigest()
+    assert (road.places.instances / digest[:2] / f"{digest}.dcm").read_bytes() == DROPPED[told["study_instance_uid"]]
+
+
+def test_the_books_agree_and_the_reading_verbs_say_so(road: Processes) -> None:
+    road.until(road.at_rest, "not at rest")  # a signature of another test may be on its way
+    books = road.command("reconcile", "--deep", "--json")
+    assert (books.returncode, json.loads(books.stdout)["holds"]) == (0, True), books.stdout
+    status = json.loads(road.command("status", "--json").stdout)
+    assert sum(status["studies"].values()) == len(STUDIES)
+    assert status["cases"] == {"closed": len(STUDIES)}
+    assert status["look"] == []
+    listed = json.loads(road.command("studies", "--json").stdout)
+    assert {row["study_instance_uid"]: row["lane"] for row in listed} == dict.fromkeys(STUDIES, "escalated")
+    check = road.command("check", "--json")
+    assert (check.returncode, [line for line in json.loads(check.stdout) if not line["ok"]]) == (0, [])
+
+
+def test_a_reader_signs_in_sees_the_study_and_signs_it(road: Processes) -> None:
+    address = road.child("review").address
+    origin = address.rstrip("/")
+    with httpx.Client(base_url=address, headers={"Origin": origin}) as page:
+        entrance = page.get("/sign-in")
+        form = {"name": USER, "password": PASSWORD, "check": field(entrance.text, "check")}
+        assert page.post("/sign-in", data={**form, "password": "not this one, no"}).status_code == 403
+        assert page.post("/sign-in", data=form).headers["location"] == "/"
+        number = road.studies()[TO_SIGN].number
+        assert f"/studies/{number}" in page.get("/").text
+        case = page.get(f"/studies/{number}")
+        assert case.status_code == 200
+        assert STUDIES[TO_SIGN] in case.text, "the reader must see whose study it is"
+        assert NO_MODEL_NOTICE in case.text
+        seen = {name: field(case.text, name) for name in ("check", "nonce", "revision", "seq")}
+        signed = page.post(f"/studies/{number}/sign", data={**seen, "decision": "agree"})
+        assert (signed.status_code, signed.headers["location"]) == (303, f"/studies/{number}?done=signed")
+    wait_for(road, TO_SIGN, "reviewed")
+    moves = json.loads(road.command("studies", TO_SIGN, "--json").stdout)["moves"]
+    assert (moves[-1]["event"], moves[-1]["who"]) == ("signed", f"review:{USER}")
+
+
+def field(page: str, name: str) -> str:
+    """The value of a hidden field of a form."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found is not None, name
+    return found[1]
+
+
+def test_nothing_of_a_person_is_in_the_log_on_the_wire_or_at_the_centre(road: Processes) -> None:
+    texts = set().union(*(identities(data) for data in DROPPED.values()))
+    assert len(texts) > 60
+    assert {"Zwingenberger7750131", "1947-08-23", "MRN-7750131", next(iter(STUDIES)), "Waldemar"} <= texts
+    assert road.pipe is not None
+    road.pipe.stop()  # mosquitto writes down what it holds
+    try:
+        rooms = [road.places.wire, road.folder / "broker", road.central]
+        files = [road.places.root / "log.txt", *(path for room in rooms for path in room.rglob("*") if path.is_file())]
+        assert {"log.txt", "cases.db", "link.db", "mosquitto.db", "central.db"} <= {path.name for path in files}
+        assert traces(texts, files) == {}
+        # The same search finds every person where the clinical ledger keeps them.
+        home = set().union(*traces(texts, road.places.phi.glob("studies.db*")).values())
+        assert {"Zwingenberger7750131", "MRN-7750131", *STUDIES} <= home
+    finally:
+        road.come("broker")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "hex", "base64"])
+def test_a_planted_trace_is_found(tmp_path: Path, encoding: str) -> None:
+    coded = {
+        "utf-8": b"..Ottilie77..",
+        "utf-16-le": "..Ottilie77..".encode("utf-16-le"),
+        "hex": b"Ottilie77".hex().encode(),
+        "base64": b"eHhPdHRpbGllNzd4",  # in the middle of another text
+    }
+    path = tmp_path / "said"
+    path.write_bytes(coded[encoding])
+    assert traces(["Ottilie77"], [path]) == {"said": ["Ottilie77"]}
+
+
+def test_without_a_broker_a_study_waits_and_goes_when_one_comes(tmp_path: Path) -> None:
+    with Processes(tmp_path, away=("broker",)) as house:
+        study = one_tiny(house, 1)
+        wait_for(house, study, "escalated")
+        assert "RED  broker" in house.command("check").stdout
+        assert json.loads(house.command("status", "--json").stdout)["cases"] == {"queued": 1}
+        house.come("broker")
+        wait_for(house, study, "answered")
+        # A broker that is killed takes everything it had promised with it.
+        second = one_tiny(house, 2)
+        house.until(lambda: len(house.sent()) == 2, "the second case is not sent")
+        house.kill("broker")
+        third = one_tiny(house, 3)
+        wait_for(house, third, "escalated")
+        house.come("broker", wiped=True)
+        wait_for(house, second, "answered")
+        wait_for(house, third, "answered")
+        house.until(house.at_rest, "not at rest")
+        assert house.command("reconcile", "--deep").returncode == 0
+
+
+def test_without_the_centre_a_study_waits_and_is_sent_again_until_it_comes(tmp_path: Path) -> None:
+    with Processes(tmp_path, away=("central",)) as house:
+        study = one_tiny(house, 1)
+        house.until(lambda: bool(house.sent(times=3)), "the case is not sent again")
+        assert house.states() == {study: "escalated"}
+        assert list(house.places.parts.iterdir()), "a case that nobody received was let go"
+        assert house.command("reconcile").returncode == 0
+        house.come("central")
+        wait_for(house, study, "answered")
+        house.until(house.at_rest, "not at rest")
+
+
+def test_a_file_that_kills_triage_is_set_aside(tmp_path: Path) -> None:
+    """Its attempts are counted before they are made; the others that came with it are not made to pay."""
+    kills_reader = tiny("1.2.826.0.1.78.1", 1, HEADER_MARK.decode(), "MR", 1)
+    kills_decoder = tiny("1.2.826.0.1.78.2", 1, IMAGE_MARK.decode(), "MR", 2)
+    settings = {"triage": {"attempts_max": 2}}
+    with Processes(tmp_path, settings=settings, entries={"triage": MARKED_FILES_KILL}) as house:
+        house.drop("a.dcm", kills_reader)
+        house.drop("b.dcm", kills_decoder)
+        others = [one_tiny(house, number) for number in range(3)]
+        house.until(
+            lambda: len(house.states()) == len(others) + 1 and house.at_rest(), "what kills holds up the others"
+        )
+        assert {study: house.states()[study] for study in others} == dict.fromkeys(others, "answered")
+        set_aside = house.studies()["1.2.826.0.1.78.2"]
+        assert (set_aside.state, set_aside.fault_code) == ("quarantined", "study-attempts-spent")
+        digest = hashlib.sha256(kills_reader).hexdigest()
+        strays = house.ask(house.places.studies_db, lambda c: list(c.execute(ledger.strays.select())), [])
+        assert [(row.sha256, row.code) for row in strays] == [(digest, "file-attempts-spent")]
+        assert (house.places.instances / digest[:2] / f"{digest}.dcm").read_bytes() == kills_reader
+        assert house.child("triage").starts == 5, "two deaths each, and then it stays up"
+        named = json.loads(house.command("status", "--json").stdout)["look"]
+        assert {each["code"] for each in named} == {"file-attempts-spent", "study-attempts-spent"}
+        assert house.command("reconcile", "--deep").returncode == 0

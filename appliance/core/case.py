@@ -173,6 +173,14 @@ BODY_PARTS = frozenset(
     ("HEART", "HIP", "KNEE", "LEG", "LSPINE", "NECK", "PELVIS", "SHOULDER", "SKULL", "SPINE", "THUMB", "TOE", "TSPINE")
 )
 VIEWS = frozenset(("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "CC", "MLO", "ML", "LM"))
+# What a case says whoever the patient is: Mrs Case of a hip revision is not named by the keys of her document.
+VOCABULARY = (
+    frozenset(field for kind in (Case, Finding, Model) for field in kind.model_fields)
+    | frozenset(("case/1", "cleared", "flagged", "escalated", *URGENCIES))
+    | MODALITIES
+    | BODY_PARTS
+    | VIEWS
+)
 
 
 def compose(

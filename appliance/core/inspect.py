@@ -10,7 +10,7 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from pydicom import config, dcmread
@@ -60,27 +60,29 @@ class Finding(NamedTuple):
     kind: str
 
 
-def inspect(data: bytes, identity: Identity) -> None:
+def inspect(data: bytes, identity: Identity, vocabulary: frozenset[str] = frozenset()) -> None:
     """Returns if `data` may leave.
 
-    data      a complete DICOM Part 10 file, or a JSON document in UTF-8
-    identity  of every source object that went into it
-    raises    Quarantined("inspect-identity-found", place), Quarantined("inspect-unreadable", place)
+    data        a complete DICOM Part 10 file, or a JSON document in UTF-8
+    identity    of every source object that went into it
+    vocabulary  whole keys and values that a JSON document of this kind bears whoever the patient is: found as a whole
+                string they tell nothing of a patient who happens to be called so; as part of a string they are searched
+    raises      Quarantined("inspect-identity-found", place), Quarantined("inspect-unreadable", place)
     """
-    found = findings(data, identity)
+    found = findings(data, identity, vocabulary)
     if found:
         unreadable = found[0].kind == "unreadable"
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         raise Quarantined("inspect-unreadable" if unreadable else "inspect-identity-found", found[0].place + more)
 
 
-def findings(data: bytes, identity: Identity) -> tuple[Finding, ...]:
+def findings(data: bytes, identity: Identity, vocabulary: frozenset[str] = frozenset()) -> tuple[Finding, ...]:
     """Every reason not to let go of `data`, at most FINDINGS_MAX; unreadable first. Same arguments as inspect()."""
     search = search_for(identity)
     if data[128:132] == b"DICM":
         reasons = _in_dicom(search, data)
     elif data[:1] in (b"{", b"["):
-        reasons = _in_json(search, data)
+        reasons = _in_json(search, data, vocabulary)
     else:
         return (Finding("document", "unreadable"),)
     found: dict[Finding, None] = {}
@@ -95,31 +97,37 @@ def findings(data: bytes, identity: Identity) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda one: one.kind != "unreadable"))
 
 
-def _in_json(search: Search, data: bytes) -> Iterator[Finding]:
+def _in_json(search: Search, data: bytes, vocabulary: frozenset[str]) -> Iterator[Finding]:
     if len(data) > JSON_BYTES_MAX:
         yield Finding("document", "unreadable")
         return
-    yield from _in_value(search, "document", json.loads(data.decode("utf-8")), 0)
+
+    def said(text: str) -> bool:
+        return text not in vocabulary and in_text(search, text)
+
+    yield from _in_value(search, said, "document", json.loads(data.decode("utf-8")), 0)
+    for word in vocabulary:
+        data = data.replace(f'"{word}"'.encode(), b'""')
     if in_bytes(search, data):
         yield Finding("document bytes", "identity")
 
 
-def _in_value(search: Search, place: str, value: Any, depth: int) -> Iterator[Finding]:
+def _in_value(search: Search, said: Callable[[str], bool], place: str, value: Any, depth: int) -> Iterator[Finding]:
     if depth > DEPTH_MAX:
         yield Finding("document", "unreadable")
     elif isinstance(value, dict):
         for number, (key, inner) in enumerate(value.items()):
             # A key may itself be a leak: then it does not name the place.
-            if in_text(search, key):
+            if said(key):
                 yield Finding(f"{place}.key[{number}]", "identity")
-                yield from _in_value(search, f"{place}.key[{number}]", inner, depth + 1)
+                yield from _in_value(search, said, f"{place}.key[{number}]", inner, depth + 1)
             else:
-                yield from _in_value(search, f"{place}.{key[:40]}", inner, depth + 1)
+                yield from _in_value(search, said, f"{place}.{key[:40]}", inner, depth + 1)
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from _in_value(search, f"{place}[{number}]", inner, depth + 1)
+            yield from _in_value(search, said, f"{place}[{number}]", inner, depth + 1)
     elif isinstance(value, str):
-        if in_text(search, value):
+        if said(value):
             yield Finding(place, "identity")
     elif isinstance(value, (int, float)) and not isinstance(value, bool) and in_number(search, repr(value)):
         yield Finding(place, "identity")

@@ -8,15 +8,16 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import Any, get_args
 
 import pydicom
 from sqlalchemy import Engine, Row
 
 from appliance.config import Config, Places
 from appliance.core import case as wire_case
-from appliance.core.decide import Model
+from appliance.core.decide import REASONS, Model
 from appliance.core.deidentify import deidentify
+from appliance.core.gates import Measure
 from appliance.core.identity import identity, joined
 from appliance.core.inspect import inspect
 from appliance.core.study import Instance, Scores
@@ -27,6 +28,7 @@ from appliance.world import archive, ledger, sqlite, wire
 LOG = logging.getLogger("appliance.triage")
 STUDIES_A_STEP = 10
 CASES_A_STEP = 500
+UNKNOWN_LABEL = "unknown"
 SCORE_FIELDS = tuple(Scores.__dataclass_fields__)
 
 
@@ -60,7 +62,7 @@ def sealed_case(
         reasons=[reason["code"] for reason in result["reasons"]],
         would_be=result["would_be"],
         scores=[Scores(**{name: told[name] for name in SCORE_FIELDS}) for told in result["scores"]],
-        label=looked.manifest.label.name if looked else "unknown",
+        label=looked.manifest.label.name if looked else UNKNOWN_LABEL,
         model=None
         if looked is None
         else wire_case.Model(
@@ -71,8 +73,18 @@ def sealed_case(
         ),
     )
     sealed = wire_case.seal(case)
-    inspect(sealed.data, joined(*(identity(source) for source in sources)))
+    inspect(sealed.data, joined(*(identity(source) for source in sources)), _vocabulary(models))
     return sealed
+
+
+def _vocabulary(models: Sequence[Model]) -> frozenset[str]:
+    """Every word a case can bear that was fixed before the patient came: the schema's, ours, the installed models'."""
+    installed = {
+        word
+        for model in models
+        for word in (model.manifest.name, model.manifest.version, model.manifest.label.name, model.sha256)
+    }
+    return wire_case.VOCABULARY | frozenset(REASONS) | frozenset(get_args(Measure)) | {UNKNOWN_LABEL} | installed
 
 
 class Handover:

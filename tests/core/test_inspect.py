@@ -33,6 +33,7 @@ from pydicom.uid import (
 )
 
 from appliance.core import deidentify_elements as elements
+from appliance.core.case import VOCABULARY
 from appliance.core.deidentify import deidentify
 from appliance.core.identity import Identity, Item, identity, joined
 from appliance.core.inspect import FINDINGS_MAX, findings, inspect
@@ -307,6 +308,39 @@ def test_an_honest_case_goes(description: str) -> None:
     source = planted()
     source.StudyDescription = source.ReasonForStudy = description
     inspect(json.dumps(CASE).encode(), identity(source))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientName", "Case^Grace"),
+        ("PatientName", "Modality^Findings^Gates"),
+        ("OperatorsName", "Probability^Reasons"),
+        ("StudyDescription", "Hip, revision"),
+        ("PatientID", "CHEST"),
+    ],
+)
+def test_words_that_every_case_bears_name_nobody(keyword: str, value: str) -> None:
+    source = planted()
+    setattr(source, keyword, value)
+    inspect(json.dumps(CASE).encode(), identity(source), VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        {"modality": "Grace"},
+        {"Grace": 1},
+        {"modality": "Mrs case, née Grace"},
+        {"view": 'x"case_id"', "label": "Grace"},
+        {"images": 880412},
+    ],
+)
+def test_a_vocabulary_excuses_whole_words_of_its_own_only(plant: dict[str, object]) -> None:
+    source = planted()
+    source.PatientName, source.PatientID = "Case^Grace", "880412"
+    with pytest.raises(Quarantined, match="inspect-identity-found"):
+        inspect(json.dumps(CASE | plant).encode(), identity(source), VOCABULARY)
 
 
 @pytest.mark.parametrize(

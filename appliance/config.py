@@ -52,7 +52,9 @@ class Receive(Section):
         le=604_800,
         description="How long a taken file is watched for changes (then deleted, if so set).",
     )
-    file_bytes_max: int = Field(2048 * MIB, ge=MIB, le=65_536 * MIB, description="Larger files are refused.")
+    file_bytes_max: int = Field(
+        512 * MIB, ge=MIB, le=65_536 * MIB, description="Larger files are refused; triage holds a whole one in memory."
+    )
     disk_reserve_bytes: int = Field(
         512 * MIB, ge=0, le=1_048_576 * MIB, description="With less free space nothing more is taken."
     )
@@ -68,7 +70,9 @@ class Triage(Section):
     hard_cap_s: float = Field(
         1800.0, ge=0.1, le=86_400, description="A study is taken as complete after this, whatever."
     )
-    attempts_max: int = Field(3, ge=1, le=20, description="Attempts at one study before it is quarantined.")
+    attempts_max: int = Field(
+        3, ge=2, le=20, description="Attempts at one study or file; two at least, as a batch shares the first one."
+    )
     pixels_max: int = Field(
         512 * MIB, ge=MIB, le=4096 * MIB, description="Largest image decoded, in samples over all frames."
     )

@@ -86,6 +86,11 @@ CATALOGUE: dict[str, Entry] = {
     "file-unreadable": Entry(
         "time", "the service may not read the file", "Give the receive service read and rename rights on the folder."
     ),
+    "file-unmovable": Entry(
+        "time",
+        "the service may not move a file aside that it has taken or refused",
+        "Give the receive service write rights on the scanner's folders; the file is safe and is left where it is.",
+    ),
     "folder-away": Entry("time", "the watched folder cannot be read", "Mount it again or mend its rights."),
     "file-attempts-spent": Entry(
         "person", "reading the file ended the service too often", "Look at the kept file; send the journal to support."
@@ -105,6 +110,11 @@ CATALOGUE: dict[str, Entry] = {
         "person",
         "files of one study name different patients",
         "Find out which patient the images belong to before anyone reads them.",
+    ),
+    "instance-damaged": Entry(
+        "person",
+        "a file kept here is gone or is not what came",
+        "Check the disk; send the study again, which mends it, and release it.",
     ),
     "study-conflicting-instance": Entry(
         "person", "two different files bear one SOP Instance UID", "Compare both files; release or reject the study."

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from appliance.config import Config, Places
-from appliance.errors import Fault, Refused
+from appliance.errors import Fault, Refused, Unavailable
 from appliance.loop import Moment, Step, guarded
 from appliance.world import archive, folder
 from appliance.world.folder import Look
@@ -23,8 +23,9 @@ from appliance.world.folder import Look
 LOG = logging.getLogger("appliance.receive")
 TAKEN, REFUSED = "taken", "refused"
 FILES_A_STEP = 64
-LOOKS_MAX = 200_000  # more files than this at once are looked at in turns
-NAME_MAX = 200
+LOOKS_MAX = 20_000  # more files than this at once are looked at in turns
+HELD_MAX = 50_000  # of more taken files than this the longest held are watched no longer
+NAME_BYTES_MAX = 200
 
 
 @dataclass(slots=True)
@@ -36,6 +37,15 @@ class Watched:
     looks: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A file that is safe or noted here and is to be moved aside: to where, and the digest that names it there."""
+
+    look: Look
+    where: str
+    digest: str
+
+
 class Receive:
     """The service's memory between steps; losing it loses nothing, the next look finds everything again."""
 
@@ -45,10 +55,15 @@ class Receive:
         self.incoming = places.incoming
         self.watched: dict[Path, Watched] = {}
         self.taken: dict[Path, Watched] = {}
+        self.stays: dict[Path, Stay] = {}
         self.next_look = self.next_tend = 0.0
-        self.low = False
-        for path in (self.folder / TAKEN, self.folder / REFUSED, self.incoming):
-            path.mkdir(parents=True, exist_ok=True)
+        self.low = self.more = False
+        self.incoming.mkdir(parents=True, exist_ok=True)
+        try:
+            for name in (TAKEN, REFUSED):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError:  # not mounted yet: every look says so until it is
+            LOG.warning("%s", Unavailable("folder-away"))
         archive.sweep(self.incoming)
         self._remember_taken()
 
@@ -60,26 +75,31 @@ class Receive:
         self.next_look = 0.0
 
     def look(self, moment: Moment) -> bool:
-        """Looks through the whole folder when it is time; takes nothing."""
-        if moment.mono < self.next_look:
+        """Looks through the whole folder when it is time and what it saw last is taken; takes nothing itself."""
+        if self.more or moment.mono < self.next_look:
             return False
         self.next_look = moment.mono + self.knobs.rescan_period_s
         before, self.watched = self.watched, {}
-        for look in folder.look_through(self.folder, frozenset({TAKEN, REFUSED})):
-            if len(self.watched) >= LOOKS_MAX:
-                break
-            known = before.get(look.path)
-            if known is not None and known.look == look:
-                known.looks += 1
-                self.watched[look.path] = known
-            else:
-                self.watched[look.path] = Watched(look, moment.mono)
-        if self.watched:  # something is settling: come back as soon as it may have
-            self.next_look = moment.mono + min(self.knobs.rescan_period_s, self.knobs.settle_s)
+        try:
+            for look in folder.look_through(self.folder, frozenset({TAKEN, REFUSED})):
+                if len(self.watched) >= LOOKS_MAX:
+                    break
+                stay, known = self.stays.get(look.path), before.get(look.path)
+                if stay is not None and stay.look == look:
+                    continue
+                if known is not None and known.look == look:
+                    known.looks += 1
+                    self.watched[look.path] = known
+                else:
+                    self.watched[look.path] = Watched(look, moment.mono)
+        finally:
+            if self.watched:  # something is settling: come back as soon as it may have
+                self.next_look = moment.mono + min(self.knobs.rescan_period_s, self.knobs.settle_s)
         return False
 
     def take(self, moment: Moment) -> bool:
         """Takes what has settled, refuses what never will; one bad file costs no other."""
+        self.more = False
         if self._disk_low():
             return False
         done = 0
@@ -90,14 +110,15 @@ class Receive:
                 continue
             fate = guarded("receive.take", partial(self._take_one, watched, moment))
             if isinstance(fate, Refused):
-                self._refuse(watched.look, fate.code, moment)
-            elif isinstance(fate, Fault):
+                fate = guarded("receive.refuse", partial(self._refuse, watched.look, fate.code, moment))
+            if isinstance(fate, Fault):
                 watched.since, watched.looks = moment.mono, 1  # time will mend it: settle again
                 continue
-            elif not fate:
+            if not fate:
                 continue
             self.watched.pop(path, None)
             done += 1
+        self.more = done >= FILES_A_STEP
         return done > 0
 
     def tend(self, moment: Moment) -> bool:
@@ -105,6 +126,8 @@ class Receive:
         if moment.mono < self.next_tend or self._disk_low():
             return False
         self.next_tend = moment.mono + self.knobs.rescan_period_s
+        for stay in list(self.stays.values()):
+            guarded("receive.tend", partial(self._move_aside, stay, moment))
         for path, held in list(self.taken.items()):
             now = folder.look_at(path)
             if now is None:
@@ -134,29 +157,50 @@ class Receive:
                 return False  # perhaps its first bytes are still to come
             raise Refused("file-empty" if look.size == 0 else "file-not-dicom")
         digest = self._copy(look)
-        target = self.folder / TAKEN / f"{digest[:16]}-{look.path.name[-NAME_MAX:]}"
-        if folder.look_at(look.path) == look:  # else it changed since: it stays and is taken again
-            archive.rename(look.path, target)
-            if (moved := folder.look_at(target)) is not None:
-                # A writer that still holds the file open may go on after the move: `tend` compares with the copy.
-                safe = 2 if (moved.size, moved.mtime_ns) == (look.size, look.mtime_ns) else 1
-                self.taken[target] = Watched(moved, moment.mono, safe)
+        self._move_aside(Stay(look, TAKEN, digest), moment)
         return True
 
     def _copy(self, look: Look) -> str:
         digest, _ = archive.put_stream(self.incoming, folder.read_whole(look), f"take-{look.inode}", ".dcm")
         return digest
 
-    def _refuse(self, look: Look, code: str, moment: Moment) -> None:
+    def _refuse(self, look: Look, code: str, moment: Moment) -> bool:
         """Note first, then move: dying in between writes the same note again."""
         said = f"{look.path.relative_to(self.folder)}|{look.size}|{look.mtime_ns}"
         name = hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()
         note = {"code": code, "bytes_count": look.size, "at": moment.wall}
         archive.put(self.incoming / f"{name}.note", json.dumps(note).encode())
+        self._move_aside(Stay(look, REFUSED, name), moment)
+        return True
+
+    def _move_aside(self, stay: Stay, moment: Moment) -> None:
+        """Moves a file out of the scanner's way. One that changed since is looked at anew; one that may not be moved,
+        because the scanner owns its folder, stays there and is left alone until `tend` may move it."""
+        look = stay.look
+        told_before = self.stays.pop(look.path, None) is not None
+        if folder.look_at(look.path) != look:
+            return
+        # Cut by bytes, as the file system counts; a letter cut in two is left out.
+        name = look.path.name.encode("utf-8", "ignore")[-NAME_BYTES_MAX:].decode("utf-8", "ignore")
+        target = self.folder / stay.where / f"{stay.digest[:16]}-{name}"
         try:
-            archive.rename(look.path, self.folder / REFUSED / f"{name[:16]}-{look.path.name[-NAME_MAX:]}")
+            archive.rename(look.path, target)
         except FileNotFoundError:
-            LOG.info("a refused file vanished before it was moved aside")
+            return  # it vanished before it was moved
+        except OSError:
+            self.stays[look.path] = stay
+            if not told_before:
+                LOG.warning("%s", Unavailable("file-unmovable"))
+            return
+        # A writer that still holds the file open may go on after the move: `tend` compares with the copy.
+        if stay.where == TAKEN and (moved := folder.look_at(target)) is not None:
+            safe = 2 if (moved.size, moved.mtime_ns) == (look.size, look.mtime_ns) else 1
+            self._hold(Watched(moved, moment.mono, safe))
+
+    def _hold(self, taken: Watched) -> None:
+        if len(self.taken) >= HELD_MAX:  # the longest held is watched no longer, and stays in taken/ as it is
+            self.taken.pop(next(iter(self.taken)))
+        self.taken[taken.look.path] = taken
 
     def _disk_low(self) -> bool:
         low = archive.free_bytes(self.incoming) < self.knobs.disk_reserve_bytes
@@ -167,10 +211,12 @@ class Receive:
 
     def _remember_taken(self) -> None:
         """After a start: files written to after their move are taken again; under `delete` the others are held anew."""
+        if not (self.folder / TAKEN).is_dir():
+            return
         for look in folder.look_through(self.folder / TAKEN, frozenset()):
             changed = folder.written_since_move(look.path, self.knobs.settle_s)
             if look.regular and (changed or self.knobs.after_taking == "delete"):
-                self.taken[look.path] = Watched(look, 0.0, 1 if changed else 2)
+                self._hold(Watched(look, 0.0, 1 if changed else 2))
 
 
 def hint(service: Receive, stop: threading.Event, wake: Callable[[], None]) -> None:

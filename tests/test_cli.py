@@ -114,6 +114,29 @@ def test_deidentify_keeps_paths_and_writes_only_what_passed(
     assert cleaned.PixelData == pydicom.dcmread(source / "ct.dcm").PixelData
 
 
+@pytest.mark.parametrize(("folder", "telling"), [("CompressedSamples^CT1", True), ("ward", False)])
+def test_a_kept_path_that_names_the_patient_is_told(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str], folder: str, telling: bool
+) -> None:
+    source = tmp_path / "in" / folder
+    source.mkdir(parents=True)
+    shutil.copy(SHIPPED / "CT_small.dcm", source / "ct.dcm")
+    arguments = ["deidentify", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert main(["--config", str(config), *arguments]) == 0
+    assert ("rename it before it leaves" in capsys.readouterr().out) == telling
+    assert main(["--config", str(config), *arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["telling_path"] == telling
+
+
+def test_a_damaged_header_is_refused_by_name(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Transfer Syntax UID with a representation that its value cannot have
+    whole = (SHIPPED / "CT_small.dcm").read_bytes()
+    (tmp_path / "ct.dcm").write_bytes(whole.replace(b"\x02\0\x10\0UI", b"\x02\0\x10\0FD"))
+    assert main(["--config", str(config), "deidentify", str(tmp_path / "ct.dcm"), "-o", str(tmp_path / "out")]) == 1
+    assert "refused: header-unreadable" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_leaves_for_the_centre_has_no_pixels(tmp_path: Path, config: Path) -> None:
     out = tmp_path / "out"
     arguments = ["deidentify", str(SHIPPED / "CT_small.dcm"), "-o", str(out), "--profile", "centre"]

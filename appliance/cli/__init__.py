@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 from appliance import __version__
-from appliance.cli import deidentify, look, reconcile, replay, services, up
 from appliance.config import DEFAULT_PATH, Config, ConfigMistakes, Places, load
 from appliance.errors import Fault, Misconfigured
 
 EX_CONFIG = 78
+SERVICES = ("receive", "triage", "uplink", "review", "deliver")
 NEEDS_NO_CONFIG = ("deidentify", "replay")  # tools that work alone: without --config they use the defaults
 
 
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     all_up.add_argument("--state", type=Path, help="a folder to keep everything in; made if it is not there")
     all_up.add_argument("--broker", action="store_true", help="also start an MQTT broker, on loopback")
     one = verb("run", "Run one service; what the systemd units call.")
-    one.add_argument("service", choices=services.SERVICES)
+    one.add_argument("service", choices=SERVICES)
     verb("check", "Look at everything the appliance needs and say what to do.", as_json=True)
     verb("status", "Say how it stands: studies, cases, disk, what to look at.", as_json=True)
     some = verb("studies", "List the studies, or tell all of one.", as_json=True)
@@ -51,9 +51,22 @@ def parser() -> argparse.ArgumentParser:
     books = verb("reconcile", "Prove that every study is in exactly one place and both sides agree.", as_json=True)
     books.add_argument("--deep", action="store_true", help="also read every archived file and compare its digest")
     clean = verb("deidentify", "Write de-identified copies, each passed by the inspector.")
-    deidentify.arguments(clean)
+    clean.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders")
+    clean.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="relative paths are kept under it"
+    )
+    clean.add_argument(
+        "--profile",
+        choices=("basic", "centre"),
+        default="basic",
+        help="basic: PS3.15 Basic Profile; centre: what may leave, which is the same without any pixels",
+    )
+    clean.add_argument("--site-key", type=Path, metavar="FILE", help="32 bytes or more; same key, same pseudonyms")
+    clean.add_argument("--json", action="store_true", help="print one JSON line a file")
     again = verb("replay", "Run the pipeline on files without side effects; one JSON line a study.")
-    replay.arguments(again)
+    again.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders; thousands in one call")
+    again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
+    again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     packages = verb("models", "List the model packages, or verify them with their golden films.", as_json=True)
     packages.add_argument("what", choices=("list", "verify"))
     knobs = verb("config", "Show every setting with its value, bounds and meaning.", as_json=True)
@@ -85,33 +98,53 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(told: argparse.Namespace) -> int:
-    if told.verb == "up" and told.state is not None:
-        told.config = up.lay_out(told.state)
-    config, path = _configuration(told)
-    places = Places(config.state.folder)
+    """Each verb imports what it needs and no more: a service holds no code of another one, and starts sooner."""
     match told.verb:
         case "up":
-            return up.up(config, path, with_broker=told.broker)
+            from appliance.cli import up
+
+            if told.state is not None:
+                told.config = up.lay_out(told.state)
+            return up.up(*_configuration(told), with_broker=told.broker)
         case "run":
-            return services.serve(told.service, config)
+            from appliance.cli import services
+
+            return services.serve(told.service, _configuration(told)[0])
+        case "user":
+            from appliance.cli import services
+
+            return services.add_user(Places(_configuration(told)[0].state.folder), told.name)
+        case "deidentify":
+            from appliance.cli import deidentify
+
+            return deidentify.run(_configuration(told)[0], told)
+        case "replay":
+            from appliance.cli import replay
+
+            return replay.run(_configuration(told)[0], told)
+        case "reconcile":
+            from appliance.cli import reconcile
+
+            return reconcile.show(Places(_configuration(told)[0].state.folder), told.deep, told.json)
+    return _look(told)
+
+
+def _look(told: argparse.Namespace) -> int:
+    from appliance.cli import look
+
+    config, _ = _configuration(told)
+    places = Places(config.state.folder)
+    match told.verb:
         case "check":
             return look.check(config, places, told.json)
         case "status":
             return look.status(config, places, told.json)
         case "studies":
             return look.studies(places, told.uid, told.json)
-        case "reconcile":
-            return reconcile.show(places, told.deep, told.json)
-        case "deidentify":
-            return deidentify.run(config, told)
-        case "replay":
-            return replay.run(config, told)
         case "models":
             return look.show_models(config, told.what == "verify", told.json)
         case "config":
             return look.show_config(config, told.json)
-        case "user":
-            return services.add_user(places, told.name)
     raise AssertionError(told.verb)
 
 

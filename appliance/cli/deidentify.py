@@ -6,7 +6,7 @@ import logging
 import secrets
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -14,9 +14,9 @@ import pydicom
 
 from appliance.cli.files import bears_magic, named, quiet_libraries
 from appliance.config import Config, secret
-from appliance.core.deidentify import deidentify
+from appliance.core.deidentify import DAMAGE, deidentify
 from appliance.core.identity import identity
-from appliance.core.inspect import inspect
+from appliance.core.inspect import findings, inspect
 from appliance.core.pseudonym import checked_key
 from appliance.errors import Fault, Misconfigured, Quarantined, Refused
 from appliance.loop import guarded
@@ -30,34 +30,22 @@ ACTION_WORDS = {  # PS3.15 E.1.1's letters, in words
     "C": "cleaned",
     "ADD": "added",
 }
+TELLING = " - THE PATH ITSELF BEARS IDENTITY: rename it before it leaves"
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of one file: actions by number, or the code and place of the refusal."""
+    """What became of one file: actions by number, or the code and place of the refusal.
 
-    path: str
+    telling_path  the kept path itself bears identity of the object: whoever passes the file on must rename it first
+    """
+
+    file: str
     actions: dict[str, int]
     code: str = ""
     place: str = ""
-
-
-def arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders")
-    verb.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="relative paths are kept under it"
-    )
-    verb.add_argument(
-        "--profile",
-        choices=("basic", "centre"),
-        default="basic",
-        help="basic: PS3.15 Basic Profile; centre: what may leave, which is the same without any pixels",
-    )
-    verb.add_argument(
-        "--site-key", type=Path, metavar="FILE", help="32 bytes or more; the same key, the same pseudonyms"
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON line a file")
+    telling_path: bool = False
 
 
 def run(config: Config, told: argparse.Namespace) -> int:
@@ -73,18 +61,18 @@ def run(config: Config, told: argparse.Namespace) -> int:
             print(f"{path}: refused: {target} is in use; choose another -o or fewer inputs", file=sys.stderr)
             refused += 1
             continue
-        done = _one(path, target, told.profile, key)
+        done = _one(path, relative, told.output, told.profile, key)
         written.add(target)
         refused += bool(done.code)
         if told.json:
-            print(json.dumps({"file": done.path, "actions": done.actions, "code": done.code, "place": done.place}))
+            print(json.dumps(asdict(done)))
         elif done.code:
-            print(f"{done.path}: refused: {done.code}{f' at {done.place}' if done.place else ''}")
+            print(f"{done.file}: refused: {done.code}{f' at {done.place}' if done.place else ''}")
         else:
             words = (
                 f"{done.actions[letter]} {word}" for letter, word in ACTION_WORDS.items() if letter in done.actions
             )
-            print(f"{done.path}: {', '.join(words) or 'nothing to change'}")
+            print(f"{done.file}: {', '.join(words) or 'nothing to change'}{TELLING if done.telling_path else ''}")
     return 1 if refused else 0
 
 
@@ -101,14 +89,17 @@ def _site_key(config: Config, file: Path | None) -> bytes:
     return checked_key(key)
 
 
-def _one(path: Path, target: Path, profile: str, key: bytes) -> Done:
+def _one(path: Path, relative: Path, output: Path, profile: str, key: bytes) -> Done:
     def work() -> Done:
         data = path.read_bytes()
         if not data:
             raise Refused("file-empty")
         if not bears_magic(data):
             raise Refused("file-not-dicom")
-        source = pydicom.dcmread(BytesIO(data))
+        try:
+            source = pydicom.dcmread(BytesIO(data))
+        except DAMAGE:
+            raise Quarantined("header-unreadable") from None
         known = identity(source)
         if profile == "centre":
             for keyword in PIXEL_KEYWORDS:
@@ -116,8 +107,9 @@ def _one(path: Path, target: Path, profile: str, key: bytes) -> Done:
                     del source[keyword]
         cleaned = deidentify(source, key)
         inspect(cleaned.bytes, known)
-        archive.put(target, cleaned.bytes)
-        return Done(str(path), dict(Counter(change.action for change in cleaned.changes)))
+        archive.put(output / relative, cleaned.bytes)
+        telling = bool(findings(json.dumps(relative.parts).encode(), known))
+        return Done(str(path), dict(Counter(change.action for change in cleaned.changes)), telling_path=telling)
 
     found = guarded("deidentify", work)
     if isinstance(found, Fault):

@@ -8,7 +8,6 @@ import argparse
 import hashlib
 import json
 import logging
-import os
 import secrets
 import sys
 import time
@@ -33,12 +32,6 @@ from appliance.triage.judge import Court, judge, open_court
 
 IN_PROCESS_MAX = 4  # so few studies are done before a second process is up
 File = tuple[Path, Instance]
-
-
-def arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders; thousands in one call")
-    verb.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
-    verb.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
 
 
 def run(config: Config, told: argparse.Namespace) -> int:

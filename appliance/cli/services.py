@@ -13,14 +13,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from appliance import deliver, receive, review, triage, uplink
 from appliance.cli.files import quiet_libraries
 from appliance.config import Config, Places, secret
 from appliance.errors import Misconfigured
 from appliance.loop import Step, run
 from appliance.world import systemd
-
-SERVICES = ("receive", "triage", "uplink", "review", "deliver")
 
 
 def serve(name: str, config: Config) -> int:
@@ -38,6 +35,8 @@ def serve(name: str, config: Config) -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     if name == "review":
+        from appliance import review
+
         review.serve(config, places, stop=stop, ready=_ready)
         return 0
     steps, close = _BUILDERS[name](Surroundings(config, places, stop, wake))
@@ -68,12 +67,16 @@ Built = tuple[dict[str, Step], Callable[[], None]]
 
 
 def _receive(around: Surroundings) -> Built:
+    from appliance import receive
+
     service = receive.Receive(around.config, around.places)
     receive.hint(service, around.stop, around.wake.set)
     return service.steps(), lambda: None
 
 
 def _triage(around: Surroundings) -> Built:
+    from appliance import triage
+
     site_key = secret("site-key", around.config.triage.site_key_file)
     if site_key is None:
         raise Misconfigured("deid-site-key", "triage.site_key_file")
@@ -82,6 +85,8 @@ def _triage(around: Surroundings) -> Built:
 
 
 def _uplink(around: Surroundings) -> Built:
+    from appliance import uplink
+
     link = uplink.dial(around.config, around.wake)
     service = uplink.Uplink(around.config, around.places, link, random.SystemRandom())
     link.start()
@@ -94,6 +99,8 @@ def _uplink(around: Surroundings) -> Built:
 
 
 def _deliver(around: Surroundings) -> Built:
+    from appliance import deliver
+
     return deliver.Deliver(around.places).steps(), lambda: None
 
 
@@ -107,6 +114,8 @@ _BUILDERS: dict[str, Callable[[Surroundings], Built]] = {
 
 def add_user(places: Places, name: str) -> int:
     """Makes a reader of the review page; the password is a line of standard input, never an argument."""
+    from appliance import review
+
     password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     review.add_user(places, name, password)
     print(f"{name} may sign in")

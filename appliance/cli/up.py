@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.cli.services import SERVICES
+from appliance.cli import SERVICES
 from appliance.config import Config
 from appliance.errors import Misconfigured
 from appliance.world import archive, broker, systemd

@@ -142,7 +142,8 @@ def _text(dataset: pydicom.Dataset, keyword: str) -> str:
     except DAMAGE:
         raw = dataset.get_item(keyword)
         told = raw.value.decode("latin-1") if raw is not None and isinstance(raw.value, bytes) else ""
-    return "".join(letter for letter in told if letter.isprintable()).strip()[:TEXT_MAX]
+    # What cannot be printed is marked, not left out: a value that holds it is not the one it would look like.
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in told.strip(" \0")).strip()[:TEXT_MAX]
 
 
 def _many(value: Any) -> bool:

@@ -33,6 +33,7 @@ REASONS: dict[str, str] = {
     "body-part-not-covered": "The model was not made for this body part, or the header does not name it.",
     "view-not-covered": "The model was not made for this view, or the header does not name it.",
     "age-unknown": "The header does not tell the patient's age.",
+    "age-contradicted": "The patient's age and birth date in the header contradict each other.",
     "age-not-covered": "The model was not made for patients of this age.",
     "image-too-small": "The image has fewer rows or columns than the model needs.",
     "model-output-missing": "The model gave no answer.",

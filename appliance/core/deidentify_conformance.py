@@ -36,6 +36,8 @@ _LIMITS = """## Limits
 - The inspector searches bulk data for words of six characters or more only, because shorter ones would be found in
   noise; it does not read pictures. Words of the standard's attribute names, of defined terms and of equipment
   makers are not searched for when they come out of free text.
+- A name that stands only in a code string, a product text or a number, and in no name, identifier or free text of the
+  same object, is not known to be one and stays; so does a patient whose short identifier is also an honest number.
 - Maker, model, software version and convolution kernel are kept, as the Basic Profile keeps them, unless they bear a
   word of a person's or institution's name.
 """
@@ -74,7 +76,7 @@ def _outside() -> str:
 Removed: private attributes, overlays (60xx) and curves (50xx) with all their attributes, group lengths, groups 0002,
 0004 and FFFC of the data set, attributes that no dictionary knows, values of unknown representation, values whose
 representation is not the standard's, binary data other than the bulk data listed, binary numbers beyond their Value
-Multiplicity, URIs.
+Multiplicity, URIs, pictures inside items of sequences (icons).
 
 Kept: binary numbers, arrays of numbers, decimal and integer strings that read as numbers, code strings in the form of
 PS3.5 unless they bear a word of a name, and these:
@@ -84,8 +86,9 @@ PS3.5 unless they bear a word of a name, and these:
 - codes that PS3.16 lists, with the meaning that it gives; any other code becomes `0`, `99REMOVED`.
 
 Every other text, name, date and time is replaced by a dummy; sequences are cleaned item by item; UIDs are replaced.
-Beside the picture: bits outside Bits Stored are cleared, bytes beyond the last frame cut off, comments and foreign
-application segments taken out of JPEG, JPEG-LS and JPEG 2000 codestreams.
+Beside the picture: bits outside Bits Stored are cleared, bytes and fragments beyond the last frame cut off, offset
+tables that do not fit made anew, unused offsets of RLE headers cleared, comments and foreign application segments taken
+out of JPEG, JPEG-LS and JPEG 2000 codestreams.
 """
 
 

@@ -25,6 +25,7 @@ DEPTH_MAX = 32
 ELEMENTS_MAX = 500_000
 _OWNERS = re.compile(r"^PatientID$|^OtherPatientIDs$|Institution|Organization")
 _WORD = re.compile(r"[^\W_]{3,}")
+_INSIDE_MIN = 6  # letters of a name that are looked for inside longer words too: Philip in Philips
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ def _by_kind(work: Walk, source: Dataset, tag: BaseTag, vr: str) -> DataElement 
     if vr == "UI":
         return _uids(work, source, tag)
     keyword = keyword_for_tag(tag)
+    if len(work.path) > 1 and keyword in values.PIXELS:
+        return _removed(work, "icon")
     if vr in values.NUMBER_ARRAYS or keyword in values.BULK:
         return source[tag] if not keyword.startswith("Selector") else _removed(work, "bulk")
     if vr in values.BINARY_NUMBERS or vr == "US or SS":
@@ -154,18 +157,18 @@ def _by_kind(work: Walk, source: Dataset, tag: BaseTag, vr: str) -> DataElement 
     texts = _texts(source, tag)
     if texts is not None and _harmless(work, keyword, vr, texts):
         return source[tag]
+    if tag == 0x00080005:
+        return _removed(work, "form")
     if keyword in values.CHOSEN_TERMS:
         work.note("U", "chosen")
         return DataElement(tag, vr, pseudonym.term(work.site_key, str(source[tag].value)))
     if vr == "CS" and texts is not None and values.is_term(keyword, texts):
         # A term that is also the patient's name: the other values of the element stay.
         work.note("D", "name")
-        return DataElement(tag, vr, [values.REMOVED if _owned(work, text) else text for text in texts])
+        return DataElement(tag, vr, [values.REMOVED if _bears(text, work.people) else text for text in texts])
     if vr in ("CS", "DS", "IS") and keyword not in values.CHOSEN_LABELS:
         work.note("Z", "form")
         return DataElement(tag, vr, None)
-    if tag == 0x00080005:
-        return _removed(work, "form")
     work.note("D", "text")
     return DataElement(tag, vr, values.DUMMIES[vr])
 
@@ -184,16 +187,17 @@ def _harmless(work: Walk, keyword: str, vr: str, texts: tuple[str, ...]) -> bool
     if vr in ("DS", "IS"):
         return all(not text or values.NUMBER.fullmatch(text) for text in texts)
     if vr == "CS":
-        return values.is_term(keyword, texts) and not any(_owned(work, text) for text in texts)
+        return values.is_term(keyword, texts) and not any(_bears(text, work.people) for text in texts)
     form = values.TEXTS.get(keyword)
     if form is None or not all(not text or form.fullmatch(text) for text in texts):
         return False
-    return not any(_owned(work, text) or _words(text) & work.houses for text in texts)
+    return not any(_bears(text, work.people | work.houses) for text in texts)
 
 
-def _owned(work: Walk, text: str) -> bool:
-    """The text bears a word of the patient's, or of anyone else named in the object."""
-    return bool(_words(text) & work.people)
+def _bears(text: str, owned: frozenset[str]) -> bool:
+    """The text bears a word of somebody's name, whole or inside a longer one."""
+    squeezed = re.sub(r"[\W_]+", "", text.casefold())
+    return bool(_words(text) & owned) or any(len(word) >= _INSIDE_MIN and word in squeezed for word in owned)
 
 
 def _words(text: str) -> frozenset[str]:

@@ -4,13 +4,14 @@ Pixel values are never changed here and nothing is decoded. It refuses codestrea
 those, such as video, in which text has more places than it knows.
 """
 
+import itertools
 import struct
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.encaps import encapsulate, generate_fragments, generate_frames
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -55,27 +56,44 @@ def cleaned_pixels(dataset: Dataset, syntax: str) -> bytes | None:
         cleaned = stored_bits_only(_trimmed(dataset, pixels), dataset, syntax != "1.2.840.10008.1.2.2")
         return cleaned if cleaned != pixels else None
     walk = _walker(syntax)
-    if walk is None:
-        return None
     frames_count = int(dataset.get("NumberOfFrames") or 1)
     if not 0 < frames_count <= FRAMES_MAX:
         raise Quarantined("deid-unsupported", "NumberOfFrames")
-    frames = list(generate_frames(pixels, number_of_frames=frames_count))
+    frames = _frames(pixels, frames_count, one_fragment=syntax == RLELossless)
     cleaned_frames = [walk(frame) for frame in frames]
-    if all(after.rstrip(b"\0") == before.rstrip(b"\0") for after, before in zip(cleaned_frames, frames, strict=True)):
+    unchanged = all(
+        after.rstrip(b"\0") == before.rstrip(b"\0") for after, before in zip(cleaned_frames, frames, strict=True)
+    )
+    # What the frames do not explain, such as an offset table without offsets, is made anew.
+    if unchanged and any(pixels == encapsulate(frames, has_bot=table) for table in (True, False)):
         return None
-    return encapsulate(cleaned_frames, has_bot=True)
+    return encapsulate(frames if unchanged else cleaned_frames, has_bot=True)
 
 
-def _walker(syntax: str) -> Callable[[bytes], bytes] | None:
+def _frames(pixels: bytes, count: int, *, one_fragment: bool) -> list[bytes]:
+    """The encapsulated frames, no more than the header counts; in RLE each is one fragment (PS3.5 A.4.2)."""
+    if not one_fragment:
+        return list(generate_frames(pixels, number_of_frames=count))
+    frames = list(itertools.islice(generate_fragments(pixels[_table_end(pixels) :]), count))
+    if len(frames) < count:
+        raise Quarantined("deid-unsupported", "PixelData")
+    return frames
+
+
+def _table_end(pixels: bytes) -> int:
+    """Where the Basic Offset Table ends, which PS3.5 A.4 puts before the first fragment."""
+    return 8 + int(struct.unpack_from("<I", pixels, 4)[0])
+
+
+def _walker(syntax: str) -> Callable[[bytes], bytes]:
     if syntax in JPEG:
         return lambda frame: _jpeg(frame, 0x01)
     if syntax in JPEG_LS:
         return lambda frame: _jpeg(frame, 0x80)
     if syntax in JPEG_2000:
         return _jpeg_2000
-    if syntax == RLELossless:  # run lengths only: PS3.5 G has no place for comments
-        return None
+    if syntax == RLELossless:
+        return _rle
     raise Quarantined("deid-unsupported", "TransferSyntaxUID")
 
 
@@ -108,6 +126,14 @@ def stored_bits_only(pixels: bytes, dataset: Dataset, little_endian: bool) -> by
     mask = cells.dtype.type(-1 << low) if signed else cells.dtype.type(((1 << stored) - 1) << low)
     kept = ((cells << above) >> above) & mask if signed else cells & mask
     return kept.astype(cells.dtype).tobytes() + bytes(len(pixels) - whole)
+
+
+def _rle(frame: bytes) -> bytes:
+    """An RLE frame without a word among the unused offsets of its header, PS3.5 G.5; the runs hold no comments."""
+    used = 4 + 4 * int(struct.unpack_from("<I", frame)[0])
+    if not 4 < used <= 64 <= len(frame):
+        raise Quarantined("deid-unsupported", "PixelData")
+    return frame[:used] + bytes(64 - used) + frame[64:]
 
 
 def _jpeg(frame: bytes, marker_min: int) -> bytes:

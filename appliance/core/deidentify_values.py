@@ -64,6 +64,8 @@ BULK = frozenset(
         "WaveformPaddingValue",
     }
 )
+# The picture itself: in an item of a sequence it would be an icon, which no rule and no reader looks at.
+PIXELS = frozenset({"PixelData", "FloatPixelData", "DoubleFloatPixelData"})
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")  # DS and IS of PS3.5 6.2
 TERM = re.compile(r"[A-Z0-9_ ]{0,16}")  # CS of PS3.5 6.2

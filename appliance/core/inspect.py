@@ -32,6 +32,7 @@ ELEMENTS_MAX = 500_000
 DEPTH_MAX = 32
 JSON_BYTES_MAX = 16 << 20
 BODY_BYTES_MAX = 1 << 30
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 FILE_META_ALLOWED = frozenset({0x0000, 0x0001, 0x0002, 0x0003, 0x0010, 0x0012, 0x0013})
 _PATIENT_ID = re.compile(r"ANON[A-Z2-7]{16}|")
 _PERSON = re.compile(r"ANON[A-Z2-7]{16}|REMOVED|")
@@ -183,20 +184,22 @@ def _in_dataset(search: Search, place: str, dataset: Dataset, depth: int, bulk: 
     for tag in sorted(dataset.keys()):
         here = place + (keyword_for_tag(tag) or f"({tag.group:04X},{tag.element:04X})")
         element = dataset[tag]
-        if reason := _misplaced(tag, element):
+        if reason := _misplaced(tag, element, depth):
             yield Finding(here, reason)
         elif element.VR == "SQ":
             for number, item in enumerate(element.value):
                 yield from _in_dataset(search, f"{here}[{number}].", item, depth + 1, bulk)
         elif isinstance(element.value, bytes):
-            if here in ("PixelData", "FloatPixelData", "DoubleFloatPixelData", "WaveformData"):
+            if here in PIXEL_KEYWORDS or here == "WaveformData":
                 bulk.append(element.value)
         elif reason := _wrong_value(search, element):
             yield Finding(here, reason)
 
 
-def _misplaced(tag: BaseTag, element: DataElement) -> str:
+def _misplaced(tag: BaseTag, element: DataElement, depth: int) -> str:
     """Attributes that no de-identified object bears, whatever their value."""
+    if depth and element.keyword in PIXEL_KEYWORDS:
+        return "structure"  # a picture inside an item is an icon, PS3.3 F.7: nobody looks at it
     if tag.is_private or tag.group >> 8 in (0x50, 0x60) or tag.group in (0x0004, 0xFFFA, 0xFFFC):
         return "structure"
     if element.VR == "UN" or not dictionary_has_tag(tag):
@@ -213,6 +216,8 @@ def _wrong_value(search: Search, element: DataElement) -> str:
         return "structure"
     if element.keyword == "PatientID" and not all(_PATIENT_ID.fullmatch(text) for text in texts):
         return "structure"
+    if len(texts) > 1 and element.VR not in _NUMBER_VRS and element.VR != "UI":
+        texts.append(" ".join(texts))  # a name may be spread over the values
     for text in texts:
         if element.VR in _NUMBER_VRS:
             hit = in_number(search, text)

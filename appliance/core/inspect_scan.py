@@ -3,14 +3,17 @@
 It refuses to say what was found: only that something was.
 """
 
+import contextlib
+import itertools
 import re
 import zlib
 from collections.abc import Iterator
 
-from appliance.core.inspect_search import BYTES_MIN, Search, words_of
+from appliance.core.inspect_search import BYTES_MIN, MONTH_NUMBERS, Search, words_of
 
 STREAMS_MAX = 64
 INFLATED_BYTES_MAX = 16 << 20
+_DATE_PARTS = re.compile(r"\d+|[^\W\d_]{3,}")
 _UID = re.compile(r"(?<![\w.])[0-2](?:\.\d+){2,}(?![\w.]*\w)")
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 _GZIP = re.compile(rb"\x1f\x8b\x08")
@@ -26,10 +29,14 @@ def in_text(search: Search, text: str) -> bool:
         return True
     if any(uid in search.uids for uid in _UID.findall(text)):
         return True
-    if any(char.isdigit() for char in text) and any(_bounded(form, folded) for form in search.dates):
+    if any(char.isdigit() for char in text) and _dated(search, folded):
         return True
     squeezed = "".join(words_of(folded))
     return any(word in squeezed for word in search.inside) or any(phrase in squeezed for phrase in search.phrases)
+
+
+def _dated(search: Search, text: str) -> bool:
+    return any(_bounded(form, text) for form in search.dates) or not search.dates.isdisjoint(_dates_in(text))
 
 
 def _bounded(form: str, text: str) -> bool:
@@ -46,10 +53,25 @@ def _bounded(form: str, text: str) -> bool:
     return False
 
 
+def _dates_in(text: str) -> Iterator[str]:
+    """Every reading of the text as a date, YYYYMMDD: three parts side by side in any order, months also in words."""
+    parts = [part if part.isdigit() else MONTH_NUMBERS.get(part[:3], "") for part in _DATE_PARTS.findall(text)]
+    for run in parts:
+        if len(run) == 8:
+            yield from (run[4:] + run[2:4] + run[:2], run[4:] + run[:4])
+    for three in zip(parts, parts[1:], parts[2:], strict=False):
+        for year, month, day in itertools.permutations(three):
+            if len(year) == 4 and 0 < len(month) < 3 and 0 < len(day) < 3:
+                yield f"{year}{month:0>2}{day:0>2}"
+
+
 def in_number(search: Search, text: str) -> bool:
-    """An identifier or a date where a number stands."""
+    """An identifier or a date where a number stands, whatever its leading zeros and its exponent."""
     whole = text.strip().partition(".")[0].lstrip("+-")
-    return whole in search.numbers or (len(whole) == 8 and whole in search.dates)
+    if "e" in text.lower():
+        with contextlib.suppress(ValueError):
+            whole = f"{float(text):.0f}".lstrip("-")
+    return whole.lstrip("0") in search.numbers or (len(whole) == 8 and whole in search.dates)
 
 
 def in_uid(search: Search, text: str) -> bool:

@@ -6,6 +6,7 @@ always are, except a few defined terms. It refuses to search for what chance wou
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -42,6 +43,30 @@ ENCODINGS = (
 )
 NOBODYS_DATE = "18991230"  # the dummy of an earlier de-identification: no date of a patient's
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+# The first three letters of months in languages of Latin script, and the number that they stand for.
+MONTH_NUMBERS = {
+    word: f"{number:02d}"
+    for number, words in enumerate(
+        (
+            "jan ene gen",
+            "feb fev fév",
+            "mar mär mrz",
+            "apr avr abr",
+            "may mai mag maj",
+            "jun giu",
+            "jul lug",
+            "aug aou aoû ago",
+            "sep set",
+            "oct okt ott out",
+            "nov",
+            "dec dez déc dic",
+        ),
+        start=1,
+    )
+    for word in words.split()
+}
+# Letters whose plain spelling is not the letter without its mark.
+TRANSLITERATED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "æ": "ae", "œ": "oe", "ł": "l"})
 # Defined terms and equipment makers that occur in honest output; a name made of one of them alone is not searched for.
 DEFINED_TERMS = frozenset(
     re.findall(
@@ -61,6 +86,14 @@ CASE_TERMS = frozenset(
         fibrosis flagged fracture hernia infiltrate infiltration lesion mass oedema opacity paediatric pediatric
         pleural pneumonia pneumothorax quality routine score sharpness thickening triage tuberculosis urgent viral
         bacterial""",
+    )
+)
+# What scanners write into code strings and into series descriptions alike.
+SCANNER_TERMS = frozenset(
+    re.findall(
+        r"\w+",
+        """bitewing boost colour fatsat fluorospot freeze imaginary landscape lossless minip portrait recon reformatted
+        scanogram scout screensave smart surview topogram tracew tracker""",
     )
 )
 MAKERS = frozenset(
@@ -105,7 +138,8 @@ def common_words() -> frozenset[str]:
     texts = [str(entry[2]) for entry in DicomDictionary.values()]
     for by_keyword in vocabularies.values():
         texts += [str(code[0]) for codes in by_keyword.values() for code in codes.values()]
-    return frozenset(word.casefold() for text in texts for word in words_of(text)) | DEFINED_TERMS | MAKERS | CASE_TERMS
+    words = frozenset(word.casefold() for text in texts for word in words_of(text))
+    return words | DEFINED_TERMS | MAKERS | CASE_TERMS | SCANNER_TERMS
 
 
 def search_for(identity: Identity) -> Search:
@@ -138,7 +172,7 @@ def search_for(identity: Identity) -> Search:
                 groups |= _name_groups(item.text)
             phrases |= _phrase(item.kind, item.text, own) - (excused if weak else set())
     inside = {word for word in words if len(word) >= BYTES_MIN and not word.isdigit()}
-    numbers = {word for word in words if word.isdigit() and len(word) >= NUMBER_DIGITS_MIN}
+    numbers = {word.lstrip("0") for word in words if word.isdigit() and len(word.lstrip("0")) >= NUMBER_DIGITS_MIN}
     spelled = inside | numbers | dates | {word for word in words if _dense(word)}
     return Search(
         words=frozenset(words),
@@ -158,6 +192,7 @@ def search_for(identity: Identity) -> Search:
 def _own_words(kind: Kind, text: str) -> set[str]:
     words = {word.casefold() for word in words_of(text) if len(set(word)) > 1}
     if kind == "name":
+        words |= _typed(text)
         return {
             word for word in words - DEFINED_TERMS if _long_enough(word, NAME_LETTERS_MIN) and not word.isdigit()
         } | {word for word in words if word.isdigit() and len(word) >= ID_CHARACTERS_MIN}
@@ -168,6 +203,22 @@ def _own_words(kind: Kind, text: str) -> set[str]:
         )
         return {word for word in words - common_words() if len(word) >= ID_CHARACTERS_MIN}
     return {word for word in words - common_words() if _long_enough(word, WORD_LETTERS_MIN)}
+
+
+def _typed(name: str) -> set[str]:
+    """How a name is typed where only plain capitals go: Müller as MUELLER or MULLER, O'Brien as OBRIEN, Li^Wu as LIWU.
+
+    PS3.5 6.2: a code string has no other letters.
+    """
+    parts = [part for part in ("".join(words_of(part)) for part in re.split(r"[\^ ]+", name.partition("=")[0])) if part]
+    whole = {"".join(order) for order in (parts, parts[::-1]) if len("".join(parts)) > NAME_LETTERS_MIN}
+    folded = {word.casefold() for word in (*words_of(name), *parts, *whole)}
+    plain = {unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode() for word in folded if _latin(word)}
+    return folded | plain | {word.translate(TRANSLITERATED) for word in folded}
+
+
+def _latin(word: str) -> bool:
+    return max(word) < "\u0250"
 
 
 def _long_enough(word: str, least: int) -> bool:

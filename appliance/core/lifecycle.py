@@ -21,7 +21,8 @@ OWNERS: dict[State, str] = {
     "quarantined": "a person: release or reject",
 }
 
-# (from, to): the event. A late instance is a move to `received` with revision + 1, from any state.
+# (from, to): the event. A late instance is a move to `received` with revision + 1, from any state; a release makes a
+# new revision too, so that what was set aside is decided and sealed anew.
 MOVES: dict[tuple[State, State], str] = {
     ("received", "complete"): "quieted",
     ("complete", "routine"): "decided",

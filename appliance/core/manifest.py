@@ -19,6 +19,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ShortText = Annotated[str, Field(min_length=1, max_length=128)]
 LongText = Annotated[str, Field(min_length=1, max_length=2000)]
 AGE_STRING = re.compile(r"([0-9]{3})([DWMY])")
+BIRTH_DATE_SLACK_YEARS = 1  # the age may be of another day than the study's
 UNITS_IN_A_YEAR: dict[str, float] = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
 
 
@@ -119,6 +120,17 @@ def age_years(patient_age: str) -> int | None:
     return None if match is None else int(int(match[1]) / UNITS_IN_A_YEAR[match[2]])
 
 
+def _contradicted(age: int, instance: Instance) -> bool:
+    """Whether birth date and study date, where both are dates (DA of PS3.5 6.2), tell another age in years."""
+    told = (instance.patient.patient_birth_date, instance.patient.study_date)
+    try:
+        born, studied = (date.fromisoformat(value) for value in told)
+    except ValueError:
+        return False
+    years = studied.year - born.year - ((studied.month, studied.day) < (born.month, born.day))
+    return abs(years - age) > BIRTH_DATE_SLACK_YEARS
+
+
 def why_not_applicable(instances: Sequence[Instance], manifest: Manifest) -> str | None:
     """The code of the first reason (a key of decide.REASONS) why the package says nothing of a study; None: it applies.
 
@@ -136,6 +148,7 @@ def why_not_applicable(instances: Sequence[Instance], manifest: Manifest) -> str
         (instance.body_part_examined in covers.body_part_examined, "body-part-not-covered"),
         (instance.view_position in covers.view_position, "view-not-covered"),
         (age is not None, "age-unknown"),
+        (age is None or not _contradicted(age, instance), "age-contradicted"),
         (
             age is not None and covers.patient_age_years_min <= age <= covers.patient_age_years_max,
             "age-not-covered",

@@ -146,7 +146,8 @@ def _decoded(dataset: pydicom.FileDataset, pixels_max: int) -> Image:
 def _native(value: bytes, layout: Layout) -> Pixels:
     """Uncompressed pixel data (PS3.5 8.1.1, 8.2) as [frame, row, column] or [frame, row, column, 3].
 
-    raises  Quarantined("pixel-length"): fewer bytes than announced; ("pixel-layout"): a whole frame too many
+    raises  Quarantined("pixel-length"): fewer bytes than announced; ("pixel-layout"): a frame too many, or a row
+             that is no padding: part of the film would be looked at for the whole of it
     """
     shape = (layout.frames, layout.rows, layout.columns)
     halved = layout.photometric == "YBR_FULL_422"
@@ -157,8 +158,10 @@ def _native(value: bytes, layout: Layout) -> Pixels:
         value = np.frombuffer(value[:even], "<u2").byteswap().tobytes() if even else b""
     if len(value) < length:
         raise Quarantined("pixel-length", layout.keyword)
-    if len(value) - length >= max(-(-length // layout.frames), 2):
-        raise Quarantined("pixel-layout", "NumberOfFrames")
+    spare = value[length:]
+    row, frame = (max(-(-length // parts), 2) for parts in (layout.frames * layout.rows, layout.frames))
+    if len(spare) >= frame or (len(spare) >= row and any(spare)):  # zeros are some writers' padding
+        raise Quarantined("pixel-layout", layout.keyword)
     if layout.bits_allocated == 1:
         bits = np.frombuffer(value, np.uint8, length)
         return np.unpackbits(bits, count=samples, bitorder="little").reshape(shape)

@@ -2,10 +2,13 @@
 
 pydicom reads what is left of a cut file and says nothing, so a cut file would look like a small whole one. This walk
 follows the lengths of PS3.5 7.1 and 7.5 through every nesting level and checks that each element, item and fragment
-ends inside the file. It refuses to interpret anything.
+ends inside the file, and that none stands twice: readers differ in which of two they believe. It refuses to interpret
+anything.
 """
 
 import struct
+
+from appliance.errors import Quarantined
 
 LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 UNDEFINED = 0xFFFFFFFF
@@ -22,6 +25,7 @@ def ends_where_it_says(data: bytes, *, big_endian: bool) -> bool:
 
     data  the data set without preamble and file meta, not deflated. Whether it is implicit is told from its first
           element, as readers do: files that declare one and hold the other exist.
+    raises  Quarantined("header-unreadable"): an element stands twice in one data set (PS3.5 7.1 allows it once)
     """
     walk = _Walk(data, ">" if big_endian else "<")
     try:
@@ -44,12 +48,16 @@ class _Walk:
         """Elements up to the end of the data, or up to and over the delimiter that closes them."""
         if depth > DEPTH_MAX:
             raise _Cut
+        seen: set[int] = set()
         while at < len(self.data):
             if closed_by is None and not any(self.data[at : at + 8]):
                 return at  # padding of zeros: no element has the tag (0000,0000)
             tag = self._tag(at)
             if tag == closed_by:
                 return at + 8
+            if tag in seen:
+                raise Quarantined("header-unreadable", "element twice")
+            seen.add(tag)
             vr = b"" if implicit else self.data[at + 4 : at + 6]
             if vr and vr not in LONG_VRS and vr.isalpha():
                 at = self._over(at + 8, self.short.unpack_from(self.data, at + 6)[0])

@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FORM_BYTES_MAX = 64 * 1024
+ADDRESS_CHARACTERS_MAX = 1_000  # the longest of our own has about a hundred
 OUR_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 FORM_TYPE = "application/x-www-form-urlencoded"
 
@@ -29,7 +30,7 @@ SECURITY_HEADERS = {
 
 
 def walled(inner: ASGIApp) -> ASGIApp:
-    """The application behind its wall. Refusals: 400 foreign host, 403 foreign origin, 405, 411, 413, 415."""
+    """The application behind its wall. Refusals: 400 foreign host, 403 foreign origin, 405, 411, 413 to 415."""
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,6 +45,8 @@ def walled(inner: ASGIApp) -> ASGIApp:
             await send(message)
 
         refused = why_refused(scope["method"], Headers(scope=scope))
+        if len(scope["path"]) + len(scope["query_string"]) > ADDRESS_CHARACTERS_MAX:
+            refused = 414, "The address is too long."
         target = inner if refused is None else PlainTextResponse(refused[1], refused[0])
         await target(scope, receive, send_with_headers)
 

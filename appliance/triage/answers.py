@@ -94,8 +94,9 @@ class Answers:
         link = self._mailbox()
         if link is None:
             return False
-        with link.connect() as c:
-            refused = wire.refused_case_ids(c)
+        with self.cases.connect() as own, link.connect() as c:
+            states = wire.wire_states(own, c, wire.refused_case_ids(c))
+        refused = [case_id for case_id, state in states.items() if state == "refused"]  # not those withdrawn since
         for case_id in refused:
             with self.engine.begin() as c:
                 result = ledger.result_of_case(c, case_id)
@@ -145,8 +146,14 @@ class Answers:
         study = ledger.study_by_number(c, row.study_number)
         fits = study is not None and study.seq == row.seq_seen and study.state == "quarantined"
         if study is not None and fits:
-            to: State = "complete" if row.kind == "release" else "reviewed"
-            ledger.move(
-                c, study, to, who=f"review:{row.user}", at=moment.wall, code=row.kind, released=to == "complete"
-            )
+            who = f"review:{row.user}"
+            if row.kind == "release":
+                # A new revision, hence a new result and a new case: the former may be sent, refused or closed already.
+                ledger.move(
+                    c, study, "complete", who=who, at=moment.wall, code="release", revision=study.revision + 1,
+                    released=True,
+                )  # fmt: skip
+                ledger.supersede_results(c, study.number, moment.wall)
+            else:
+                ledger.move(c, study, "reviewed", who=who, at=moment.wall, code="reject")
         ledger.take_over_command(c, row, "moved" if fits else "stale")

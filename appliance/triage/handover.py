@@ -48,8 +48,7 @@ def sealed_case(
     read    the bytes of an instance as they came
     models  the installed ones, for digest and label of the one that looked
     """
-    sources = [pydicom.dcmread(BytesIO(read(instance)), stop_before_pixels=True) for instance in instances]
-    header = pydicom.dcmread(BytesIO(deidentify(sources[0], site_key).bytes), stop_before_pixels=True)
+    header = _header(deidentify(_header(read(instances[0])), site_key).bytes)
     looked = next((model for model in models if model.manifest.title == result["model"]), None)
     case = wire_case.compose(
         case_id=case_id,
@@ -73,8 +72,14 @@ def sealed_case(
         ),
     )
     sealed = wire_case.seal(case)
-    inspect(sealed.data, joined(*(identity(source) for source in sources)), _vocabulary(models))
+    # One object at a time: a data set holds on to all the bytes that it was read from.
+    who = joined(*(identity(_header(read(instance))) for instance in instances))
+    inspect(sealed.data, who, _vocabulary(models))
     return sealed
+
+
+def _header(data: bytes) -> pydicom.FileDataset:
+    return pydicom.dcmread(BytesIO(data), stop_before_pixels=True)
 
 
 def _vocabulary(models: Sequence[Model]) -> frozenset[str]:
@@ -134,12 +139,18 @@ class Handover:
             models=self.models,
         )
         sealed = guarded("triage.seal", work)
-        if isinstance(sealed, Fault):
-            if not isinstance(sealed, Unavailable):
-                with self.engine.begin() as c:
-                    ledger.move(c, study, "quarantined", who="triage.seal", at=moment.wall, code=sealed.code)
+        if isinstance(sealed, Fault) and not isinstance(sealed, Unavailable):
+            with self.engine.begin() as c:
+                ledger.move(c, study, "quarantined", who="triage.seal", at=moment.wall, code=sealed.code)
             return
-        archive.put(self.places.parts / sealed.sha256, sealed.data)
+        try:
+            if isinstance(sealed, Unavailable):
+                raise sealed
+            archive.put(self.places.parts / sealed.sha256, sealed.data)
+        except Unavailable:
+            with self.engine.begin() as c:
+                ledger.give_back_attempt(c, study)
+            raise
         with self.cases.begin() as c:
             wire.put_case(c, sealed, revision=study.revision, urgency=result.priority, at=moment.wall)
         with self.engine.begin() as c:
@@ -147,14 +158,16 @@ class Handover:
         LOG.info("study %d: sealed as case %s", study.number, case_id[:8])
 
     def _read(self, instance: Instance) -> bytes:
-        return archive.instance_path(self.places.instances, instance.sha256).read_bytes()
+        return archive.read_instance(self.places.instances, instance.sha256)
 
     def withdraw(self, moment: Moment) -> bool:
         """Cases of superseded results are taken back; what the centre still says of them becomes an addendum."""
         with self.cases.connect() as c:
-            still_open = [row.case_id for row in wire.open_cases(c)][:CASES_A_STEP]
+            still_open = [row.case_id for row in wire.open_cases(c)]
         with self.engine.connect() as c:
-            old = ledger.superseded_cases(c, still_open)
+            # All of them, page by page: behind a centre that is silent for long the first ones stay the same.
+            pages = (still_open[start : start + CASES_A_STEP] for start in range(0, len(still_open), CASES_A_STEP))
+            old = [case_id for page in pages for case_id in ledger.superseded_cases(c, page)]
         if old:
             with self.cases.begin() as c:
                 for case_id in old:

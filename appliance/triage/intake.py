@@ -6,6 +6,9 @@ which kills the process is set aside after a few deaths without any special code
 
 import json
 import logging
+import math
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,13 +20,14 @@ from appliance.config import Config, Places
 from appliance.core.admit import admit
 from appliance.core.assemble import Completeness, completeness, conflicts
 from appliance.core.study import Instance
-from appliance.errors import Fault, Quarantined
+from appliance.errors import CATALOGUE, Fault, Quarantined
 from appliance.loop import Moment, Step, guarded
 from appliance.world import archive, ledger
 
 LOG = logging.getLogger("appliance.triage")
 FILES_A_STEP = 100
 STUDIES_A_STEP = 500
+BYTES_COUNT_MAX = 2**63  # what a column holds
 
 
 @dataclass(slots=True)
@@ -51,7 +55,7 @@ class Intake:
 
     def admit(self, moment: Moment) -> bool:
         """Files of incoming/ to the ledger, then to the archive. Row first: the file is already safe where it is."""
-        names = sorted(path.name for path in self.places.incoming.iterdir() if path.suffix in (".dcm", ".note"))
+        names = sorted(self._arrived())
         if not names:
             return False
         with self.engine.begin() as c:
@@ -71,14 +75,21 @@ class Intake:
                 archive.rename(path, archive.instance_path(self.places.instances, path.stem))
         return True
 
+    def _arrived(self) -> Iterator[str]:
+        """Names of whole files; whatever else stands there was not put by receive, and is neither read nor moved."""
+        with os.scandir(self.places.incoming) as entries:
+            for entry in entries:
+                if entry.name.endswith((".dcm", ".note")) and entry.is_file(follow_symlinks=False):
+                    yield entry.name
+
     def _read(self, name: str, attempts: int, moment: Moment) -> Instance | Fault | dict[str, Any]:
         path = self.places.incoming / name
+        if attempts > self.knobs.attempts_max:
+            return Quarantined("file-attempts-spent")
         if path.suffix == ".note":
             found = guarded("triage.note", partial(_read_note, path))
             return {"code": "unexpected", "bytes_count": 0, "at": moment.wall} if isinstance(found, Fault) else found
-        if attempts > self.knobs.attempts_max:
-            return Quarantined("file-attempts-spent")
-        return guarded("triage.admit", lambda: admit(path.read_bytes()))
+        return guarded("triage.admit", partial(_read_file, path))
 
     def _file(self, c: Connection, name: str, found: Instance | Fault | dict[str, Any], moment: Moment) -> None:
         stem = Path(name).stem
@@ -145,6 +156,17 @@ class Intake:
             ledger.move(c, study, "complete", who="triage.assemble", at=moment.wall, code=known.found.reason.code)
 
 
+def _read_file(path: Path) -> Instance:
+    instance = admit(path.read_bytes())
+    if instance.sha256 != path.stem:  # receive names a file by its digest
+        raise Quarantined("instance-damaged")
+    return instance
+
+
 def _read_note(path: Path) -> dict[str, Any]:
+    """What receive says of a file it refused; what the ledger could not hold raises, and is told as unexpected."""
     note = json.loads(path.read_bytes())
-    return {"code": str(note["code"])[:40], "bytes_count": int(note["bytes_count"]), "at": float(note["at"])}
+    code, bytes_count, at = str(note["code"]), int(note["bytes_count"]), float(note["at"])
+    if code not in CATALOGUE or not 0 <= bytes_count < BYTES_COUNT_MAX or not math.isfinite(at):
+        raise ValueError("not a note of receive")
+    return {"code": code, "bytes_count": bytes_count, "at": at}

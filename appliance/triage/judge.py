@@ -158,7 +158,9 @@ class Judging:
         )
         found = guarded("triage.judge", work)
         if isinstance(found, Unavailable):
-            return
+            with self.engine.begin() as c:
+                ledger.give_back_attempt(c, study)
+            raise found
         with self.engine.begin() as c:
             if isinstance(found, Fault):
                 ledger.move(c, study, "quarantined", who="triage.judge", at=moment.wall, code=found.code)
@@ -170,7 +172,7 @@ class Judging:
         LOG.info("study %d: %s", study.number, decision.lane)
 
     def _read(self, instance: Instance) -> bytes:
-        return archive.instance_path(self.places.instances, instance.sha256).read_bytes()
+        return archive.read_instance(self.places.instances, instance.sha256)
 
     def _keep(self, instance: Instance, image: Image) -> None:
         """The decoded frames for the page, a cache: the description last, so that a folder with one is whole."""

@@ -3,20 +3,36 @@
 A reader sees the whole file or none. Names are digests or numbers, never anything out of a data set.
 """
 
+import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.errors import Quarantined, Unavailable
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PARTIAL = ".partial"  # what a crash leaves; swept at start
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """A disk, quota or limit that is full is a matter of time: Unavailable("disk-low"), and nothing is judged by it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise Unavailable("disk-low") from None
+        raise
 
 
 def put(path: Path, data: bytes) -> None:
     """Writes a file durably; when this returns it survives a power cut. The same content again is no harm."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}{PARTIAL}")
-    with partial.open("wb") as file:
+    with _room(), partial.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -51,6 +67,20 @@ def instance_path(root: Path, sha256: str) -> Path:
     return root / sha256[:2] / f"{sha256}.dcm"
 
 
+def read_instance(root: Path, sha256: str) -> bytes:
+    """An archived file, compared with its name: a disk that changed a film must not change what is decided on it.
+
+    raises  Quarantined("instance-damaged"): it is gone, cannot be read, or holds other bytes than came
+    """
+    try:
+        data = instance_path(root, sha256).read_bytes()
+    except OSError:
+        raise Quarantined("instance-damaged") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise Quarantined("instance-damaged")
+    return data
+
+
 def sweep(folder: Path) -> int:
     """Removes what a crash left half-written; returns how many."""
     left = list(folder.rglob(f"*{PARTIAL}"))
@@ -67,7 +97,7 @@ def put_stream(folder: Path, chunks: Iterable[bytes], partial_name: str, suffix:
     digest, size = hashlib.sha256(), 0
     partial = folder / f"{partial_name}{PARTIAL}"
     try:
-        with partial.open("wb") as file:
+        with _room(), partial.open("wb") as file:
             for chunk in chunks:
                 digest.update(chunk)
                 size += file.write(chunk)
@@ -89,5 +119,6 @@ def cache(path: Path, data: bytes) -> None:
     """Writes a file that can be made again: whole or not at all, but not fsynced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}{PARTIAL}")
-    partial.write_bytes(data)
+    with _room():
+        partial.write_bytes(data)
     partial.replace(path)

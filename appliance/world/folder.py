@@ -32,39 +32,53 @@ class Look:
 
 
 def look_through(folder: Path, leave_out: frozenset[str]) -> Iterator[Look]:
-    """Every file under the folder, deepest last; hidden names and the folders named in leave_out are not ours.
+    """Every file under the folder, deepest last; hidden names are not ours, nor are those in leave_out at its top.
 
     A name that vanishes while we look is no fault. A link to a folder is reported as what it is, never entered.
+    raises  Unavailable("folder-away") when all else was looked at: one closed folder hides no other
     """
-    stack = [folder]
+    stack, closed = [folder], False
     while stack:
+        inside = stack.pop()
         try:
-            with os.scandir(stack.pop()) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+            with os.scandir(inside) as entries:  # names only: a backlog of 200 000 entries would fill the memory
+                names = sorted(entry.name for entry in entries)
         except (FileNotFoundError, NotADirectoryError):
+            closed |= inside == folder  # the watched folder itself is gone: not mounted, and somebody must hear of it
             continue
         except OSError:
-            raise Unavailable("folder-away") from None
-        for entry in found:
-            if entry.name.startswith(".") or entry.name in leave_out:
+            closed = True
+            continue
+        for name in names:
+            if name.startswith(".") or (inside == folder and name in leave_out):
                 continue
+            path = inside / name
             try:
-                if entry.is_dir(follow_symlinks=False):
-                    stack.append(Path(entry.path))
-                    continue
-                about = entry.stat(follow_symlinks=False)
+                about = path.lstat()
             except FileNotFoundError:
                 continue
-            regular = stat.S_ISREG(about.st_mode)
-            yield Look(Path(entry.path), regular, about.st_size, about.st_mtime_ns, about.st_ino)
+            except OSError:
+                closed = True
+                continue
+            if stat.S_ISDIR(about.st_mode):
+                stack.append(path)
+            else:
+                yield _look(path, about)
+    if closed:
+        raise Unavailable("folder-away")
 
 
 def look_at(path: Path) -> Look | None:
-    """One look at one name, None when it is gone."""
+    """One look at one name, None when it is gone. Raises Unavailable("folder-away")."""
     try:
-        about = path.lstat()
-    except FileNotFoundError:
+        return _look(path, path.lstat())
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:
+        raise Unavailable("folder-away") from None
+
+
+def _look(path: Path, about: os.stat_result) -> Look:
     return Look(path, stat.S_ISREG(about.st_mode), about.st_size, about.st_mtime_ns, about.st_ino)
 
 

@@ -8,7 +8,9 @@ read into memory and given to the runtime as bytes, so that no other file of the
 import hashlib
 import io
 import re
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,21 @@ FILE_BYTES_MAX = 64 * 2**20
 ARRAY_ITEMS_MAX = 16 * 2**20
 CERTIFICATES_MAX = 50
 GOLDEN_MAX = 32
+# What zipfile and numpy raise on archives that are none, found by damaging one: encrypted entries, unknown compression,
+# a header that is no Python literal, a shape beyond any memory.
+ARRAY_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,  # NotImplementedError and RecursionError among them
+    OverflowError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 SUM_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*){0,3})")
 
 
@@ -142,7 +159,7 @@ def _arrays(data: bytes, name: str, wanted: dict[str, int]) -> dict[str, NDArray
             raise Misconfigured("model-package-damaged", name)
         with np.load(io.BytesIO(data), allow_pickle=False) as opened:
             arrays = {key: opened[key] for key in wanted}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except ARRAY_DAMAGE as error:
         raise Misconfigured("model-package-damaged", name) from error
     for key, rank in wanted.items():
         array = arrays[key]

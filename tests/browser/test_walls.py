@@ -240,6 +240,11 @@ def test_no_path_leads_elsewhere(reader: Visitor, path: str) -> None:
     assert reader.ask("GET", path).status == 404
 
 
+@pytest.mark.parametrize("path", ["/studies/{}", "/studies/{}/images", "/studies/1/images/{}/frames/1", "/?lane={}"])
+def test_an_endless_address_is_turned_away(visitor: Visitor, path: str) -> None:
+    assert visitor.ask("GET", path.format("9" * 5_000)).status == 414
+
+
 def test_odd_questions_of_the_worklist_are_harmless(reader: Visitor) -> None:
     for query in ("lane=x", "lane=<script>", "page=-1", "page=99999999999999", "page=0", "page=٣", "lane=all&page=7"):
         answer = reader.ask("GET", f"/?{quote(query, safe='=&')}")

@@ -1,6 +1,7 @@
 """Admit: real files come in, cut files are seen, and no byte string raises anything but Quarantined."""
 
 import warnings
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -21,6 +22,7 @@ MORE = Path(pydicom.__file__).parents[1] / "data_store"  # pydicom-data
 FILES = sorted(path for root in (SHIPPED, MORE) for path in root.rglob("*") if path.is_file())
 DICOM = [path for path in FILES if path.read_bytes()[128:132] == b"DICM"]
 CUT_BY_THEIR_AUTHORS = {"rtplan_truncated.dcm", "MR_truncated.dcm", "emri_small_jpeg_2k_lossless_too_short.dcm"}
+TOLD_TWICE = {"winter.dcm"}  # bears two SOP Instance UIDs
 
 
 def code(data: bytes) -> str:
@@ -52,7 +54,7 @@ def test_real_files_come_in() -> None:
     assert len(DICOM) > 200
     assert sum(found == "" for found in codes.values()) >= 0.8 * len(DICOM)
     assert {path.name for path, found in codes.items() if found == "header-truncated"} == CUT_BY_THEIR_AUTHORS
-    assert "header-unreadable" not in codes.values()
+    assert {path.name for path, found in codes.items() if found == "header-unreadable"} == TOLD_TWICE
     for path, found in codes.items():
         if found == "header-uid-missing":
             dataset = pydicom.dcmread(path)
@@ -149,10 +151,24 @@ def test_no_damaged_real_file_raises_anything_else(data: st.DataObject) -> None:
 
 @given(st.binary(max_size=200), st.booleans())
 def test_the_walk_over_lengths_always_ends(data: bytes, big_endian: bool) -> None:
-    assert ends_where_it_says(data, big_endian=big_endian) in (True, False)
+    with suppress(Quarantined):  # an element twice
+        assert ends_where_it_says(data, big_endian=big_endian) in (True, False)
 
 
 def test_nesting_without_end_is_refused() -> None:
     item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
     sequence = b"\x08\x00\x15\x11SQ\x00\x00\xff\xff\xff\xff"
     assert not ends_where_it_says((sequence + item) * 5000, big_endian=False)
+
+
+def test_an_element_that_stands_twice_is_believed_in_neither_form() -> None:
+    data = made(BodyPartExamined="CHEST")
+    element = b"\x18\x00\x15\x00CS\x06\x00CHEST "
+    assert code(data) == ""
+    assert code(data.replace(element, element.replace(b"CHEST ", b"HAND  ") + element)) == "header-unreadable"
+
+
+@pytest.mark.parametrize("odd", ["CH\x01EST", "CHEST\x1f", "\x07CHEST"])
+def test_a_value_with_a_control_character_is_not_the_one_it_looks_like(odd: str) -> None:
+    assert admit(made(BodyPartExamined="CHEST")).body_part_examined == "CHEST"
+    assert admit(made(BodyPartExamined=odd)).body_part_examined != "CHEST"

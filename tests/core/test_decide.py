@@ -200,6 +200,15 @@ def test_a_closed_lane_decides_nothing():
 # The header
 
 
+def told(born: str, studied: str) -> Patient:
+    return dataclasses.replace(CHILD.patient, patient_birth_date=born, study_date=studied)
+
+
+@pytest.mark.parametrize("born", ["20220301", "20220302", "20210302", "", "20220000", "about 2022"])
+def test_a_birth_date_that_fits_or_tells_nothing_contradicts_no_age(born: str):
+    assert judged(-9.0, instance=dataclasses.replace(CHILD, patient=told(born, "20260301"))).lane == "cleared"
+
+
 MUTATIONS: list[tuple[dict[str, object], str]] = [
     ({"modality": "MR"}, "modality-not-covered"),
     ({"modality": ""}, "modality-not-covered"),
@@ -214,6 +223,9 @@ MUTATIONS: list[tuple[dict[str, object], str]] = [
     ({"patient_age": "004Y\n"}, "age-unknown"),
     ({"patient_age": "-04Y"}, "age-unknown"),
     ({"patient_age": "٠٠٤Y"}, "age-unknown"),
+    ({"patient": told("19500101", "20260301")}, "age-contradicted"),
+    ({"patient": told("20240301", "20260301")}, "age-contradicted"),
+    ({"patient": told("20270101", "20260301")}, "age-contradicted"),
     ({"patient_age": "000Y"}, "age-not-covered"),
     ({"patient_age": "011M"}, "age-not-covered"),
     ({"patient_age": "006Y"}, "age-not-covered"),

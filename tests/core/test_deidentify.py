@@ -498,3 +498,60 @@ def test_real_files_come_out_clean_or_are_refused_with_a_code() -> None:
     assert fates["clean"] >= 150
     assert refused <= 0.08 * (refused + fates["clean"])
     assert not any(fate.startswith("inspect") for fate in fates)
+
+
+def test_a_picture_inside_an_item_goes() -> None:
+    icon = Dataset()
+    icon.PixelData = b"Zwetschgenkern!!"
+    icon["PixelData"].VR = "OB"
+    source = planted()
+    source.ViewCodeSequence = Sequence([icon])
+    result = deidentify(source, SITE_KEY)
+    assert not spelled_in(result.bytes, "Zwetschgenkern")
+    inspect(result.bytes, identity(source))
+
+
+def test_an_unknown_character_set_is_no_place_for_a_word() -> None:
+    source = planted()
+    with pydicom.config.disable_value_validation():
+        source.SpecificCharacterSet = "XAVIERO"
+        assert not spelled_in(deidentify(source, SITE_KEY).bytes, "XAVIERO")
+
+
+@pytest.mark.parametrize(
+    ("name", "keyword", "value"),
+    [
+        ("Zwetschgenkern^Philip", "Manufacturer", "Philips Medical Systems"),
+        ("Mustermann^Sample", "ManufacturerModelName", "Drawn Samples"),
+    ],
+)
+def test_a_maker_called_nearly_like_the_patient_stops_nothing(name: str, keyword: str, value: str) -> None:
+    source = planted(name=name)
+    setattr(source, keyword, value)
+    result = deidentify(source, SITE_KEY)
+    assert not spelled_in(result.bytes, value)
+    inspect(result.bytes, identity(source))
+
+
+def test_a_scout_is_no_name() -> None:
+    source = planted()
+    source.ScanOptions, source.SeriesDescription = "SCOUT MODE", "Scout"
+    result = deidentify(source, SITE_KEY)
+    assert spelled_in(result.bytes, "SCOUT MODE")
+    inspect(result.bytes, identity(source))
+
+
+@pytest.mark.parametrize("place", ["offset table", "surplus fragment", "unused offset"])
+def test_a_word_beside_an_rle_picture_goes(place: str) -> None:
+    word = b"XAVIEROX"
+    source = pydicom.dcmread(next(path for path in REAL_FILES if path.name == "MR_small_RLE.dcm"))
+    expected = source.pixel_array
+    (frame,) = generate_frames(source.PixelData, number_of_frames=1)
+    source.PixelData = {
+        "offset table": b"\xfe\xff\x00\xe0\x08\0\0\0" + word + encapsulate([frame], has_bot=False)[8:],
+        "surplus fragment": encapsulate([frame]) + b"\xfe\xff\x00\xe0\x08\0\0\0" + word,
+        "unused offset": encapsulate([frame[:40] + word + frame[48:]]),
+    }[place]
+    result = deidentify(source, SITE_KEY)
+    assert word not in result.bytes
+    assert np.array_equal(pydicom.dcmread(io.BytesIO(result.bytes)).pixel_array, expected)

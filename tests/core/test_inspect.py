@@ -364,6 +364,65 @@ def test_identity_in_a_case_is_refused(plant: dict[str, object], place: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("M\u00fcller^J\u00f6rg", "MUELLER"),
+        ("M\u00fcller^J\u00f6rg", "MULLER"),
+        ("Zizkov\u00e1^Ljubi\u0161a", "LJUBISA"),
+        ("O'Brien^Sean", "OBRIEN"),
+        ("Anne-Marie^Quist", "ANNEMARIE"),
+        ("Li^Wu", "LIWU"),
+        ("Li^Wu", "WULI"),
+    ],
+)
+def test_a_name_is_found_as_a_code_string_has_to_spell_it(name: str, typed: str) -> None:
+    who = Identity((Item("name", name, "PatientName"),))
+    assert in_text(search_for(who), f"{typed}_2")
+    assert not in_text(search_for(who), "SCAN_2")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "13FEB1947",
+        "13 FEBRUARY 1947",
+        "FEB 13 1947",
+        "13_02_1947",
+        "13 2 1947",
+        "13.2.1947",
+        "2/13/1947",
+        "13. Februar 1947",
+        "13021947",
+    ],
+)
+def test_a_date_is_found_as_people_type_it(typed: str) -> None:
+    search = search_for(Identity((Item("date", BIRTH, "PatientBirthDate"),)))
+    assert in_text(search, typed)
+    assert not in_text(search, typed.replace("1947", "1948"))
+
+
+@pytest.mark.parametrize("typed", ["7731904", "+007731904", "7731904.0", "7.731904E6", "7.731904e+06"])
+def test_an_identifier_is_found_however_the_number_is_written(typed: str) -> None:
+    assert in_number(search_for(Identity((Item("id", "007731904", "PatientID"),))), typed)
+
+
+def test_a_name_spread_over_the_values_of_an_element_is_found() -> None:
+    data, who = spoiled(lambda output: setattr(output, "ImageType", ["ORIGINAL", "PRIMARY", "ZWETSCHGEN", "KERN"]))
+    assert [finding.place for finding in findings(data, who)] == ["ImageType"]
+
+
+def test_a_picture_inside_an_item_is_refused() -> None:
+    def change(output: pydicom.FileDataset) -> None:
+        icon = Dataset()
+        icon.PixelData = bytes(16)
+        icon["PixelData"].VR = "OB"
+        output.ViewCodeSequence = Sequence([icon])
+
+    data, who = spoiled(change)
+    assert [finding.place for finding in findings(data, who)] == ["ViewCodeSequence[0].PixelData"]
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"",

@@ -300,6 +300,8 @@ def test_sixteen_bit_colours_reach_the_viewer_in_eight() -> None:
         ({"Rows": 65535, "Columns": 65535}, "pixel-too-large"),
         ({"NumberOfFrames": 2**31 - 1}, "pixel-too-large"),
         ({"Rows": 16}, "pixel-layout"),
+        ({"Rows": 24}, "pixel-layout"),
+        ({"Columns": 30}, "pixel-layout"),
         ({"Rows": 0}, "pixel-layout"),
         ({"Rows": None}, "pixel-layout"),
         ({"NumberOfFrames": 0}, "pixel-layout"),

@@ -59,9 +59,8 @@ def identities(data: bytes) -> set[str]:
 def encodings(text: str) -> Iterator[bytes]:
     """A text as it may stand in bytes: plain and wide, in hex, and in base64 at each of its three alignments."""
     for spelt in {text, text.upper(), text.lower()}:
-        yield from (plain := spelt.encode(), spelt.encode("utf-16-le"), spelt.encode("utf-16-be"))[1:]
-        yield plain
-        yield plain.hex().encode()
+        plain = spelt.encode()
+        yield from (plain, spelt.encode("utf-16-le"), spelt.encode("utf-16-be"), plain.hex().encode())
         for shift in range(3):
             # The characters at both ends also depend on the neighbours: only the middle is sure.
             coded = base64.b64encode(bytes(shift) + plain)

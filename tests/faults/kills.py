@@ -84,13 +84,11 @@ def campaign(
     dice, began = random.Random(seed), time.monotonic()
     scans = scanned(dice, studies)
     report = Report(seed, studies=studies, files=len({scan.data for scan in scans}))
-    no_models = folder / "no-models"  # every study is escalated, and triage starts quickly
-    no_models.mkdir(parents=True)
-    settings = {
-        "triage": {"attempts_max": 20, "model_folder": str(no_models)},
+    settings: dict[str, dict[str, object]] = {
+        "triage": {"attempts_max": 20},
         "receive": {"after_taking": dice.choice(("move", "delete")), "keep_taken_s": 2.0},
     }
-    with Processes(folder, settings=settings, entries=entries) as house:
+    with Processes(folder, settings=settings, entries=entries, models=False) as house:
         staged, rest = scans[:STAGED_STUDIES], scans[STAGED_STUDIES:]
         stage(house, staged, report)
         storm(house, rest, kills - STAGED_KILLS, dice, report)
@@ -244,4 +242,4 @@ def _rows(path: Path, table: Any) -> list[Any]:
 
 def _same(body: Any, sent: bytes) -> bool:
     """Whether the ledger's copy of a verdict says what the centre's bytes say."""
-    return Verdict.model_validate_json(sent).model_dump(mode="json") == body
+    return bool(Verdict.model_validate_json(sent).model_dump(mode="json") == body)

@@ -5,6 +5,7 @@ mosquitto: one that is missing is a failure, never a skip. Nothing here waits wi
 `close` ends every process whatever happened before.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, select
 
@@ -27,8 +28,8 @@ from appliance.world import broker, ledger, sqlite, wire
 PATIENCE_S = 120.0
 LOOK_S = 0.1
 FOR_EVER = float("inf")
-ROOT = Path(__file__).parents[2]
 CENTRE = "import sys; from central.cli import main; sys.exit(main())"
+T = TypeVar("T")
 SETTINGS: dict[str, dict[str, object]] = {
     "receive": {"settle_s": 0.2, "rescan_period_s": 0.3, "unlike_dicom_s": 2.0},
     "triage": {"quiet_period_s": 0.6, "quiet_period_with_evidence_s": 0.3, "hard_cap_s": 30.0},
@@ -43,6 +44,7 @@ class Processes:
     settings  laid over SETTINGS, section by section
     entries   service: a script to start in its place, which patches something and then calls the command line
     away      "broker", "central": not started until `come` is called
+    models    False: an empty model folder, so that every study is escalated and triage starts quickly
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Processes:
         settings: Mapping[str, Mapping[str, object]] | None = None,
         entries: Mapping[str, Path] | None = None,
         away: tuple[str, ...] = (),
+        models: bool = True,
     ) -> None:
         self.folder, self.central = folder, folder / "central"
         self.pipe: broker.Broker | None = None
@@ -61,6 +64,9 @@ class Processes:
         for section, values in (settings or {}).items():
             merged.setdefault(section, {}).update(values)
         merged["network"]["broker_port"] = self.port
+        if not models:
+            (folder / "no-models").mkdir(parents=True)
+            merged["triage"]["model_folder"] = str(folder / "no-models")
         self.path = lay_out(folder, **merged)
         self.config = load(self.path)
         self.places = Places(self.config.state.folder)
@@ -117,6 +123,12 @@ class Processes:
             child.due = FOR_EVER
         return at_work
 
+    def end_broker(self) -> None:
+        """The broker is asked to end, so that it writes down what it holds."""
+        assert self.pipe is not None
+        self.pipe.stop()
+        self.pipe = None
+
     def come(self, name: str, *, wiped: bool = False) -> None:
         """What was away comes: the broker with its folder as it was left, or with an empty one."""
         if name != "broker":
@@ -172,9 +184,15 @@ class Processes:
         whole = [sys.executable, "-m", "appliance", "--config", str(self.path), *arguments]
         return subprocess.run(whole, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
+    def told(self, *arguments: str) -> Any:
+        """The JSON document that a reading verb prints."""
+        done = self.command(*arguments, "--json")
+        assert done.stdout, f"{arguments} says nothing, status {done.returncode}: {done.stderr[-2000:]}"
+        return json.loads(done.stdout)
+
     def studies(self) -> dict[str, Row[Any]]:
         """The studies of the ledger by Study Instance UID; none before there is a ledger."""
-        rows = self.ask(self.places.studies_db, lambda c: list(c.execute(select(ledger.studies))), [])
+        rows: list[Row[Any]] = self.ask(self.places.studies_db, lambda c: list(c.execute(select(ledger.studies))), [])
         return {row.study_instance_uid: row for row in rows}
 
     def states(self) -> dict[str, str]:
@@ -194,10 +212,10 @@ class Processes:
         """No file is on its way, every study is at an end, no case is open and no part of one lies in wire/."""
         waiting = [path for path in self.scanner.iterdir() if path.is_file()] + list(self.places.incoming.iterdir())
         lying = [path.name for path in self.places.parts.iterdir()]
-        waiting += self.ask(self.places.cases_db, lambda c: wire.known_parts(c, lying), set())
-        return not waiting and set(self.states().values()) <= END_STATES and not self.open_cases()
+        wanted: set[str] = self.ask(self.places.cases_db, lambda c: wire.known_parts(c, lying), set())
+        return not waiting and not wanted and set(self.states().values()) <= END_STATES and not self.open_cases()
 
-    def ask(self, path: Path, question: Callable[[Connection], Any], before: Any) -> Any:
+    def ask(self, path: Path, question: Callable[[Connection], T], before: T) -> T:
         """Puts a question to a database read-only; `before` while its writer has not made it."""
         if not path.exists():
             return before

@@ -14,7 +14,7 @@ def test_sigkill_at_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> 
     report = campaign(tmp_path, kills=50, studies=40, seed=2)
     assert report.holds, str(report)
     assert report.kills.total() == 50
-    assert report.at_work >= 25, f"most kills hit a process that was only starting: {report}"
+    assert report.at_work >= 15, f"too many kills hit a process that was only starting: {report}"
 
 
 def test_freeing_a_case_before_its_receipt_is_seen(tmp_path: Path) -> None:

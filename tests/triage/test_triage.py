@@ -1,5 +1,7 @@
 """The steps of triage, each at the place where it matters that it is done just so."""
 
+import errno
+import os
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -287,6 +289,32 @@ def test_what_only_time_can_mend_does_not_set_aside(bench: Bench, film: bytes, m
     assert bench.study().state == "complete"
 
 
+def test_a_disk_that_fills_up_while_judging_costs_no_attempt(
+    bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    bench.put(film)
+    bench.step("admit", "assemble", passed=1)
+    bench.step("admit", "assemble", passed=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        for _ in range(5):
+            with pytest.raises(Unavailable, match="disk-low"):
+                bench.step("judge")
+    assert (bench.study().state, bench.study().attempts) == ("complete", 0)
+    bench.step("judge")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for _ in range(5):
+            with pytest.raises(Unavailable, match="disk-low"):
+                bench.step("seal")
+    assert (bench.study().state, bench.study().attempts) == ("hard", 0)
+    bench.step("seal")
+    assert bench.study().state == "escalated"
+
+
 def test_two_patients_in_one_study_are_set_aside(bench: Bench, film: bytes) -> None:
     bench.put(film)
     bench.put(tiny(UID, 2, "PAT-2", "CR", 9))
@@ -412,3 +440,125 @@ def test_a_site_named_like_its_certificate_still_escalates(tmp_path: Path) -> No
     assert case.model.certificate is not None
     assert b"harbour" not in part.read_bytes().lower()
     bench.triage.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["Case^Grace", "Grey^Sharpness", "Pneumonia^Paediatric", "Escalated^Certificate", "Site^X"]
+)
+def test_a_patient_called_like_a_word_of_the_case_still_escalates(tmp_path: Path, name: str) -> None:
+    root = Path(__file__).parents[2]
+    film = pydicom.dcmread(root / "sample_dicom" / "drawn" / "chest_child_ap.dcm")
+    film.PatientName, film.StudyDescription = name, "Hip revision, distance and levels"
+    out = BytesIO()
+    film.save_as(out)
+    bench = Bench(tmp_path)
+    bench.start(judge.open_court(root / "models", "harbour"))
+    bench.put(out.getvalue())
+    bench.step(passed=1)
+    bench.step(passed=5)
+    study, result = bench.study(film.StudyInstanceUID), bench.result(film.StudyInstanceUID)
+    assert result.scores
+    assert (study.state, study.fault_code) == ("escalated", "")
+    bench.triage.close()
+
+
+@pytest.mark.parametrize("step", ["judge", "seal"])
+def test_a_file_that_the_disk_changed_decides_nothing(bench: Bench, film: bytes, step: str) -> None:
+    digest = bench.put(film)
+    bench.step("admit", "assemble", passed=1)
+    bench.step("admit", "assemble", passed=5)
+    if step == "seal":
+        bench.step("judge")
+    path = archive.instance_path(bench.places.instances, digest)
+    path.write_bytes(film[:-1] + bytes([film[-1] ^ 1]))
+    bench.step(step)
+    assert (bench.study().state, bench.study().fault_code) == ("quarantined", "instance-damaged")
+    assert bench.cases() == {}
+    bench.put(film)  # sent again, it is whole again
+    bench.step("admit")
+    assert path.read_bytes() == film
+
+
+def test_a_file_that_changed_in_incoming_is_kept_and_named(bench: Bench, film: bytes) -> None:
+    digest = bench.put(film)
+    (bench.places.incoming / f"{digest}.dcm").write_bytes(tiny(UID, 2, "PAT-1", "CR", 9))
+    bench.step("admit")
+    assert [(row.sha256, row.code) for row in bench.strays()] == [(digest, "instance-damaged")]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        '{"code": "file-empty", "bytes_count": 1e30, "at": 1.0}',
+        '{"code": "file-empty", "bytes_count": 0, "at": NaN}',
+        '{"code": "\\ud800", "bytes_count": 0, "at": 1.0}',
+        '{"code": "no such code", "bytes_count": 0, "at": 1.0}',
+        "[" * 100_000,
+    ],
+)
+def test_no_note_stops_triage(bench: Bench, film: bytes, note: str) -> None:
+    (bench.places.incoming / ("a" * 64 + ".note")).write_text(note)
+    bench.step("admit")
+    assert [row.code for row in bench.strays()] == ["unexpected"]
+
+
+def test_what_is_no_file_in_incoming_is_left_alone(bench: Bench, film: bytes, tmp_path: Path) -> None:
+    (bench.places.incoming / "folder.note").mkdir()
+    (bench.places.incoming / "folder.dcm").mkdir()
+    (bench.places.incoming / "link.dcm").symlink_to(tmp_path / "elsewhere")
+    bench.put(film)
+    bench.step("admit")
+    assert bench.strays() == []
+    assert bench.study().state == "received"
+
+
+def test_a_superseded_case_is_withdrawn_behind_many_others(
+    bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "CASES_A_STEP", 2)
+    for number in range(5):
+        bench.put(tiny(f"{UID}.{number}", 1, "PAT-1", "CR", number))
+    bench.step(passed=1)
+    bench.step(passed=5)
+    last = sorted(bench.cases())[-1]
+    number = next(n for n in range(5) if bench.result(f"{UID}.{n}").case_id == last)
+    bench.put(tiny(f"{UID}.{number}", 2, "PAT-1", "CR", 99))
+    bench.step("admit", "withdraw")
+    assert bench.cases()[last] == "cancelled"
+
+
+def test_a_released_study_gets_a_case_of_its_own(bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sealed, set aside before the move got on file, answered meanwhile: under the old case it waits for ever."""
+
+    class Died(BaseException):
+        pass
+
+    bench.put(film)
+    bench.step("admit", "assemble", "judge", passed=1)
+    bench.step("admit", "assemble", "judge", passed=5)
+    real = ledger.move
+
+    def dies(c: Any, study: Any, to: str, **named: Any) -> bool:
+        if to == "escalated":
+            raise Died
+        return real(c, study, to, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "move", dies)
+        for _ in range(2):
+            with pytest.raises(Died):
+                bench.step("seal")
+            bench.start()
+        bench.step("seal")
+    assert bench.study().fault_code == "study-attempts-spent"
+    old = bench.result().case_id
+    say(bench, verdict(old))
+    bench.step("absorb")
+    command(bench, "release")
+    bench.step("obey", "judge", "seal")
+    assert bench.study().state == "escalated"
+    new = bench.result().case_id
+    assert bench.cases() == {old: "closed", new: "queued"}
+    say(bench, verdict(new))
+    bench.step("absorb")
+    assert bench.study().state == "answered"

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,6 +242,30 @@ def pickled(folder: Path) -> None:
     np.savez(folder / "gates.npz", projection=np.array([object()]), centres=np.zeros((2, 2)))
 
 
+def patched_zip(local: int, central: int, value: int) -> Callable[[Path], None]:
+    """Changes a field of the first entry in both of its headers (APPNOTE.TXT 4.3.7, 4.3.12)."""
+
+    def damage(folder: Path) -> None:
+        data = bytearray((folder / "gates.npz").read_bytes())
+        data[local] = value
+        data[data.index(b"PK\x01\x02") + central] = value
+        (folder / "gates.npz").write_bytes(data)
+
+    return damage
+
+
+def array_header(text: str) -> Callable[[Path], None]:
+    """An array whose .npy header says what it likes."""
+
+    def damage(folder: Path) -> None:
+        with zipfile.ZipFile(folder / "gates.npz", "w") as archive:
+            for name in ("projection", "centres"):
+                told = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+                archive.writestr(f"{name}.npy", told)
+
+    return damage
+
+
 FORGERIES: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown key": (rewrite("manifest.json", lambda m: m.update(run="rm")), "model-manifest-invalid"),
     "another name": (rewrite("manifest.json", lambda m: m.update(name="other")), "model-manifest-invalid"),
@@ -252,6 +277,17 @@ FORGERIES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "certificate with overlapping lanes": (
         rewrite("certificates/harbour.json", lambda c: c.update(clear_at_or_below=9.0)),
+        "model-package-damaged",
+    ),
+    "array encrypted": (patched_zip(6, 8, 1), "model-package-damaged"),
+    "array in an unknown compression": (patched_zip(8, 10, 98), "model-package-damaged"),
+    "array header unfinished": (array_header("{'descr': '<f8', 'shape': (2,"), "model-package-damaged"),
+    "array beyond any memory": (
+        array_header("{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000, 2), }"),
+        "model-package-damaged",
+    ),
+    "array beyond any number": (
+        array_header("{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999999999, 2), }"),
         "model-package-damaged",
     ),
     "projection of another width": (

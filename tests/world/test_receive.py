@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from appliance import receive
 from appliance.config import Config, Places
 from appliance.errors import Refused, Unavailable
 from appliance.loop import Moment
@@ -299,3 +301,142 @@ def test_magic_is_read_without_following(room: Room, tmp_path: Path) -> None:
     link.symlink_to(target)
     with pytest.raises(Refused, match="file-link"):
         folder.bears_magic(link)
+
+
+def refuse_to_move(monkeypatch: pytest.MonkeyPatch, closed: Path) -> list[int]:
+    """Makes a folder the scanner's own: its files can be read and not moved out. The list counts the copies made."""
+    rename, put_stream, copies = archive.rename, archive.put_stream, [0]
+
+    def deny(source: Path, target: Path) -> None:
+        if source.parent == closed:
+            raise PermissionError
+        rename(source, target)
+
+    def count(*told: Any) -> tuple[str, int]:
+        copies[0] += 1
+        return put_stream(*told)
+
+    monkeypatch.setattr(archive, "rename", deny)
+    monkeypatch.setattr(archive, "put_stream", count)
+    return copies
+
+
+def test_a_file_that_may_not_be_moved_is_copied_once_and_moved_when_it_may(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = room.write("theirs/one.dcm", DICOM)
+    with monkeypatch.context() as patch:
+        copies = refuse_to_move(patch, path.parent)
+        room.rounds(20)
+        assert (room.safe(), copies) == ({digest(DICOM)}, [1])
+        path.write_bytes(DICOM + b"written again")
+        room.rounds(20)
+        assert (len(room.safe()), copies) == (2, [2])
+    room.rounds()
+    assert not path.exists()
+    assert len(list((room.folder / "taken").iterdir())) == 1
+
+
+def test_a_refused_file_that_may_not_be_moved_stops_nobody(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = room.write("theirs/note.txt", b"no film" * 50)
+    refuse_to_move(monkeypatch, path.parent)
+    room.rounds(40)
+    room.write("one.dcm", DICOM)
+    room.rounds()
+    assert room.notes() == ["file-not-dicom"]
+    assert room.safe() == {digest(DICOM)}
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("щ" * 127, b"no film" * 50), ("щ" * 125 + ".dcm", DICOM), ("影" * 85, DICOM)]
+)
+def test_the_longest_name_is_moved_aside(room: Room, name: str, data: bytes) -> None:
+    room.write(name, data)
+    room.write("Ѩ.dcm", DICOM + b"2")
+    room.rounds(40)
+    assert [path.name for path in room.folder.iterdir() if path.is_file()] == []
+    assert digest(DICOM + b"2") in room.safe()
+
+
+def test_a_folder_named_taken_below_the_top_is_the_scanners(room: Room) -> None:
+    room.write("2026/taken/one.dcm", DICOM)
+    room.write("2026/refused", DICOM + b"2")
+    room.rounds()
+    assert room.safe() == {digest(DICOM), digest(DICOM + b"2")}
+
+
+@pytest.mark.parametrize("right", ["list", "enter"])
+def test_a_closed_folder_hides_no_other_and_is_named(room: Room, monkeypatch: pytest.MonkeyPatch, right: str) -> None:
+    for name in "abc":
+        room.write(f"{name}/{name}.dcm", DICOM + name.encode())
+    room.write("top.dcm", DICOM)
+    closed, scandir, lstat = room.folder / "b", os.scandir, Path.lstat
+
+    def list_it(path: Path) -> Any:
+        if path == closed:
+            raise PermissionError
+        return scandir(path)
+
+    def enter_it(path: Path) -> os.stat_result:
+        if path.parent == closed:
+            raise PermissionError
+        return lstat(path)
+
+    if right == "list":
+        monkeypatch.setattr(os, "scandir", list_it)
+    else:
+        monkeypatch.setattr(Path, "lstat", enter_it)
+    told = set()
+    for _ in range(4):
+        try:
+            room.rounds(1)
+        except Unavailable as fault:
+            told.add(fault.code)
+            room.service.take(Moment(room.now, room.now))  # as the loop goes on with the next step
+    assert told == {"folder-away"}
+    assert room.safe() == {digest(DICOM + more) for more in (b"", b"a", b"c")}
+
+
+def test_a_backlog_is_not_looked_through_again_before_every_handful(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking costs as much as the backlog is long: 200 000 files would take a day."""
+    for n in range(receive.FILES_A_STEP * 5):
+        room.write(f"{n}.dcm", DICOM + str(n).encode())
+    looks, through = [0], folder.look_through
+
+    def count(*told: Any) -> Any:
+        looks[0] += 1
+        return through(*told)
+
+    monkeypatch.setattr(folder, "look_through", count)
+    while len(room.safe()) < receive.FILES_A_STEP * 5:
+        room.now += 1.1
+        for step in room.service.steps().values():
+            step(Moment(room.now, room.now))
+    assert looks[0] <= 3
+
+
+def test_what_is_held_in_memory_is_bounded(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receive, "HELD_MAX", 5)
+    monkeypatch.setattr(receive, "LOOKS_MAX", 4)
+    for n in range(30):
+        room.write(f"{n}.dcm", DICOM + str(n).encode())
+    room.rounds(1)
+    assert len(room.service.watched) == 4
+    room.rounds(40)
+    assert len(room.service.taken) == 5
+    assert len(room.safe()) == len(list((room.folder / "taken").iterdir())) == 30
+
+
+def test_a_folder_that_is_not_mounted_yet_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "scanner").write_bytes(b"what stands there before the mount")
+    room = Room(tmp_path)
+    with pytest.raises(Unavailable, match="folder-away"):
+        room.rounds(1)
+    (tmp_path / "scanner").unlink()
+    (tmp_path / "scanner").mkdir()
+    room.write("one.dcm", DICOM)
+    room.rounds()
+    assert room.safe() == {digest(DICOM)}

@@ -99,11 +99,7 @@ def add_instance(c: Connection, instance: Instance, at: float) -> tuple[int, boo
     if late:
         moved = move(c, study, "received", who="triage.admit", at=at, revision=revision)
         assert moved, "the row was read in this transaction"
-        c.execute(
-            update(results)
-            .where(results.c.study_number == study.number, results.c.superseded_at.is_(None))
-            .values(superseded_at=at)
-        )
+        supersede_results(c, study.number, at)
     c.execute(
         insert(instances).values(
             study_number=study.number,
@@ -117,6 +113,12 @@ def add_instance(c: Connection, instance: Instance, at: float) -> tuple[int, boo
     )
     c.execute(update(studies).where(studies.c.number == study.number).values(last_received_at=at))
     return study.number, True
+
+
+def supersede_results(c: Connection, number: int, at: float) -> None:
+    """A new revision of a study began: what was decided before is history, and its case is withdrawn."""
+    where = (results.c.study_number == number, results.c.superseded_at.is_(None))
+    c.execute(update(results).where(*where).values(superseded_at=at))
 
 
 def add_stray(c: Connection, sha256: str, bytes_count: int, code: str, place: str, at: float) -> None:
@@ -182,6 +184,12 @@ def count_attempt(c: Connection, study: Row[Any]) -> int:
         update(studies).where(studies.c.number == study.number, studies.c.seq == study.seq).values(attempts=attempts)
     )
     return attempts
+
+
+def give_back_attempt(c: Connection, study: Row[Any]) -> None:
+    """An attempt that only time stood in the way of does not count."""
+    where = (studies.c.number == study.number, studies.c.seq == study.seq, studies.c.attempts > 0)
+    c.execute(update(studies).where(*where).values(attempts=studies.c.attempts - 1))
 
 
 def in_state(c: Connection, state: State, limit: int = 100) -> list[Row[Any]]:

@@ -117,6 +117,8 @@ def _run(options: argparse.Namespace) -> int:
     # The thread that asks may be waiting for the model; its attempt is counted, so leaving it is safe.
     wire_wake.set()
     loops[0].join(10)
+    if failed.is_set():
+        loops[1].join(5)  # whichever gave up must have said why before the process ends
     link.stop()
     return 1 if failed.is_set() else 0
 

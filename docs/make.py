@@ -6,12 +6,11 @@ python -m docs.make          writes them anew
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance.core.protocol import protocol_text
-
 from appliance.config import knobs
 from appliance.core.decide import REASONS
 from appliance.core.deidentify_conformance import conformance_text
 from appliance.core.lifecycle import MOVES, OWNERS, WIRE_MOVES
+from appliance.core.protocol import protocol_text
 from appliance.core.study import LANE_WORDS
 from appliance.errors import CATALOGUE
 
@@ -26,8 +25,9 @@ def configuration() -> str:
     )
     return f"""# Configuration
 
-One TOML file, by default `/etc/appliance/appliance.toml`. The unit stands last in each name. All mistakes are reported at
-once with file, key and reason, exit status 78. Secrets are files: a systemd credential of the name in brackets goes first.
+One TOML file, by default `/etc/appliance/appliance.toml`. The unit stands last in each name. All mistakes are
+reported at once with file, key and reason, exit status 78. Secrets are files: a systemd credential of the name in
+brackets goes first.
 
 | setting | type | default | bounds | meaning |
 |---|---|---|---|---|

@@ -346,7 +346,7 @@ def tiny(study: str, number: int, patient: str, modality: str, value: int) -> by
     return out.getvalue()
 
 
-def simulate(root: Path, seed: int, rounds: int = 140) -> House:
+def simulate(root: Path, seed: int, rounds: int = 100) -> House:
     """One seed from the first scan to the last check; raises AssertionError naming what was broken."""
     house = House(root, seed)
     try:

@@ -76,6 +76,9 @@ class Triage(Section):
     pixels_max: int = Field(
         512 * MIB, ge=MIB, le=4096 * MIB, description="Largest image decoded, in samples over all frames."
     )
+    frames_cache_bytes_max: int = Field(
+        20_480 * MIB, ge=0, le=16_777_216 * MIB, description="Decoded frames kept for the page; the oldest go first."
+    )
     model_folder: Folder = Field(Path("/usr/share/appliance/models"), description="Where the model packages lie.")
     site_key_file: Folder = Field(
         Path("/etc/appliance/site.key"),

@@ -67,7 +67,8 @@ _PHONE = re.compile(r"Telephone|Telecom")
 _INSTITUTION = re.compile(r"Institution|Department|Organization|Station|Sponsor|SiteName|CenterName")
 _PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]{5,}")
 _STANDARD_UID = "1.2.840.10008."
-_DAMAGE = (
+# What pydicom raises on values that are not what they say: named once, for this module and for the inspector.
+DAMAGE = (
     ValueError,
     TypeError,
     LookupError,
@@ -117,7 +118,7 @@ def identity(dataset: Dataset) -> Identity:
                     found[item] = None
                     if len(found) > ITEMS_MAX:
                         raise Quarantined("deid-unsupported", item.place)
-    except _DAMAGE:
+    except DAMAGE:
         # The cause quotes values, so it is not kept.
         raise Quarantined("deid-unsupported", "header") from None
     preamble = getattr(dataset, "preamble", None) or b""
@@ -142,7 +143,7 @@ def _of_dataset(dataset: Dataset, depth: int, products: set[str]) -> Iterator[It
             continue
         try:
             element = dataset[tag]
-        except _DAMAGE:
+        except DAMAGE:
             # Not to be read as what it says it is: then its characters are what there is to search for.
             yield from _of_opaque(place, raw.value if isinstance(raw.value, bytes) else b"")
             continue
@@ -178,7 +179,7 @@ def _of_bytes(
             try:
                 items = convert_SQ(value, implicit, value[:2] == b"\xfe\xff")
                 nested = [item for one in items for item in _of_dataset(one, depth + 1, products)]
-            except _DAMAGE:
+            except DAMAGE:
                 continue
             yield from nested
             return

@@ -8,7 +8,6 @@ finds identity in and what it cannot read; it mends nothing. A finding names the
 import io
 import json
 import re
-import struct
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -18,11 +17,11 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import dictionary_has_tag, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-from appliance.core.identity import Identity
+from appliance.core.identity import DAMAGE, Identity
 from appliance.core.inspect_scan import in_bytes, in_number, in_text, in_uid, inflated
 from appliance.core.inspect_search import Search, search_for
 from appliance.errors import Quarantined
@@ -37,21 +36,7 @@ FILE_META_ALLOWED = frozenset({0x0000, 0x0001, 0x0002, 0x0003, 0x0010, 0x0012, 0
 _PATIENT_ID = re.compile(r"ANON[A-Z2-7]{16}|")
 _PERSON = re.compile(r"ANON[A-Z2-7]{16}|REMOVED|")
 _NUMBER_VRS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"})
-_DAMAGE = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,
-    EOFError,
-    OSError,
-    struct.error,
-    zlib.error,
-    BytesLengthException,
-    InvalidDicomError,
-)
+_DAMAGE = (*DAMAGE, zlib.error, InvalidDicomError)
 
 
 class Finding(NamedTuple):

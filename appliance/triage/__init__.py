@@ -17,6 +17,7 @@ from appliance.triage.intake import Intake
 from appliance.triage.judge import Court, Judging, open_court
 from appliance.world import archive, ledger, sqlite, wire
 
+TRIM_PERIOD_S = 60.0
 RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
 
 
@@ -31,6 +32,9 @@ class Triage:
             archive.sweep(folder)
         self.places = places
         self.reserve = config.receive.disk_reserve_bytes // RESERVE_SHARE
+        self.cache_bytes_max = config.triage.frames_cache_bytes_max
+        self.cache_reserve = config.receive.disk_reserve_bytes
+        self.next_trim = 0.0
         self.engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         court = court or open_court(config.triage.model_folder, config.site.name)
@@ -43,10 +47,19 @@ class Triage:
 
     def steps(self) -> dict[str, Step]:
         """Every step, each held back while the disk is too full to finish what it begins."""
-        found: dict[str, Step] = {}
+        found: dict[str, Step] = {"trim": self.trim}
         for part in self.parts:
             found.update({name: self._with_room(step) for name, step in part.steps().items()})
         return found
+
+    def trim(self, moment: Moment) -> bool:
+        """Keeps the frames cache within its bytes, and lets it all go before the disk is too low to take an image."""
+        if moment.mono < self.next_trim:
+            return False
+        self.next_trim = moment.mono + TRIM_PERIOD_S
+        low = archive.free_bytes(self.places.root) < self.cache_reserve
+        archive.trim(self.places.frames, 0 if low else self.cache_bytes_max)
+        return False
 
     def _with_room(self, step: Step) -> Callable[[Moment], bool]:
         def checked(moment: Moment) -> bool:

@@ -122,3 +122,19 @@ def cache(path: Path, data: bytes) -> None:
     with _room():
         partial.write_bytes(data)
     partial.replace(path)
+
+
+def trim(folder: Path, bytes_max: int) -> int:
+    """Removes the oldest subfolders of a cache until it fits; returns how many."""
+    kept: list[tuple[float, int, Path]] = []
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            size = sum(file.stat().st_size for file in entry.iterdir())
+            kept.append((entry.stat().st_mtime, size, entry))
+    total, removed = sum(size for _, size, _ in kept), 0
+    for _, size, entry in sorted(kept):
+        if total <= bytes_max:
+            break
+        shutil.rmtree(entry)
+        total, removed = total - size, removed + 1
+    return removed

@@ -315,6 +315,28 @@ def test_a_disk_that_fills_up_while_judging_costs_no_attempt(
     assert bench.study().state == "escalated"
 
 
+def test_the_frames_cache_stays_within_its_bytes_and_goes_first_when_the_disk_is_low(
+    bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    (young,) = bench.places.frames.iterdir()
+    old = bench.places.frames / "old"
+    old.mkdir()
+    (old / "frame-0001.raw").write_bytes(bytes(5000))
+    os.utime(old, (1, 1))
+    assert archive.trim(bench.places.frames, 10_000) == 0
+    assert archive.trim(bench.places.frames, 4000) == 1
+    assert list(bench.places.frames.iterdir()) == [young]
+    bench.start()
+    bench.step("trim")
+    assert list(bench.places.frames.iterdir()) == [young]
+    bench.triage.cache_reserve = 2**62
+    bench.step("trim", passed=100)
+    assert list(bench.places.frames.iterdir()) == []
+
+
 def test_two_patients_in_one_study_are_set_aside(bench: Bench, film: bytes) -> None:
     bench.put(film)
     bench.put(tiny(UID, 2, "PAT-2", "CR", 9))

@@ -34,7 +34,7 @@ check: .venv/made-test  ## ruff and mypy strict
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-faults: system-packages .venv/made-test  ## long campaigns: SEEDS=5000 of the simulation, KILLS=200 on real processes
+faults: system-packages .venv/made-test  ## long campaigns; ARGS='--seeds 5000 --kills 200'
 	$(PY) -m tests.simulate.campaign $(ARGS)
 
 bench: .venv/made-test  ## ingest to lane beside the bare library calls

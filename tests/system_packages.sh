@@ -1,8 +1,9 @@
 #!/bin/sh
 # Programs the tests use as real peers. Root installs what is missing; anybody else is told what to ask for.
 set -eu
+PATH="$PATH:/usr/sbin:/sbin" # where Debian keeps mosquitto and ldconfig, off an ordinary user's path
 missing=""
-command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
+command -v mosquitto >/dev/null 2>&1 || missing="$missing mosquitto"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
 ldconfig -p 2>/dev/null | grep -q 'libGL\.so\.1' || missing="$missing libgl1"

@@ -4,6 +4,7 @@ python -m tests.simulate.campaign --seeds 5000 --start 500 --kills 200
 """
 
 import argparse
+import logging
 import multiprocessing
 import os
 import shutil
@@ -19,6 +20,7 @@ def one(seed: int) -> tuple[int, int, str]:
     """(seed, crashes survived, what broke)."""
     from tests.simulate.house import simulate
 
+    logging.disable(logging.CRITICAL)  # a storm is told by its seed, not by its thousand lines
     folder = Path(tempfile.mkdtemp(prefix="simulate-", dir=MEMORY if MEMORY.is_dir() else None))
     try:
         return seed, simulate(folder, seed).fuse.crashes, ""

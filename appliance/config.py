@@ -74,7 +74,7 @@ class Triage(Section):
         3, ge=2, le=20, description="Attempts at one study or file; two at least, as a batch shares the first one."
     )
     pixels_max: int = Field(
-        512 * MIB, ge=MIB, le=4096 * MIB, description="Largest image decoded, in samples over all frames."
+        320 * MIB, ge=MIB, le=4096 * MIB, description="Largest image decoded, in samples over all frames."
     )
     frames_cache_bytes_max: int = Field(
         20_480 * MIB, ge=0, le=16_777_216 * MIB, description="Decoded frames kept for the page; the oldest go first."

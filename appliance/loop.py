@@ -18,6 +18,7 @@ from appliance.errors import Fault, Quarantined, Unavailable
 
 LOG = logging.getLogger("appliance")
 IDLE_PERIOD_S = 0.5
+SAY_AGAIN_S = 60.0  # an outage of days must not fill the journal
 T = TypeVar("T")
 
 
@@ -64,19 +65,26 @@ def run(
 ) -> None:
     """Runs the steps in order until stop is set; after a round in which none did anything, waits for wake or time.
 
-    alive is called after every step that returned: the watchdog hears of progress, not of a living thread.
+    An `Unavailable` that lasts is said once a minute. alive is called after every step that returned: the watchdog
+    hears of progress, not of a living thread.
     """
+    said: dict[str, tuple[str, float]] = {}
     while not stop.is_set():
         wake.clear()
         busy = False
         for name, step in steps.items():
             if stop.is_set():
                 return
+            now = moment()
             try:
-                busy |= step(moment())
+                busy |= step(now)
+                said.pop(name, None)
             except Unavailable as fault:
                 FAULTS[fault.code] += 1
-                LOG.warning("%s: %s (tried again)", name, fault)
+                code, at = said.get(name, ("", 0.0))
+                if code != fault.code or now.mono - at >= SAY_AGAIN_S:
+                    said[name] = (fault.code, now.mono)
+                    LOG.warning("%s: %s (tried again)", name, fault)
             alive()
         if not busy:
             wake.wait(IDLE_PERIOD_S)

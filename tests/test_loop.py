@@ -83,3 +83,23 @@ def test_the_loop_goes_on_after_unavailable_and_ends_on_any_other_fault() -> Non
 
     with pytest.raises(Misconfigured):
         run({"breaks": breaks}, stop=threading.Event(), wake=wake, alive=lambda: None)
+
+
+def test_an_outage_is_said_once_and_again_when_it_comes_again(caplog: pytest.LogCaptureFixture) -> None:
+    stop, wake = threading.Event(), threading.Event()
+    turns: list[int] = []
+
+    def step(_: Moment) -> bool:
+        turns.append(1)
+        if len(turns) >= 9:
+            stop.set()
+        if len(turns) == 5:
+            return True
+        raise Unavailable("broker-away")
+
+    def busy(_: Moment) -> bool:
+        return True
+
+    with caplog.at_level(logging.WARNING):
+        run({"step": step, "busy": busy}, stop=stop, wake=wake, alive=lambda: None)
+    assert caplog.text.count("broker-away") == 2

@@ -159,7 +159,8 @@ def test_triage_holds_still_while_the_disk_is_low_and_sets_nothing_aside(triagin
     triaging.take_all()
 
     triaging.fill()
-    for name, step in service.steps().items():
+    # `trim` goes on: it is what makes room.
+    for name, step in [(name, step) for name, step in service.steps().items() if name != "trim"]:
         for _ in range(20):
             with pytest.raises(Unavailable) as said:
                 triaging.turn({name: step})

@@ -237,7 +237,11 @@ class House:
                 if self.dice.random() < 0.6:
                     self.fuse.left = self.dice.randrange(6)
                 reader = self.dice.random() < 0.05
-                name = "review" if reader else self.dice.choice(("receive", "triage", "triage", "uplink", "central"))
+                name = (
+                    "review"
+                    if reader
+                    else self.dice.choice(("receive", "triage", "triage", "triage", "uplink", "central"))
+                )
                 self._turn(name)
                 self.fuse.left = None
                 self.net.blow()
@@ -252,7 +256,7 @@ class House:
         raise AssertionError(f"not at rest: {self.where()}")
 
     def _pass_time(self, *, jumps: bool) -> None:
-        passed = self.dice.uniform(0.05, 1.0) if jumps else self.dice.uniform(0.5, 3.0)
+        passed = self.dice.uniform(0.2, 1.5) if jumps else self.dice.uniform(0.5, 3.0)
         self.mono += passed
         self.wall += passed
         if jumps and self.dice.random() < 0.02:
@@ -262,7 +266,7 @@ class House:
         steps = list(self.services[name].values())
         if self.net.stormy:
             # No promise may rest on the order of the steps, nor on all of them running in a round.
-            steps = self.dice.sample(steps, self.dice.randint(1, len(steps)))
+            steps = self.dice.sample(steps, self.dice.randint(len(steps) // 2, len(steps)))
         try:
             for step in steps:
                 step(Moment(self.wall, self.mono))

@@ -160,6 +160,11 @@ CATALOGUE: dict[str, Entry] = {
     "deid-unsupported": Entry(
         "person", "the object holds identity that no rule can remove", "Read it locally; it does not leave."
     ),
+    "deid-options": Entry(
+        "operator",
+        "the chosen de-identification options contradict each other",
+        "Choose full or modified dates, not both; `appliance deidentify --help` lists profiles and options.",
+    ),
     "deid-site-key": Entry(
         "operator", "the site key is missing or weak", "Make one: head -c 32 /dev/urandom > site.key"
     ),

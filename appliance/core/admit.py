@@ -16,6 +16,7 @@ import pydicom
 from pydicom import uid as known_uids
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.valuerep import STANDARD_VR
 
 from appliance.core.structure import LONG_VRS, ends_where_it_says
 from appliance.core.study import Instance, Patient
@@ -48,8 +49,11 @@ TEXT_MAX = 256
 COUNT_MAX = 2**31 - 1
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 PREAMBLE_BYTES = 132
-# Inflating is bounded: a deflated data set of a few bytes may announce any size.
-INFLATED_BYTES_MAX = 2**31
+TRANSFER_SYNTAX_ELEMENT = b"\x10\x00"  # of group 0002
+KNOWN_VRS = frozenset(vr.value.encode() for vr in STANDARD_VR)
+# A deflated data set of a few bytes unfolds a thousandfold, and pydicom holds it twice: reports and segmentations are
+# far smaller than this, and triage must live through it within its MemoryMax.
+INFLATED_BYTES_MAX = 256 * 2**20
 
 
 def admit(data: bytes) -> Instance:
@@ -65,9 +69,12 @@ def admit(data: bytes) -> Instance:
 
 
 def _admitted(data: bytes) -> Instance:
+    syntax, start = file_meta(data)
+    body = _inflated(data[start:]) if syntax == DeflatedExplicitVRLittleEndian else data[start:]
     dataset = pydicom.dcmread(BytesIO(data), defer_size=None)
-    syntax = str(dataset.file_meta.get("TransferSyntaxUID", "")).strip("\0 ")
-    _whole(data, dataset, syntax)
+    # pydicom reads what is left of a cut file and says nothing.
+    if not len(dataset) or not ends_where_it_says(body, big_endian=syntax == ExplicitVRBigEndian):
+        raise Quarantined("header-truncated")
     return Instance(
         study_instance_uid=_uid(dataset, "StudyInstanceUID"),
         series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
@@ -105,26 +112,38 @@ def announces_image(instance: Instance) -> bool:
     return instance.rows > 0 or "Image Storage" in known_uids.UID(instance.sop_class_uid).name
 
 
-def _whole(data: bytes, dataset: pydicom.FileDataset, syntax: str) -> None:
-    """Refuses a file that stops inside an element: pydicom reads what is left and says nothing."""
-    body = data[_after_meta(data) :]
-    if syntax == DeflatedExplicitVRLittleEndian:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        body = inflater.decompress(body, INFLATED_BYTES_MAX)
-        if not inflater.eof:
-            raise Quarantined("header-truncated")
-    if not len(dataset) or not ends_where_it_says(body, big_endian=syntax == ExplicitVRBigEndian):
-        raise Quarantined("header-truncated")
+def file_meta(data: bytes) -> tuple[str, int]:
+    """What must be known before pydicom may see a file, as pydicom would unfold it whole.
 
-
-def _after_meta(data: bytes) -> int:
-    """Where the data set begins: behind the elements of group 2, which are explicit little endian (PS3.10 7.1)."""
-    at = PREAMBLE_BYTES
+    returns  its transfer syntax ("" where it says none), and where its data set begins: behind the elements of
+             group 2, whatever group length they claim (PS3.10 7.1)
+    raises   Quarantined("header-unreadable"): a group 2 that is not explicit little endian, which two readers would
+             read in two ways; ("header-truncated"): it ends within
+    """
+    at, syntax = PREAMBLE_BYTES, b""
     while data[at : at + 2] == b"\x02\x00":
-        long = data[at + 4 : at + 6] in LONG_VRS
-        length = int.from_bytes(data[at + 8 : at + 12] if long else data[at + 6 : at + 8], "little")
-        at += length + (12 if long else 8)
-    return at
+        vr = data[at + 4 : at + 6]
+        if vr not in KNOWN_VRS:
+            raise Quarantined("header-unreadable", "file meta")
+        start = at + (12 if vr in LONG_VRS else 8)
+        end = start + int.from_bytes(data[start - 4 : start] if vr in LONG_VRS else data[start - 2 : start], "little")
+        if end > len(data):
+            raise Quarantined("header-truncated", "file meta")
+        if data[at + 2 : at + 4] == TRANSFER_SYNTAX_ELEMENT:
+            syntax = data[start:end]
+        at = end
+    return syntax.decode("latin-1").strip("\0 "), at
+
+
+def _inflated(body: bytes) -> bytes:
+    """The data set of a deflated file (PS3.5 A.5), within the limit."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    found = inflater.decompress(body, INFLATED_BYTES_MAX)
+    if inflater.eof:
+        return found
+    if inflater.unconsumed_tail:
+        raise Quarantined("header-unreadable", "deflated data set")
+    raise Quarantined("header-truncated")
 
 
 def _uid(dataset: pydicom.Dataset, keyword: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydicom.pixels.processing import apply_color_lut
 
 from appliance.core import pixel_header
-from appliance.core.admit import DAMAGE
+from appliance.core.admit import DAMAGE, file_meta
 from appliance.core.codecs import Pixels, encapsulated_frames, in_rgb, stored_values
 from appliance.core.pixel_header import BIG_ENDIAN, DEFLATED, NATIVE, Layout, ModalityLut, Rescale
 from appliance.errors import Quarantined
@@ -65,9 +65,9 @@ def decode(data: bytes, *, pixels_max: int) -> Image:
 
     data        a whole file as received, Part 10 with preamble (PS3.10 7.1)
     pixels_max  the largest image taken, in samples over all frames
-    raises      Quarantined, with a code of "header-unreadable", "pixel-missing", "pixel-syntax-unknown",
-                "pixel-layout", "pixel-length", "pixel-too-large", "pixel-undecodable", "pixel-not-finite" or
-                "pixel-rescale"
+    raises      Quarantined, with a code of "header-unreadable", "header-truncated", "pixel-missing",
+                "pixel-syntax-unknown", "pixel-layout", "pixel-length", "pixel-too-large", "pixel-undecodable",
+                "pixel-not-finite" or "pixel-rescale"
     """
     try:
         return _decoded(_read(data, pixels_max), pixels_max)
@@ -85,10 +85,10 @@ def _read(data: bytes, pixels_max: int) -> pydicom.FileDataset:
 
 def _bounded_inflation(data: bytes, bytes_max: int) -> None:
     """A deflated data set (PS3.5 A.5) unfolds a thousandfold before pydicom shows its header: measured first."""
-    meta_end = 144 + int.from_bytes(data[140:144], "little")  # (0002,0000) stands first: PS3.10 7.1
-    if DEFLATED.encode() not in data[132:4096]:
+    syntax, start = file_meta(data)
+    if syntax != DEFLATED:
         return
-    inflater, rest, inflated = zlib.decompressobj(-zlib.MAX_WBITS), data[meta_end:], 0
+    inflater, rest, inflated = zlib.decompressobj(-zlib.MAX_WBITS), data[start:], 0
     try:
         while rest and not inflater.eof:
             inflated += len(inflater.decompress(rest, INFLATE_STEP_BYTES))

@@ -1,6 +1,8 @@
 """Admit: real files come in, cut files are seen, and no byte string raises anything but Quarantined."""
 
+import struct
 import warnings
+import zlib
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from appliance.core.admit import UID, admit, announces_image
+from appliance.core import admit as admitting
+from appliance.core.admit import UID, admit, announces_image, file_meta
 from appliance.core.structure import ends_where_it_says
 from appliance.errors import Quarantined
 
@@ -172,3 +175,52 @@ def test_an_element_that_stands_twice_is_believed_in_neither_form() -> None:
 def test_a_value_with_a_control_character_is_not_the_one_it_looks_like(odd: str) -> None:
     assert admit(made(BodyPartExamined="CHEST")).body_part_examined == "CHEST"
     assert admit(made(BodyPartExamined=odd)).body_part_examined != "CHEST"
+
+
+def deflated(body: bytes, *, before_syntax: bytes = b"") -> bytes:
+    """A deflated file whose group 2 claims no length that could be relied on."""
+    syntax = b"1.2.840.10008.1.2.1.99"
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    meta = struct.pack("<HH2sHL", 2, 0, b"UL", 4, 0) + before_syntax
+    meta += struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax)) + syntax
+    return bytes(128) + b"DICM" + meta + packer.compress(body) + packer.flush()
+
+
+# Nothing in front of the transfer syntax, or an element so long that the syntax stands behind the first pages.
+FILLERS = (b"", struct.pack("<HH2sHL", 2, 1, b"OB", 0, 6000) + bytes(6000))
+
+
+@pytest.mark.parametrize("filler", FILLERS)
+def test_a_deflated_file_is_measured_before_pydicom_unfolds_it(filler: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = made(PatientComments="x" * 2000)
+    body = plain[file_meta(plain)[1] :]
+    honest = deflated(body, before_syntax=filler)
+    assert admit(honest).sop_instance_uid == "1.2.3.4"
+    assert code(honest[:-20]) == "header-truncated"
+
+    def unfolded(*_: object, **__: object) -> None:
+        raise AssertionError("pydicom saw it")
+
+    monkeypatch.setattr(admitting, "INFLATED_BYTES_MAX", len(body) - 1)
+    monkeypatch.setattr(admitting.pydicom, "dcmread", unfolded)
+    monkeypatch.setattr(admitting, "DAMAGE", ())
+    with pytest.raises(Quarantined, match="header-unreadable at deflated data set"):
+        admit(honest)
+    monkeypatch.setattr(admitting, "INFLATED_BYTES_MAX", len(body))
+    with pytest.raises(AssertionError, match="pydicom saw it"):  # the planted reader does speak up
+        admit(honest)
+
+
+@pytest.mark.parametrize("vr", [b"\0\0", b"ZZ", b"ui"])
+def test_a_file_meta_that_readers_take_in_two_ways_is_refused(vr: bytes) -> None:
+    """pydicom would read on in implicit VR, and could find a transfer syntax where this walk saw none."""
+    data = bytearray(made())
+    at = data.index(b"\x02\x00\x10\x00UI")
+    data[at + 4 : at + 6] = vr
+    assert code(bytes(data)) == "header-unreadable"
+
+
+def test_the_transfer_syntax_is_the_one_pydicom_reads() -> None:
+    for path in DICOM:
+        found = str(pydicom.dcmread(path).file_meta.get("TransferSyntaxUID", ""))
+        assert file_meta(path.read_bytes())[0] == found, path.name

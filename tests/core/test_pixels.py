@@ -417,6 +417,10 @@ def test_a_deflated_bomb_is_measured_before_it_unfolds() -> None:
     small = bomb.compress(bytes(100 * 2**20)) + bomb.flush()
     assert len(small) < 2**18
     assert refused(honest[:meta_end] + small, pixels_max=2**20) == "pixel-too-large"
+    # Behind a long element, and behind a group length that lies, it is measured all the same.
+    filler = struct.pack("<HH2sHL", 2, 1, b"OB", 0, 6000) + bytes(6000)
+    meta = honest[132:140] + bytes(4) + filler + honest[144:meta_end]
+    assert refused(honest[:132] + meta + small, pixels_max=2**20) == "pixel-too-large"
 
 
 def test_the_limit_counts_samples_over_all_frames() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from appliance.config import knobs
 from appliance.core.decide import REASONS
-from appliance.core.deidentify_conformance import conformance_text
+from appliance.core.deidentify.conformance import conformance_text
 from appliance.core.lifecycle import MOVES, OWNERS, WIRE_MOVES
 from appliance.core.protocol import protocol_text
 from appliance.core.study import LANE_WORDS

@@ -137,11 +137,37 @@ def test_a_damaged_header_is_refused_by_name(tmp_path: Path, config: Path, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_what_leaves_for_the_centre_has_no_pixels(tmp_path: Path, config: Path) -> None:
+def test_options_are_chosen_by_name_and_written_into_the_object(tmp_path: Path, config: Path) -> None:
     out = tmp_path / "out"
     arguments = ["deidentify", str(SHIPPED / "CT_small.dcm"), "-o", str(out), "--profile", "centre"]
+    assert main(["--config", str(config), *arguments, "--option", "retain-uids", "--without", "clean-pixel-data"]) == 0
+    found = pydicom.dcmread(out / "CT_small.dcm")
+    codes = [item.CodeValue for item in found.DeidentificationMethodCodeSequence]
+    assert codes == ["113100", "113107", "113108", "113110"]
+    assert found.SOPInstanceUID == pydicom.dcmread(SHIPPED / "CT_small.dcm").SOPInstanceUID
+    assert found.LongitudinalTemporalInformationModified == "MODIFIED"
+    assert "BurnedInAnnotation" not in found
+
+
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path, config: Path) -> None:
+    arguments = ["deidentify", str(SHIPPED / "CT_small.dcm"), "-o", str(tmp_path / "o"), "--profile", "centre"]
+    assert main(["--config", str(config), *arguments, "--option", "retain-longitudinal-full-dates"]) == 78
+    assert not (tmp_path / "o").exists()
+
+
+def test_many_files_are_done_by_several_processes_in_order(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(12):
+        shutil.copy(SHIPPED / "CT_small.dcm", tmp_path / "in" / f"{number:02}.dcm")
+    arguments = ["deidentify", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--report", "json", "--jobs", "2"]
     assert main(["--config", str(config), *arguments]) == 0
-    assert "PixelData" not in pydicom.dcmread(out / "CT_small.dcm")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(line["file"]).name for line in lines] == [f"{number:02}.dcm" for number in range(12)]
+    for line in lines:
+        assert hashlib.sha256(Path(line["output"]).read_bytes()).hexdigest() == line["sha256"]
+        assert line["rules"]["E.1-1 X"] > 5
 
 
 def test_the_same_key_gives_the_same_pseudonyms(tmp_path: Path, config: Path) -> None:

@@ -6,10 +6,12 @@ Exit status: 0 well, 1 something named is wrong, 2 a misused verb, 78 a wrong co
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from appliance import __version__
 from appliance.config import DEFAULT_PATH, Config, ConfigMistakes, Places, load
+from appliance.core.options import OPTIONS, PROFILES
 from appliance.errors import Fault, Misconfigured
 
 EX_CONFIG = 78
@@ -50,19 +52,7 @@ def parser() -> argparse.ArgumentParser:
     some.add_argument("uid", nargs="?", metavar="UID", help="Study Instance UID")
     books = verb("reconcile", "Prove that every study is in exactly one place and both sides agree.", as_json=True)
     books.add_argument("--deep", action="store_true", help="also read every archived file and compare its digest")
-    clean = verb("deidentify", "Write de-identified copies, each passed by the inspector.")
-    clean.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders")
-    clean.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="relative paths are kept under it"
-    )
-    clean.add_argument(
-        "--profile",
-        choices=("basic", "centre"),
-        default="basic",
-        help="basic: PS3.15 Basic Profile; centre: what may leave, which is the same without any pixels",
-    )
-    clean.add_argument("--site-key", type=Path, metavar="FILE", help="32 bytes or more; same key, same pseudonyms")
-    clean.add_argument("--json", action="store_true", help="print one JSON line a file")
+    _leaving(verb)
     again = verb("replay", "Run the pipeline on files without side effects; one JSON line a study.")
     again.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders; thousands in one call")
     again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
@@ -75,6 +65,37 @@ def parser() -> argparse.ArgumentParser:
     user.add_argument("what", choices=("add",))
     user.add_argument("name")
     return top
+
+
+def _leaving(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """The verbs about what may leave."""
+    clean = verb("deidentify", "Write de-identified copies, each passed by the inspector.")
+    clean.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders")
+    clean.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="relative paths are kept under it"
+    )
+    clean.add_argument(
+        "--profile",
+        choices=tuple(PROFILES),
+        default="basic",
+        help="basic: PS3.15 Basic Profile and clean-pixel-data; centre: what leaves for the centre, these with patient "
+        "characteristics and modified dates (default: basic)",
+    )
+    clean.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        choices=OPTIONS,
+        metavar="NAME",
+        help=f"add one of {', '.join(OPTIONS)}",
+    )
+    clean.add_argument(
+        "--without", action="append", default=[], choices=OPTIONS, metavar="NAME", help="leave an option out"
+    )
+    clean.add_argument("--site-key", type=Path, metavar="FILE", help="32 bytes or more; same key, same pseudonyms")
+    clean.add_argument("--report", choices=("text", "json"), default="text", help="json: one JSON line a file")
+    clean.add_argument("--json", action="store_true", help="the same as --report json")
+    clean.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
 
 
 def main(arguments: list[str] | None = None) -> int:

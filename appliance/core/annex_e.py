@@ -15,29 +15,28 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 Action = Literal["X", "Z", "D", "U", "K"]
 
-# Compound codes ask for the attribute's Type in its IOD, which the table does not give. The choice that leaves a
-# valid object whatever the Type: a value where Type 1 is possible, an empty one where only Types 2 and 3 are.
-RESOLVED: dict[str, Action] = {
-    "X": "X",
-    "Z": "Z",
-    "D": "D",
-    "U": "U",
-    "X/Z": "Z",
-    "X/D": "D",
-    "X/Z/D": "D",
-    "Z/D": "D",
-    "X/Z/U*": "U",
+# What a compound code means for each Type (PS3.15 E.1.1, Table E.1-1a): the first where the attribute may be absent
+# (Type 3), then where it may be empty (2), then where it needs a value (1).
+COMPOUND: dict[str, dict[int, Action]] = {
+    "X/Z": {3: "X", 2: "Z", 1: "D"},
+    "X/D": {3: "X", 2: "D", 1: "D"},
+    "X/Z/D": {3: "X", 2: "Z", 1: "D"},
+    "Z/D": {3: "Z", 2: "Z", 1: "D"},
+    "X/Z/U*": {3: "U", 2: "U", 1: "U"},
 }
-# Where that general choice is the wrong one, and why.
+# Where an object is not one that PS3.3 lists: the choice that is valid whatever the Type.
+WHATEVER: dict[str, Action] = {"X/Z": "Z", "X/D": "D", "X/Z/D": "D", "Z/D": "D", "X/Z/U*": "U"}
+# Where the rule above is the wrong one, and why.
 CHOSEN: dict[str, tuple[Action, str]] = {
-    "WaveformAnnotationSequence": ("X", "its module is optional: without the sequence the module is absent"),
     "ReferencedStudySequence": (
         "U",
         "its items hold UIDs only, and an empty sequence would be invalid where it is optional",
     ),
     "ReferencedPerformedProcedureStepSequence": ("U", "its items hold UIDs only: they are replaced and still resolve"),
+    "WaveformAnnotationSequence": ("X", "its module is optional: without the sequence the module is absent"),
     "SelectorUNValue": ("X", "no dummy can be told apart from a value of unknown representation"),
 }
+REFERENCES_STAY = "X/Z/U*: items stay with their UIDs replaced whatever the Type, so that references resolve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,16 @@ class Rule:
     basic_profile: str
     options: tuple[tuple[str, str], ...]
 
-    @property
-    def action(self) -> Action:
-        """What the Basic Profile does here, compound codes resolved."""
+    def action(self, attribute_type: int | None) -> Action:
+        """What the Basic Profile does here; attribute_type 1, 2 or 3 in its object, None where that is unknown."""
         chosen = CHOSEN.get(self.keyword)
-        return chosen[0] if chosen else RESOLVED[self.basic_profile]
+        if chosen:
+            return chosen[0]
+        if self.basic_profile not in COMPOUND:
+            return self.basic_profile  # type: ignore[return-value]
+        if attribute_type is None:
+            return WHATEVER[self.basic_profile]
+        return COMPOUND[self.basic_profile][attribute_type]
 
 
 def _rule(row: dict[str, Any]) -> Rule:
@@ -76,6 +80,7 @@ _DATA: dict[str, Any] = json.loads(resources.files("appliance.core").joinpath("a
 EDITION: str = _DATA["edition"]
 CONTENT_SHA256: str = _DATA["content_sha256"]
 CID_7050: dict[str, str] = _DATA["cid_7050"]
+CONTENT_ITEMS: list[dict[str, Any]] = _DATA["sr_codes"]  # Table E.3.4-1
 assert rows_sha256(_DATA["rows"]) == CONTENT_SHA256, "annex_e.json does not bear the digest of its own rows"
 
 RULES: tuple[Rule, ...] = tuple(_rule(row) for row in _DATA["rows"])

@@ -48,7 +48,7 @@ def sealed_case(
     read    the bytes of an instance as they came
     models  the installed ones, for digest and label of the one that looked
     """
-    header = _header(deidentify(_header(read(instances[0])), site_key).bytes)
+    header = _header(deidentify(read(instances[0]), site_key).bytes)
     looked = next((model for model in models if model.manifest.title == result["model"]), None)
     case = wire_case.compose(
         case_id=case_id,

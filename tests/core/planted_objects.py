@@ -11,6 +11,9 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from appliance.core import deidentify as cleaner
+from appliance.core.options import PROFILES, Options
+
 SITE_KEY = hashlib.sha256(b"a site key of the tests").digest()
 OTHER_KEY = hashlib.sha256(b"another site key of the tests").digest()
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -139,3 +142,17 @@ def spelled_in(data: bytes, text: str) -> bool:
     """The text stands in the bytes, in ASCII or in two-byte characters, whatever its case."""
     lowered = data.lower()
     return any(text.lower().encode(encoding) in lowered for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
+
+
+def as_file(dataset: FileDataset) -> bytes:
+    """The bytes of a data set that a test has changed."""
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, dataset, enforce_file_format=True, overwrite=True)
+    return buffer.getvalue()
+
+
+def deidentify(
+    source: FileDataset | bytes, site_key: bytes = SITE_KEY, options: Options = PROFILES["basic"]
+) -> cleaner.Deidentified:
+    """The cleaner on a data set that a test has changed, or on bytes."""
+    return cleaner.deidentify(source if isinstance(source, bytes) else as_file(source), site_key, options)

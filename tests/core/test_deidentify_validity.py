@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from planted_objects import REAL_FILES, SITE_KEY, planted
-
-from appliance.core.deidentify import deidentify
+from planted_objects import REAL_FILES, SITE_KEY, deidentify, planted
 
 DCIODVFY = Path(sys.executable).with_name("dciodvfy")
 # One of each kind of object that pydicom's own wheel carries; the truncated ones are missing for cause.

@@ -19,6 +19,7 @@ from planted_objects import (
     NAME,
     PATIENT_ID,
     SITE_KEY,
+    deidentify,
     pdf_with,
     planted,
     spelled_in,
@@ -34,7 +35,6 @@ from pydicom.uid import (
 
 from appliance.core import deidentify_elements as elements
 from appliance.core.case import VOCABULARY
-from appliance.core.deidentify import deidentify
 from appliance.core.identity import Identity, Item, identity, joined
 from appliance.core.inspect import FINDINGS_MAX, findings, inspect
 from appliance.core.inspect_scan import in_number, in_text

@@ -7,10 +7,10 @@ those, such as video, in which text has more places than it knows.
 import itertools
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_fragments, generate_frames
 from pydicom.uid import (
     HTJ2K,
@@ -29,6 +29,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from appliance.core.elements import Element
 from appliance.errors import Quarantined
 
 JPEG = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1})
@@ -44,22 +45,61 @@ FRAMES_MAX = 100_000
 _NEEDED_SEGMENTS = {0xE0: (b"JFIF\0", 16), 0xEE: (b"Adobe", 14), 0xE8: (b"mrfx", 6)}
 
 
-def cleaned_pixels(dataset: Dataset, syntax: str) -> bytes | None:
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The Image Pixel Module as far as it says where in the bytes a pixel is, PS3.3 C.7.6.3."""
+
+    rows: int
+    columns: int
+    samples: int
+    frames: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+
+
+def cells_of(elements: list[Element], order: str) -> Cells:
+    """Raises Quarantined("deid-unsupported", keyword): a number that decides where pixels are is missing or odd."""
+    here = {element.tag: element.value for element in elements}
+
+    def number(tag: int, keyword: str, otherwise: int | None = None) -> int:
+        value = here.get(tag, b"")
+        if len(value) < 2 and otherwise is not None:
+            return otherwise
+        if len(value) != 2:
+            raise Quarantined("deid-unsupported", keyword)
+        return int(struct.unpack(f"{order}H", value)[0])
+
+    frames = here.get(0x00280008, b"").strip(b"\0 ") or b"1"
+    if not frames.isdigit() or not 0 < int(frames) <= FRAMES_MAX:
+        raise Quarantined("deid-unsupported", "NumberOfFrames")
+    allocated = number(0x00280100, "BitsAllocated")
+    stored = number(0x00280101, "BitsStored", allocated) or allocated
+    return Cells(
+        rows=number(0x00280010, "Rows"),
+        columns=number(0x00280011, "Columns"),
+        samples=number(0x00280002, "SamplesPerPixel", 1) or 1,
+        frames=int(frames),
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=number(0x00280102, "HighBit", stored - 1),
+        signed=bool(number(0x00280103, "PixelRepresentation", 0)),
+    )
+
+
+def cleaned_pixels(pixels: bytes, cells: Cells, syntax: str) -> bytes | None:
     """Pixel Data without text beside the picture, or None if they stay as they are.
 
-    dataset  with Pixel Data and the Image Pixel Module; not changed
-    raises   Quarantined("deid-unsupported", "PixelData"): a codestream that cannot be walked
-    source   PS3.5 8.1 (bits), 8.2 and A.4 (encapsulation)
+    pixels  the value of Pixel Data, encapsulated or not
+    raises  Quarantined("deid-unsupported", "PixelData"): a codestream that cannot be walked
+    source  PS3.5 8.1 (bits), 8.2 and A.4 (encapsulation)
     """
-    pixels: bytes = dataset.PixelData
     if syntax in NATIVE:
-        cleaned = stored_bits_only(_trimmed(dataset, pixels), dataset, syntax != "1.2.840.10008.1.2.2")
+        cleaned = stored_bits_only(_trimmed(cells, pixels), cells, syntax != "1.2.840.10008.1.2.2")
         return cleaned if cleaned != pixels else None
     walk = _walker(syntax)
-    frames_count = int(dataset.get("NumberOfFrames") or 1)
-    if not 0 < frames_count <= FRAMES_MAX:
-        raise Quarantined("deid-unsupported", "NumberOfFrames")
-    frames = _frames(pixels, frames_count, one_fragment=syntax == RLELossless)
+    frames = _frames(pixels, cells.frames, one_fragment=syntax == RLELossless)
     cleaned_frames = [walk(frame) for frame in frames]
     unchanged = all(
         after.rstrip(b"\0") == before.rstrip(b"\0") for after, before in zip(cleaned_frames, frames, strict=True)
@@ -97,35 +137,34 @@ def _walker(syntax: str) -> Callable[[bytes], bytes]:
     raise Quarantined("deid-unsupported", "TransferSyntaxUID")
 
 
-def _trimmed(dataset: Dataset, pixels: bytes) -> bytes:
+def _trimmed(cells: Cells, pixels: bytes) -> bytes:
     """No bytes beyond the last frame: nobody would look at them."""
-    bits = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1)
-    bits *= int(dataset.get("NumberOfFrames") or 1) * int(dataset.BitsAllocated)
+    bits = cells.rows * cells.columns * cells.samples * cells.frames * cells.bits_allocated
     expected = (bits + 7) // 8
     return pixels[: expected + expected % 2]
 
 
-def stored_bits_only(pixels: bytes, dataset: Dataset, little_endian: bool) -> bytes:
+def stored_bits_only(pixels: bytes, cells: Cells, little_endian: bool) -> bytes:
     """Pixel cells whose bits outside Bits Stored say nothing: zero, or the sign where values are signed.
 
     source  PS3.5 8.1.1: Bits Allocated, Bits Stored, High Bit
     """
-    allocated, stored = int(dataset.BitsAllocated), int(dataset.get("BitsStored") or dataset.BitsAllocated)
+    allocated, stored = cells.bits_allocated, cells.bits_stored
     if allocated not in (8, 16, 32) or stored >= allocated:
         return pixels
-    high_bit = int(dataset.get("HighBit", stored - 1))
-    low = high_bit - stored + 1
-    if low < 0 or high_bit >= allocated:
+    low = cells.high_bit - stored + 1
+    if low < 0 or cells.high_bit >= allocated:
         raise Quarantined("deid-unsupported", "HighBit")
-    signed = bool(dataset.get("PixelRepresentation"))
-    order = "<" if little_endian else ">"
     size = allocated // 8
     whole = len(pixels) - len(pixels) % size
-    cells: NDArray[np.int64 | np.uint32] = np.frombuffer(pixels[:whole], f"{order}{'i' if signed else 'u'}{size}")
-    above = allocated - 1 - high_bit
-    mask = cells.dtype.type(-1 << low) if signed else cells.dtype.type(((1 << stored) - 1) << low)
-    kept = ((cells << above) >> above) & mask if signed else cells & mask
-    return kept.astype(cells.dtype).tobytes() + bytes(len(pixels) - whole)
+    kind = f"{'<' if little_endian else '>'}{'i' if cells.signed else 'u'}{size}"
+    found: NDArray[np.int64 | np.uint32] = np.frombuffer(pixels[:whole], kind)
+    above = allocated - 1 - cells.high_bit
+    mask = found.dtype.type(-1 << low) if cells.signed else found.dtype.type(((1 << stored) - 1) << low)
+    kept = ((found << above) >> above) & mask if cells.signed else found & mask
+    if np.array_equal(kept, found):
+        return pixels
+    return kept.astype(found.dtype).tobytes() + bytes(len(pixels) - whole)
 
 
 def _rle(frame: bytes) -> bytes:

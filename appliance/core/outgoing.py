@@ -1,0 +1,57 @@
+"""One object on its way out: known, cleaned, looked at, and proven clean by a checker that did not do the cleaning.
+
+The order is the promise: whose it is comes from the source, the cleaner works on a copy, the inspector sees only the
+finished bytes. It refuses by raising; there is no half result.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import pydicom
+
+from appliance.core.admit import file_meta
+from appliance.core.deidentify import Change, deidentify
+from appliance.core.identity import Identity, identity
+from appliance.core.inspect import inspect
+from appliance.core.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The finished bytes of one object and what was done to make them; digests are SHA-256 in hex."""
+
+    bytes: bytes = field(repr=False)
+    changes: tuple[Change, ...] = field(repr=False)
+    regions: tuple[object, ...]
+    options: Options
+    source_sha256: str
+    sha256: str
+
+
+def outgoing(data: bytes, site_key: bytes, options: Options, eyes: None = None) -> Outgoing:
+    """One object as it may leave.
+
+    data   a whole Part 10 file as received
+    eyes   reads text in pictures; None only where clean-pixel-data is not among the options
+    raises Misconfigured("deid-site-key"); Quarantined with a code of "deid-unsupported", "inspect-identity-found",
+           "inspect-unreadable", "header-unreadable" or "header-truncated"
+    source PS3.15 Annex E
+    """
+    return outgoing_of(data, identity_of(data), site_key, options, eyes)
+
+
+def outgoing_of(data: bytes, who: Identity, site_key: bytes, options: Options, eyes: None = None) -> Outgoing:
+    """The same where the identity is known already, as that of a whole study."""
+    assert eyes is None
+    clean = deidentify(data, site_key, options)
+    finished: bytes = clean.bytes
+    regions: tuple[object, ...] = ()
+    inspect(finished, who)
+    source_sha256, sha256 = (hashlib.sha256(each).hexdigest() for each in (data, finished))
+    return Outgoing(finished, clean.changes, regions, options, source_sha256, sha256)
+
+
+def identity_of(data: bytes) -> Identity:
+    file_meta(data)
+    return identity(pydicom.dcmread(BytesIO(data)))

@@ -100,6 +100,8 @@ def _kept_by_option(work: Walk, plan: Plan, element: Element, here: dict[int, El
     """Kept, if it is what its VR says and names nobody: an option keeps characteristics, never a name."""
     if not values.agrees(element.vr, plan.vr):
         return gone(work, "representation")
+    if element.is_empty:
+        return element
     if plan.vr == "SQ":
         before, work.verbatim = work.verbatim, True
         kept = _items(work, plan, element)

@@ -16,7 +16,7 @@ from appliance.core.elements import Element, Odd, items_in
 Cleaned = Callable[[Walk, list[Element], str], list[Element]]
 _WRITING = re.compile(rb"[A-Za-z0-9\x80-\xff][\x20-\x7e\x80-\xff]{4,}")
 _OPAQUE = frozenset(("OB", "OW", "UN", "OF", "OD", "OL", "OV"))
-_NUMBERS = values.BINARY_NUMBERS
+_ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 RULE = "retain-safe-private"
 
 
@@ -45,7 +45,7 @@ def kept_private(work: Walk, here: dict[int, Element], cleaned: Cleaned) -> dict
 
 def _value(work: Walk, element: Element, known: Safe, cleaned: Cleaned) -> Element | None:
     tag, vr, declared = element.tag, known.vr, element.vr
-    if declared == "SQ" or vr == "SQ":
+    if declared == "SQ" or vr == "SQ" or element.value[:4] in _ITEM_TAGS:
         return _sequence(work, element, cleaned)
     if declared not in ("UN", vr) and not values.agrees(declared, vr):
         if vr != "UN":
@@ -57,12 +57,10 @@ def _value(work: Walk, element: Element, known: Safe, cleaned: Cleaned) -> Eleme
     if known.action == "C" or vr in ("DA", "DT", "TM"):
         moved = _dates(work, vr, value)
         return None if moved is None else Element(tag, vr, moved)
-    if vr in _OPAQUE:
+    if vr in _OPAQUE or vr in values.BINARY_NUMBERS:
         # Text in two-byte characters too: with the zeros taken out it reads as text.
         writing = _WRITING.search(value) or _WRITING.search(value.replace(b"\0", b""))
-        return None if writing else Element(tag, declared, value)
-    if vr in _NUMBERS:
-        return Element(tag, vr, value)
+        return None if writing else Element(tag, declared if vr in _OPAQUE else vr, value)
     texts = values.texts(value)
     if texts is None or vr == "PN" or any(work.owned.bears(text) for text in texts):
         return None

@@ -93,7 +93,7 @@ TEXTS: dict[str, re.Pattern[str]] = {
     "ManufacturerModelName": re.compile(_PRODUCT),
     "SoftwareVersions": re.compile(_PRODUCT),
     "ConvolutionKernel": re.compile(r"[A-Za-z0-9 ._+/-]{1,16}"),
-    "ImagedNucleus": re.compile(r"\d{1,3}[A-Z][a-z]?"),
+    "ImagedNucleus": re.compile(r"\d{0,3}[A-Z][a-z]?"),
     "Radionuclide": re.compile(r"\^?\d{1,3}\^?[A-Z][a-z]?"),
     "RescaleType": re.compile(r"HU|US|OD|MGML|Z_EFF|ED|EDW|HU_MOD|PCT"),
     "ModalityLUTType": re.compile(r"HU|US|OD|MGML|Z_EFF|ED|EDW|HU_MOD|PCT"),
@@ -101,6 +101,13 @@ TEXTS: dict[str, re.Pattern[str]] = {
     "MIMETypeOfEncapsulatedDocument": re.compile(r"application/pdf|(text|application)/xml", re.IGNORECASE),
     "StackID": re.compile(r"\d{1,4}"),
 }
+# Makers of imaging equipment, word by word.
+_MAKERS = (
+    "acuson agfa aloka canon carestream elekta fuji fujifilm fujitsu general electric ge gems healthcare hitachi "
+    "hologic kodak konica medical medison minolta mindray philips picker samsung shimadzu siemens sony systems toshiba varian "
+    "healthineers imaging corporation united uih nec"
+)
+MAKERS = frozenset(_MAKERS.split())
 # Texts of equipment parts outside the table that are kept if every word is a known one.
 PHYSICS_WORDS = frozenset({"FilterType", "CollimatorGridName", "TransducerType"})
 
@@ -175,7 +182,13 @@ def harmless(owned: Owned, keyword: str, vr: str, said: tuple[str, ...]) -> bool
         return all(is_word_of_terms(text.upper()) for text in said) and not any(owned.bears(text) for text in said)
     if form is None or not all(not text or form.fullmatch(text) for text in said):
         return False
-    return not any(owned.bears(text) for text in said)
+    return not any(owned.bears(text) and not _makers_own(owned, text) for text in said)
+
+
+def _makers_own(owned: Owned, text: str) -> bool:
+    """A maker's name that is on the institution's too, as where it was tested at home; never a person's."""
+    words = re.findall(r"[^\W\d_]+", text.casefold())
+    return bool(words) and all(word in MAKERS for word in words) and not owned.bears_person(text)
 
 
 def is_harmless_term(owned: Owned, text: str) -> bool:

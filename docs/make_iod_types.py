@@ -1,9 +1,10 @@
 """Makes deidentify/iod_types.json of core: the Type (PS3.5 7.4) of attributes whose action in Table E.1-1 needs it.
 
 Run it with highdicom installed, whose wheel carries PS3.3 as data: python docs/make_iod_types.py
-Only compound actions (X/Z, X/D, X/Z/D, Z/D) need it, and only Types 1 and 2 are written: what is not named is Type 3
-where it stands, or no part of the object at all, and may go. A conditional Type counts as its unconditional one: a
-value where none was needed is valid, none where one was needed is not.
+Only Types 1 and 2 are written: what is not named is Type 3 where it stands, or no part of the object at all, and may
+go. For compound actions (X/Z, X/D, X/Z/D, Z/D) a conditional Type counts as its unconditional one: a value where none
+was needed is valid, none where one was needed is not. For the plain actions X and Z only attributes count that the
+object must have whatever its conditions, such as the creation date of a presentation state.
 """
 
 import json
@@ -24,6 +25,7 @@ def made() -> dict[str, Any]:
     )
     rows = json.loads((HERE / "annex_e.json").read_text("utf-8"))["rows"]
     compound = {row["keyword"] for row in rows if "/" in row["basic_profile"]}
+    plain = {row["keyword"] for row in rows if row["basic_profile"] in ("X", "Z")}
     objects: dict[str, dict[str, int]] = {}
     items: dict[str, dict[str, int]] = {}
     for sop_class, iod in classes.items():
@@ -31,7 +33,8 @@ def made() -> dict[str, Any]:
         for module in iods[iod]:
             for attribute in modules.get(module["key"], ()):
                 keyword, strictness = attribute["keyword"], STRICTNESS.get(attribute["type"])
-                if keyword in compound and strictness:
+                must = attribute["type"] in ("1", "2") and (module["usage"] == "M" or attribute["path"])
+                if strictness and (keyword in compound or (keyword in plain and must)):
                     into = items.setdefault(attribute["path"][-1], {}) if attribute["path"] else top
                     into[keyword] = min(strictness, into.get(keyword, 9))
     return {

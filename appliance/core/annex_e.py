@@ -24,6 +24,8 @@ COMPOUND: dict[str, dict[int, Action]] = {
     "Z/D": {3: "Z", 2: "Z", 1: "D"},
     "X/Z/U*": {3: "U", 2: "U", 1: "U"},
 }
+# Where the table removes or empties what an object must have: without it the object would be none (PS3.3).
+REQUIRED: dict[str, dict[int, Action]] = {"X": {2: "Z", 1: "D"}, "Z": {1: "D"}}
 # Where an object is not one that PS3.3 lists: the choice that is valid whatever the Type.
 WHATEVER: dict[str, Action] = {"X/Z": "Z", "X/D": "D", "X/Z/D": "D", "Z/D": "D", "X/Z/U*": "U"}
 # Where the rule above is the wrong one, and why.
@@ -55,6 +57,8 @@ class Rule:
         chosen = CHOSEN.get(self.keyword)
         if chosen:
             return chosen[0]
+        if self.basic_profile in REQUIRED and attribute_type in REQUIRED[self.basic_profile]:
+            return REQUIRED[self.basic_profile][attribute_type]
         if self.basic_profile not in COMPOUND:
             return self.basic_profile  # type: ignore[return-value]
         if attribute_type is None:

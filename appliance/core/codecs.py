@@ -88,6 +88,18 @@ def _next(encoded: Iterator[bytes], number: int) -> bytes | None:
 
 def decode_frame(encoded: bytes, layout: Layout) -> tuple[Pixels, str]:
     """One compressed frame; see encapsulated_frames."""
+    pixels, photometric, said = raw_frame(encoded, layout)
+    # Where header and codestream disagree about the sign, the codestream's width is the one its bits were coded in.
+    differ = said.signed is not None and said.signed != layout.signed
+    bits = min(layout.bits_stored, said.precision) if differ else layout.bits_stored
+    pixels = stored_values(pixels, bits, layout.signed)
+    if layout.samples == 3:
+        pixels, photometric = in_rgb(pixels, photometric)
+    return pixels, photometric
+
+
+def raw_frame(encoded: bytes, layout: Layout) -> tuple[Pixels, str, Codestream]:
+    """One compressed frame as its codestream holds it, bits outside Bits Stored and all, and what it says of itself."""
     encoded, said = codestream(encoded, layout)
     if (said.rows, said.columns, said.samples) != (layout.rows, layout.columns, layout.samples):
         raise Quarantined("pixel-layout", "codestream")
@@ -100,13 +112,7 @@ def decode_frame(encoded: bytes, layout: Layout) -> tuple[Pixels, str]:
     shape = (layout.rows, layout.columns) if layout.samples == 1 else (layout.rows, layout.columns, 3)
     if pixels.shape != shape or pixels.dtype.kind not in "iu":
         raise Quarantined("pixel-undecodable", "codestream")
-    # Where header and codestream disagree about the sign, the codestream's width is the one its bits were coded in.
-    differ = said.signed is not None and said.signed != layout.signed
-    bits = min(layout.bits_stored, said.precision) if differ else layout.bits_stored
-    pixels = stored_values(pixels, bits, layout.signed)
-    if layout.samples == 3:
-        pixels, photometric = in_rgb(pixels, photometric)
-    return pixels, photometric
+    return pixels, photometric, said
 
 
 def codestream(encoded: bytes, layout: Layout) -> tuple[bytes, Codestream]:

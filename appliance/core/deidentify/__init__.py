@@ -14,12 +14,13 @@ from pydicom.uid import UID
 
 from appliance.core import annex_e, elements_pydicom, pseudonym
 from appliance.core.deidentify import values
+from appliance.core.deidentify.cells import cells_of
 from appliance.core.deidentify.clean import cleaned, patient_of
 from appliance.core.deidentify.codes import code_item
 from appliance.core.deidentify.content import points_by_position
 from appliance.core.deidentify.dates import offset_days
 from appliance.core.deidentify.names import owned_by
-from appliance.core.deidentify.pixels import cells_of, cleaned_pixels
+from appliance.core.deidentify.pixels import cleaned_pixels
 from appliance.core.deidentify.rules import rules
 from appliance.core.deidentify.walk import Change as Change
 from appliance.core.deidentify.walk import Walk
@@ -72,13 +73,13 @@ def deidentified(found: Object, site_key: bytes, options: Options) -> Deidentifi
         work.offset_days = offset_days(key, patient_of(here))
     work.by_reference = points_by_position(found.elements)
     result = cleaned(work, found.elements)
-    result = _pixels(work, result, found)
+    result, syntax = _pixels(work, result, found)
     result = _inserted(work, found.elements, result)
     work.changes.append(Change("preamble", "D", "E.1.1"))
     work.changes.append(Change("file meta information", "D", "E.1.1"))
-    made = Object(found.syntax, result)
+    made = Object(syntax, result)
     instance = next(element.value for element in result if element.tag == _INSTANCE)
-    return Deidentified(written(made, _meta(sop_class, instance, found.syntax)), tuple(work.changes))
+    return Deidentified(written(made, _meta(sop_class, instance, syntax)), tuple(work.changes))
 
 
 def _meta(sop_class: str, instance: bytes, syntax: str) -> bytes:
@@ -110,25 +111,31 @@ def _known_object(found: Object) -> str:
     return sop_class
 
 
-def _pixels(work: Walk, result: list[Element], found: Object) -> list[Element]:
-    """Clears what stands beside the picture; icons went with the table, overlays with their groups."""
+def _pixels(work: Walk, result: list[Element], found: Object) -> tuple[list[Element], str]:
+    """Clears what stands beside the picture, and says in which syntax it is now.
+
+    Icons went with the table, overlays with their groups.
+    """
     picture = next((element for element in result if element.tag == PIXEL_DATA), None)
     if picture is None:
-        return result
+        return result, found.syntax
     work.path.append("PixelData")
     try:
-        pixels = cleaned_pixels(picture.value, cells_of(result, found.order), found.syntax)
+        changed = cleaned_pixels(picture.value, cells_of(result, found.order), found.syntax)
     except elements_pydicom.DAMAGE:
         # The cause quotes values, so it is not kept.
         raise Quarantined("deid-unsupported", "PixelData") from None
-    encapsulated = UID(found.syntax).is_encapsulated
-    picture.vr = "OB" if encapsulated else picture.vr  # PS3.5 A.4
-    if pixels is not None:
+    syntax = found.syntax if changed is None else changed[1]
+    if UID(syntax).is_encapsulated:  # PS3.5 A.4
+        picture.vr = "OB"
+    elif syntax != found.syntax:
+        picture.vr = "OW"
+    if changed is not None:
         work.note("C", "beside the picture")
-        picture.value = pixels
+        picture.value = changed[0]
         result = [element for element in result if element.tag not in _OFFSET_TABLES]
     work.path.pop()
-    return result
+    return result, syntax
 
 
 def _inserted(work: Walk, source: list[Element], result: list[Element]) -> list[Element]:

@@ -20,6 +20,7 @@ from appliance.core.deidentify.walk import Walk, dates_of, gone, uids, words_of
 from appliance.core.elements import Element
 
 _PATIENT_ID, _PATIENT_NAME = 0x00100020, 0x00100010
+_GRAPHIC_LAYER = 0x00700002
 _AGE_MAX = 89  # ages above are folded into one, 45 CFR 164.514(b)(2)(i)(C)
 _AGE = re.compile(r"(\d{3})([DWMY])")
 
@@ -68,12 +69,19 @@ def _dummy(work: Walk, plan: Plan, element: Element, here: dict[int, Element]) -
         return gone(work, plan.rule)
     work.note("D", plan.rule)
     if plan.vr == "SQ":
-        dummy = values.dummy_items(plan.keyword)
+        dummy = values.dummy_items(plan.keyword, _layer(work, element))
         return _items(work, plan, element) if dummy is None else Element(element.tag, "SQ", b"", dummy)
     if plan.keyword == "EncapsulatedDocument":
         return Element(element.tag, "OB", values.blank_document(here))
     dummy_value = values.DUMMY_TERMS.get(plan.keyword, values.DUMMIES[plan.vr])
     return Element(element.tag, plan.vr, dummy_value)
+
+
+def _layer(work: Walk, annotations: Element) -> bytes:
+    """The pseudonym of the layer that the first graphic annotation is on."""
+    items = annotations.items or [[]]
+    named = next((element.value for element in items[0] if element.tag == _GRAPHIC_LAYER), b"")
+    return pseudonym.term(work.site_key, named.strip(b"\0 ").decode("latin-1")).encode()
 
 
 def _pseudonyms(work: Walk, plan: Plan, element: Element, _: dict[int, Element]) -> Element | None:

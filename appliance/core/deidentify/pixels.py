@@ -7,8 +7,8 @@ those, such as video, in which text has more places than it knows.
 import itertools
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate, generate_fragments, generate_frames
@@ -16,6 +16,7 @@ from pydicom.uid import (
     HTJ2K,
     JPEG2000,
     JPEG2000MC,
+    ExplicitVRLittleEndian,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
     JPEG2000Lossless,
@@ -29,7 +30,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from appliance.core.elements import Element
+from appliance.core.deidentify.cells import Cells
+from appliance.core.deidentify.hidden_bits import without_hidden_bits
 from appliance.errors import Quarantined
 
 JPEG = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1})
@@ -40,74 +42,34 @@ JPEG_2000 = frozenset(
 NATIVE = frozenset(
     {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}
 )  # implicit, explicit, deflated, big endian
-FRAMES_MAX = 100_000
 # Application segments that a decoder needs: colour transform (APP14 of Adobe, APP8 of HP) and aspect (plain JFIF).
 _NEEDED_SEGMENTS = {0xE0: (b"JFIF\0", 16), 0xEE: (b"Adobe", 14), 0xE8: (b"mrfx", 6)}
 
 
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """The Image Pixel Module as far as it says where in the bytes a pixel is, PS3.3 C.7.6.3."""
-
-    rows: int
-    columns: int
-    samples: int
-    frames: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-
-
-def cells_of(elements: list[Element], order: str) -> Cells:
-    """Raises Quarantined("deid-unsupported", keyword): a number that decides where pixels are is missing or odd."""
-    here = {element.tag: element.value for element in elements}
-
-    def number(tag: int, keyword: str, otherwise: int | None = None) -> int:
-        value = here.get(tag, b"")
-        if len(value) < 2 and otherwise is not None:
-            return otherwise
-        if len(value) != 2:
-            raise Quarantined("deid-unsupported", keyword)
-        return int(struct.unpack(f"{order}H", value)[0])
-
-    frames = here.get(0x00280008, b"").strip(b"\0 ") or b"1"
-    if not frames.isdigit() or not 0 < int(frames) <= FRAMES_MAX:
-        raise Quarantined("deid-unsupported", "NumberOfFrames")
-    allocated = number(0x00280100, "BitsAllocated")
-    stored = number(0x00280101, "BitsStored", allocated) or allocated
-    return Cells(
-        rows=number(0x00280010, "Rows"),
-        columns=number(0x00280011, "Columns"),
-        samples=number(0x00280002, "SamplesPerPixel", 1) or 1,
-        frames=int(frames),
-        bits_allocated=allocated,
-        bits_stored=stored,
-        high_bit=number(0x00280102, "HighBit", stored - 1),
-        signed=bool(number(0x00280103, "PixelRepresentation", 0)),
-    )
-
-
-def cleaned_pixels(pixels: bytes, cells: Cells, syntax: str) -> bytes | None:
-    """Pixel Data without text beside the picture, or None if they stay as they are.
+def cleaned_pixels(pixels: bytes, cells: Cells, syntax: str) -> tuple[bytes, str] | None:
+    """Pixel Data without text beside the picture and their transfer syntax, or None if they stay as they are.
 
     pixels  the value of Pixel Data, encapsulated or not
+    returns with the syntax they came in, or as Explicit VR Little Endian where bits were hidden in the codestreams
     raises  Quarantined("deid-unsupported", "PixelData"): a codestream that cannot be walked
     source  PS3.5 8.1 (bits), 8.2 and A.4 (encapsulation)
     """
     if syntax in NATIVE:
         cleaned = stored_bits_only(_trimmed(cells, pixels), cells, syntax != "1.2.840.10008.1.2.2")
-        return cleaned if cleaned != pixels else None
-    walk = _walker(syntax)
+        return (cleaned, syntax) if cleaned != pixels else None
+    walk = _walker(syntax, cells)
     frames = _frames(pixels, cells.frames, one_fragment=syntax == RLELossless)
     cleaned_frames = [walk(frame) for frame in frames]
+    native = without_hidden_bits(cleaned_frames, cells, syntax)
+    if native is not None:
+        return native, ExplicitVRLittleEndian
     unchanged = all(
         after.rstrip(b"\0") == before.rstrip(b"\0") for after, before in zip(cleaned_frames, frames, strict=True)
     )
     # What the frames do not explain, such as an offset table without offsets, is made anew.
     if unchanged and any(pixels == encapsulate(frames, has_bot=table) for table in (True, False)):
         return None
-    return encapsulate(frames if unchanged else cleaned_frames, has_bot=True)
+    return encapsulate(frames if unchanged else cleaned_frames, has_bot=True), syntax
 
 
 def _frames(pixels: bytes, count: int, *, one_fragment: bool) -> list[bytes]:
@@ -125,7 +87,7 @@ def _table_end(pixels: bytes) -> int:
     return 8 + int(struct.unpack_from("<I", pixels, 4)[0])
 
 
-def _walker(syntax: str) -> Callable[[bytes], bytes]:
+def _walker(syntax: str, cells: Cells) -> Callable[[bytes], bytes]:
     if syntax in JPEG:
         return lambda frame: _jpeg(frame, 0x01)
     if syntax in JPEG_LS:
@@ -133,7 +95,7 @@ def _walker(syntax: str) -> Callable[[bytes], bytes]:
     if syntax in JPEG_2000:
         return _jpeg_2000
     if syntax == RLELossless:
-        return _rle
+        return lambda frame: _rle(frame, cells.rows * cells.columns)
     raise Quarantined("deid-unsupported", "TransferSyntaxUID")
 
 
@@ -167,12 +129,33 @@ def stored_bits_only(pixels: bytes, cells: Cells, little_endian: bool) -> bytes:
     return kept.astype(found.dtype).tobytes() + bytes(len(pixels) - whole)
 
 
-def _rle(frame: bytes) -> bytes:
-    """An RLE frame without a word among the unused offsets of its header, PS3.5 G.5; the runs hold no comments."""
-    used = 4 + 4 * int(struct.unpack_from("<I", frame)[0])
-    if not 4 < used <= 64 <= len(frame):
+def _rle(frame: bytes, pixels_count: int) -> bytes:
+    """An RLE frame of nothing but its runs: no word among the unused offsets, none behind a segment.
+
+    pixels_count  of one frame: what each segment unpacks to
+    source        PS3.5 G.3 (PackBits), G.5 (header)
+    """
+    if len(frame) < 64:
         raise Quarantined("deid-unsupported", "PixelData")
-    return frame[:used] + bytes(64 - used) + frame[64:]
+    count, *offsets = struct.unpack_from("<16I", frame)
+    if not 0 < count <= 15 or offsets[0] < 64 or any(b < a for a, b in itertools.pairwise(offsets[:count])):
+        raise Quarantined("deid-unsupported", "PixelData")
+    borders = [*offsets[:count], len(frame)]
+    segments = [_runs(frame[start:end], pixels_count) for start, end in itertools.pairwise(borders)]
+    starts = list(itertools.accumulate((len(segment) for segment in segments[:-1]), initial=64))
+    return struct.pack("<16I", count, *starts, *[0] * (15 - count)) + b"".join(segments)
+
+
+def _runs(segment: bytes, bytes_count: int) -> bytes:
+    """A segment up to the run that completes it, padded to even length."""
+    if len(imagecodecs.packbits_decode(segment)) <= bytes_count + 1 and len(segment) % 2 == 0:
+        return segment  # one surplus byte at most: the padding
+    at = made = 0
+    while at < len(segment) and made < bytes_count:
+        run = segment[at]
+        made += run + 1 if run < 128 else 257 - run if run > 128 else 0
+        at += run + 2 if run < 128 else 2 if run > 128 else 1
+    return segment[:at] + bytes(at % 2)
 
 
 def _jpeg(frame: bytes, marker_min: int) -> bytes:

@@ -11,6 +11,7 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import keyword_for_tag
 
 from appliance.core import annex_e
+from appliance.core.deidentify import values
 from appliance.core.deidentify.iod_types import type_of
 from appliance.core.elements import vr_of
 from appliance.core.options import Option, Options
@@ -104,8 +105,10 @@ class Rules:
             return Plan(does, option, vr, rule.keyword)
         if "K" in asked:
             return Plan("K", asked["K"], vr, rule.keyword)
-        needed = type_of(self.sop_class_uid, sequence, rule.keyword) if "/" in rule.basic_profile else None
+        needed = type_of(self.sop_class_uid, sequence, rule.keyword)
         action = rule.action(needed)
+        if action == "D" and vr not in values.DUMMIES and vr not in ("SQ", "UI"):
+            action = "X"  # numbers: nothing stands for one
         return Plan("U" if action == "D" and vr == "UI" else action, "E.1-1", vr, rule.keyword)
 
 

@@ -41,7 +41,7 @@ DUMMIES: dict[str, bytes] = {
     "UT": REMOVED,
 }
 # Enumerated values: any other dummy would be invalid.
-DUMMY_TERMS = {"ReasonForTheAttributeModification": b"CORRECT"}
+DUMMY_TERMS = {"ReasonForTheAttributeModification": b"CORRECT", "TimezoneOffsetFromUTC": b"+0000"}
 
 TEXT_VRS = frozenset({"AE", "AS", "CS", "DS", "IS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 LENGTH_MAX = {"SH": 16, "LO": 64, "AE": 16, "CS": 16}  # characters, PS3.5 6.2
@@ -104,8 +104,8 @@ TEXTS: dict[str, re.Pattern[str]] = {
 # Makers of imaging equipment, word by word.
 _MAKERS = (
     "acuson agfa aloka canon carestream elekta fuji fujifilm fujitsu general electric ge gems healthcare hitachi "
-    "hologic kodak konica medical medison minolta mindray philips picker samsung shimadzu siemens sony systems toshiba varian "
-    "healthineers imaging corporation united uih nec"
+    "hologic kodak konica medical medison minolta mindray philips picker samsung shimadzu siemens sony systems toshiba "
+    "varian healthineers imaging corporation united uih nec"
 )
 MAKERS = frozenset(_MAKERS.split())
 # Texts of equipment parts outside the table that are kept if every word is a known one.
@@ -207,8 +207,11 @@ def _point() -> list[Element]:
     ]
 
 
-def dummy_items(keyword: str) -> list[list[Element]] | None:
-    """The one dummy item of a sequence with action D; None where the sequence keeps its cleaned items instead."""
+def dummy_items(keyword: str, layer: bytes) -> list[list[Element]] | None:
+    """The one dummy item of a sequence with action D; None where the sequence keeps its cleaned items instead.
+
+    layer  the pseudonym of a graphic layer that the object has
+    """
     nobody = [code_item("0", "99REMOVED", REMOVED.decode())]
     if keyword == "ContentSequence":
         item = [
@@ -223,7 +226,7 @@ def dummy_items(keyword: str) -> list[list[Element]] | None:
     if keyword == "OperatorIdentificationSequence":
         return [[Element(0x00080080, "LO", REMOVED), Element(0x00401101, "SQ", b"", nobody)]]
     if keyword == "GraphicAnnotationSequence":
-        return [[Element(0x00700009, "SQ", b"", [_point()])]]
+        return [[Element(0x00700002, "CS", layer), Element(0x00700009, "SQ", b"", [_point()])]]
     return None
 
 

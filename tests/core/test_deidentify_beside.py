@@ -77,7 +77,7 @@ def test_a_codestream_of_more_bits_in_which_nothing_is_hidden_stays_as_it_is() -
 
 
 def test_signed_values_may_extend_their_sign() -> None:
-    signed = (PIXELS.astype(np.int16) - 2000).astype(np.int16)
+    signed = (PIXELS.astype(np.int16) - 2048).astype(np.int16)
     source = compressed([rle_frame(signed.view(np.uint16))], RLELossless, PIXELS, 12)
     source.PixelRepresentation = 1
     back = pydicom.dcmread(io.BytesIO(deidentify(source, SITE_KEY).bytes))

@@ -30,6 +30,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from appliance.core.codecs import CODEC_DAMAGE
 from appliance.core.deidentify.cells import Cells
 from appliance.core.deidentify.hidden_bits import without_hidden_bits
 from appliance.errors import Quarantined
@@ -148,7 +149,11 @@ def _rle(frame: bytes, pixels_count: int) -> bytes:
 
 def _runs(segment: bytes, bytes_count: int) -> bytes:
     """A segment up to the run that completes it, padded to even length."""
-    if len(imagecodecs.packbits_decode(segment)) <= bytes_count + 1 and len(segment) % 2 == 0:
+    try:
+        unpacked = len(imagecodecs.packbits_decode(segment))
+    except CODEC_DAMAGE:  # what stands behind the runs need not be one
+        unpacked = bytes_count + 2
+    if unpacked <= bytes_count + 1 and len(segment) % 2 == 0:
         return segment  # one surplus byte at most: the padding
     at = made = 0
     while at < len(segment) and made < bytes_count:

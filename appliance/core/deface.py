@@ -36,13 +36,13 @@ from appliance.errors import Quarantined
 
 PLACE = "RecognizableVisualFeatures"
 PIXELS_MAX = 2**28
-SIDE_MM_MIN, SIDE_MM_MAX = 60.0, 1000.0
+SIDE_MM_MIN, SIDE_MM_MAX = 60.0, 600.0
 TILT_DEGREES_MAX = 35.0  # of the slice against the front: a tilted gantry still sees the face in profile
 ROUNDING_MM = 30.0  # a disc of this radius rolls inside the head's outline; what it cannot reach stands out
 CT_FRONT_MM, MR_FRONT_MM, REST_MM = 20.0, 12.0, 6.0  # depth of the shell
 FRONT_PART = 1 / 3  # of the head's length, from the front
 TISSUE_HU, BONE_HU, AIR_HU = -300.0, 250.0, -1000.0
-BONE_GAP_MM = 12.0  # half the width of the gaps in bone that are closed: sutures, burr holes, the mouth of an orbit
+BONE_GAP_MM = 12.0  # a disc of this radius does not pass sutures, burr holes and gaps of up to 15 mm in bone
 BLUR_MM = 1.5
 NOISE_SIGMAS, TISSUE_OF_BRIGHT = 5.0, 0.05
 CORNER_PART = 1 / 16

@@ -79,10 +79,10 @@ T-D8500 T-D8200 T-D8800 T-D9800 T-12310 T-12280 T-11210 T-11300 T-C3000 T-83000 
 40983000 7569003 29707007 51299004 79601000 56873002 113197003 78961009 35039007 89837001
 """
 NOT_HEAD = frozenset(_NOT_HEAD_WORDS.split())
-# Words of Image Type and of a frame's type that make the picture a projection, a rendering or a phase.
+# Words of Image Type and of a frame's type that make the picture a projection, a rendering, many slices or a phase.
 _ANOTHER_KIND_WORDS = """
 LOCALIZER SCOUT TOPOGRAM SCREEN_SAVE SCREENSAVE PROJECTION PROJECTION_IMAGE MIP MAX_IP MIN_IP MINIP SSD VRT
-VOLUME_RENDER SURFACE_RENDER 3D RENDERED P PHASE PHASE_MAP R REAL I IMAGINARY
+VOLUME_RENDER SURFACE_RENDER 3D RENDERED MOSAIC MONTAGE P PHASE PHASE_MAP R REAL I IMAGINARY
 """
 _ANOTHER_KIND = frozenset(_ANOTHER_KIND_WORDS.split())
 
@@ -111,7 +111,7 @@ def subject(dataset: Dataset) -> Subject:
 
 
 def another_kind(dataset: Dataset) -> bool:
-    """The picture is no slice of measured magnitudes: a localizer, a projection, a rendering, a phase."""
+    """The picture is no slice of measured magnitudes: a projection, a rendering, a mosaic, a phase."""
     return bool(_ANOTHER_KIND & set(image_types(dataset)))
 
 

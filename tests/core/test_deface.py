@@ -7,6 +7,7 @@ tests at the end show that it sees a defacing that does nothing, or too little.
 import io
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -27,6 +28,8 @@ from head_phantom import (
     slice_of,
     tissue,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from planted_objects import REAL_FILES
 from pydicom.dataset import Dataset, FileDataset
@@ -38,12 +41,14 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
+from test_deidentify_validity import errors
 
 from appliance.core import deface as module
 from appliance.core.deface import deface
 from appliance.core.pixels import decode
 from appliance.errors import Quarantined
 
+REFUSAL = ("deid-unsupported", "RecognizableVisualFeatures")
 TISSUE = {CT: 724, MR: 100}  # stored value between air and skin
 # Bone, which a CT keeps, begins 7 mm below the brow and the cheeks; nothing is behind the ears within 12.
 GONE_MM, EAR_GONE_MM = 6.0, 12.0
@@ -144,6 +149,31 @@ def test_a_ct_keeps_bone() -> None:
     assert (before != after)[vault].mean() < 0.02  # its edge, where the grid of 1 mm rounds
 
 
+@pytest.mark.parametrize("gap_mm", [8, 14])
+def test_a_gap_in_the_skull_does_not_cost_the_brain(gap_mm: int) -> None:
+    dataset, points = slice_of(CT, AXIAL, 30.0), grid(AXIAL, 30.0)
+    stored = values(bytes_of(dataset))[0]
+    gap = (stored > 1600) & (np.abs(points[..., 0]) < gap_mm / 2) & (points[..., 1] < 0)
+    assert gap.any()
+    stored[gap] = 1060
+    dataset.PixelData = stored.astype("<i2").tobytes()
+    assert (values(deface(bytes_of(dataset)))[0] == stored)[tissue(points) == BRAIN].all()
+
+
+@pytest.mark.parametrize("sop_class", [CT, MR])
+def test_a_wrong_patient_position_still_costs_nose_and_ears(sop_class: str) -> None:
+    """The header says prone, the patient lay on the back: the front is looked for behind."""
+    points, objects = head(sop_class, "axial")
+    after = []
+    for each in objects:
+        dataset = pydicom.dcmread(io.BytesIO(each))
+        dataset.ImageOrientationPatient = list(ORIENTATIONS["axial, prone"])
+        after.append(values(deface(bytes_of(dataset))))
+    left = nearest(points, np.concatenate(after), sop_class)
+    assert min(left["left ear"], left["right ear"], left["tip of the nose"]) > EAR_GONE_MM
+    assert min(left.values()) > 3
+
+
 @pytest.mark.parametrize("name", ["J2K_pixelrep_mismatch.dcm", "693_UNCR.dcm"])
 def test_a_real_head(name: str) -> None:
     (path,) = [path for path in REAL_FILES if path.name == name]
@@ -199,6 +229,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "a chest's localizer": lambda: described(BodyPartExamined="CHEST", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
     "projection": lambda: described(ImageType=["DERIVED", "SECONDARY", "PROJECTION IMAGE"]),
     "phase": lambda: described(sop_class=MR, ImageType=["ORIGINAL", "PRIMARY", "P"]),
+    "mosaic": lambda: described(sop_class=MR, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]),
     "no spacing": lambda: described(PixelSpacing=None),
     "a spacing of no head": lambda: described(PixelSpacing=[40, 40]),
     "not in HU": lambda: described(RescaleType="US"),
@@ -220,7 +251,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
 def test_what_cannot_be_cleaned_is_refused(name: str) -> None:
     with pytest.raises(Quarantined) as refused:
         deface(REFUSED[name]())
-    assert (refused.value.code, refused.value.place) == ("deid-unsupported", "RecognizableVisualFeatures")
+    assert (refused.value.code, refused.value.place) == REFUSAL
 
 
 @pytest.mark.parametrize("sop_class", [CT, MR])
@@ -275,9 +306,6 @@ def test_every_syntax_gives_the_same_picture(syntax: str) -> None:
     buffer = io.BytesIO()
     if syntax == RLELossless:
         dataset.compress(RLELossless, generate_instance_uid=False)
-        dataset.ExtendedOffsetTable = bytes(8)
-        dataset.ExtendedOffsetTableLengths = len(dataset.PixelData).to_bytes(8, "little")
-        del dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
         dataset.save_as(buffer)
     else:
         if syntax == ExplicitVRBigEndian:
@@ -339,6 +367,34 @@ def test_each_frame_goes_by_its_own_orientation() -> None:
     assert (after[0] != after[1]).any()
     with pytest.raises(Quarantined):
         deface(bytes_of(enhanced([*frames, (CORONAL, 0.0)])))
+
+
+@pytest.mark.parametrize("name", ["J2K_pixelrep_mismatch.dcm", "examples_overlay.dcm", "explicit_VR-UN.dcm"])
+def test_a_validator_finds_nothing_new(name: str, tmp_path: Path) -> None:
+    (path,) = [path for path in REAL_FILES if path.name == name]
+    (tmp_path / "defaced.dcm").write_bytes(deface(path.read_bytes()))
+    assert errors(tmp_path / "defaced.dcm") - errors(path) == set()
+
+
+STARTS = [described(), described(sop_class=MR), bytes_of(enhanced([(AXIAL, 0.0), (SAGITTAL, 0.0)]))]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.sampled_from(STARTS), st.lists(st.tuples(st.integers(132, 1100), st.binary(max_size=6)), min_size=1, max_size=5)
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, on damaged headers
+def test_damage_is_refused_or_harmless(data: bytes, damage: list[tuple[int, bytes]]) -> None:
+    for at, put in damage:
+        data = data[:at] + put + data[at + max(len(put), 1) :]
+    try:
+        cleaned = deface(data)
+    except Quarantined as fault:
+        told = (fault.code, fault.place)
+    else:
+        dataset = pydicom.dcmread(io.BytesIO(cleaned))
+        told = REFUSAL if cleaned == data or dataset.RecognizableVisualFeatures == "NO" else ("", "")
+    assert told == REFUSAL
 
 
 @pytest.mark.parametrize("sop_class", [CT, MR])

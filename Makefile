@@ -3,10 +3,10 @@
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help demo test check faults bench docs evaluate system-packages
+.PHONY: help demo test check faults bench bench-deid docs evaluate system-packages
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/made: pyproject.toml constraints.txt
 	python3 -m venv .venv
@@ -39,6 +39,9 @@ faults: system-packages .venv/made-test  ## long campaigns; ARGS='--seeds 5000 -
 
 bench: .venv/made-test  ## ingest to lane beside the bare library calls
 	$(PY) -m bench.ingest $(ARGS)
+
+bench-deid: .venv/made-test  ## de-identification beside its peers; ARGS='--files 200 --repeats 5'
+	$(PY) -m bench.deid $(ARGS)
 
 docs: .venv/made  ## print the generated pages of docs/ anew
 	$(PY) -m docs.make

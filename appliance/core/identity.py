@@ -2,71 +2,51 @@
 
 It goes by value representation and keyword, never by the rules of the cleaner: what a rule forgets must still be on
 this list. It refuses to judge: whether a word is too common to be searched for is the inspector's business.
-The list is the most private thing in the house: it is made, used and dropped within one step, never stored or logged.
+The list is the most private thing in the house: it is made and used within one step, never stored or logged. What is
+worked out of a value once is remembered for the next file of the same patient, in the memory of the process only.
 """
 
+import io
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import lru_cache
+from typing import NamedTuple
 
-from pydicom import config
-from pydicom.charset import decode_bytes
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
-from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset
+from pydicom import config, dcmwrite
+from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.errors import BytesLengthException
-from pydicom.multival import MultiValue
-from pydicom.sequence import Sequence
-from pydicom.tag import BaseTag
-from pydicom.values import convert_SQ
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from appliance.core.inspect_charsets import readings
+from appliance.core.inspect_kinds import (
+    CODES,
+    DEVICE,
+    MANY_VALUED,
+    NOT_TEXT,
+    OPAQUE_VRS,
+    PRODUCTS,
+    TEXT_VRS,
+    Kind,
+    attribute_kind,
+)
+from appliance.core.inspect_read import CHARACTER_SET, Element, Read, Unreadable, read, sequence_in
+from appliance.core.inspect_tags import keyword, vr_of
+from appliance.core.inspect_words import standard_codes
 from appliance.errors import Quarantined
 
-Kind = Literal["name", "id", "date", "time", "uid", "address", "phone", "institution", "text", "private"]
-
-DEPTH_MAX = 32
 ITEMS_MAX = 200_000
+NESTED_MAX = 8  # sequences inside values of unknown representation
+REMEMBERED, REMEMBERED_BYTES_MAX = 1 << 13, 1 << 10  # values whose items are remembered, and how long they may be
 TEXT_CHARACTERS_MAX = 100_000  # of one value
 OPAQUE_BYTES_MAX = 1 << 20  # of one value of unknown representation
-TEXT_VRS = frozenset({"AE", "AS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})
-BINARY_VRS = frozenset({"OB", "OW", "UN", "OB or OW"})
-# Text that names products, vocabularies or formats. It identifies nobody, and an honest output keeps it.
-NOT_IDENTITY = frozenset(
-    {
-        "CodeMeaning",
-        "CodeValue",
-        "CodingSchemeDesignator",
-        "CodingSchemeName",
-        "CodingSchemeVersion",
-        "ConvolutionKernel",
-        "DeidentificationMethod",
-        "ImagedNucleus",
-        "ImplementationClassUID",
-        "ImplementationVersionName",
-        "LongCodeValue",
-        "MIMETypeOfEncapsulatedDocument",
-        "Manufacturer",
-        "ManufacturerModelName",
-        "ModalityLUTType",
-        "Radionuclide",
-        "RescaleType",
-        "SoftwareVersions",
-        "StackID",
-        "TimezoneOffsetFromUTC",
-    }
-)
-# Standard bulk data: pictures and tables of numbers. What is written into a picture is another module's matter.
-NOT_TEXT = re.compile(
-    r"PixelData|PaletteColorLookupTableData|LUTData|WaveformData|OverlayData|ICCProfile|EncapsulatedDocument$"
-)
-_ID = re.compile(r"ID$|IDs$|Number|Identifier|Serial|ProcedureStepID|AccessionNumber")
-_ADDRESS = re.compile(r"Address|Residence|Location|Country|Region")
-_PHONE = re.compile(r"Telephone|Telecom")
-_INSTITUTION = re.compile(r"Institution|Department|Organization|Station|Sponsor|SiteName|CenterName")
 _PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]{5,}")
+_WIDE = re.compile(rb"(?:[\x20-\x7e]\0){5,}|(?:\0[\x20-\x7e]){5,}")
+_DATE = re.compile(r"\d{4}[-.]?\d{2}[-.]?\d{2}")
 _STANDARD_UID = "1.2.840.10008."
+# Dummies of an earlier de-identification: nobody's, and they stand again where they stood.
+NOBODYS = frozenset((b"", b"REMOVED", b"urn:removed", b"18991230", b"18991230000000", b"000000", b"CORRECT", b"000Y"))
 # What pydicom raises on values that are not what they say: named once, for this module and for the inspector.
 DAMAGE = (
     ValueError,
@@ -83,13 +63,15 @@ DAMAGE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One thing that identifies. text is as in the source; place is its keyword or tag."""
 
     kind: Kind
-    text: str = field(repr=False)
+    text: str
     place: str
+
+    def __repr__(self) -> str:
+        return f"Item({self.kind}, {self.place})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,146 +80,180 @@ class Identity:
 
     products  its texts about equipment and codes: an honest output keeps them, so a word of theirs that also stands in
               free text, such as the maker's name in a private block, is no leak. Names and identifiers are not excused.
+    stood     (tag, value) as they stood, for words too short or too common to be searched for anywhere
+    dated     (tag and items around it, value) of dates, for outputs in which dates are shifted
     """
 
     items: tuple[Item, ...] = field(repr=False)
     products: tuple[str, ...] = field(default=(), repr=False)
+    stood: frozenset[tuple[int, bytes]] = field(default=frozenset(), repr=False)
+    dated: frozenset[tuple[tuple[int, ...], bytes]] = field(default=frozenset(), repr=False)
 
 
-def identity(dataset: Dataset) -> Identity:
-    """What identifies in `dataset`, its file meta information and its preamble, at every nesting level.
+def identity_of(data: bytes) -> Identity:
+    """What identifies in a Part 10 file, at every nesting level, in the file meta information and in the preamble.
 
-    raises  Quarantined("deid-unsupported", path): more items than the limit, or a value that nobody can read
+    Lenient: what cannot be read is searched for characters.
+    raises  Quarantined("deid-unsupported", place): no Part 10 file, or more in it than a limit allows
     """
-    found: dict[Item, None] = {}
-    products: set[str] = set()
     try:
+        whole = read(data, strict=False)
+    except Unreadable as fault:
+        raise Quarantined("deid-unsupported", fault.place) from None
+    found = _Gathered()
+    found.opaque("preamble", data[:128])
+    _of_elements(found, whole, whole.meta, 0)
+    _of_elements(found, whole, whole.elements, 0)
+    for start, end in whole.unread:
+        found.opaque("unread", whole.body[start:end])
+    return found.identity()
+
+
+def identity(dataset: FileDataset) -> Identity:
+    """identity_of() of a data set as pydicom.dcmread gives it.
+
+    raises  Quarantined("deid-unsupported", path): more items than the limit, or a value that nobody can write
+    """
+    buffer = io.BytesIO()
+    meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
+    try:
+        implicit, little = dataset.original_encoding
+        if "TransferSyntaxUID" not in meta:
+            meta = FileMetaDataset(meta)
+            meta.TransferSyntaxUID = (
+                ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+            )
+        preamble = (getattr(dataset, "preamble", None) or b"").ljust(128, b"\0")
         with config.disable_value_validation():
-            for part in (dataset, getattr(dataset, "file_meta", None)):
-                for item in _of_dataset(part, 0, products) if part is not None else ():
-                    found[item] = None
-                    if len(found) > ITEMS_MAX:
-                        raise Quarantined("deid-unsupported", item.place)
+            whole = FileDataset(buffer, dataset, file_meta=meta, preamble=preamble)
+            dcmwrite(buffer, whole, enforce_file_format=False)
     except DAMAGE:
         # The cause quotes values, so it is not kept.
         raise Quarantined("deid-unsupported", "header") from None
-    preamble = getattr(dataset, "preamble", None) or b""
-    found.update(dict.fromkeys(_of_opaque("preamble", preamble)))
-    return Identity(tuple(found), tuple(sorted(products)))
+    return identity_of(buffer.getvalue())
 
 
 def joined(*identities: Identity) -> Identity:
     """The identity of a study: that of all its objects."""
     items = dict.fromkeys(item for one in identities for item in one.items)
-    return Identity(tuple(items), tuple(sorted({text for one in identities for text in one.products})))
+    return Identity(
+        tuple(items),
+        tuple(sorted({text for one in identities for text in one.products})),
+        frozenset().union(*(one.stood for one in identities)),
+        frozenset().union(*(one.dated for one in identities)),
+    )
 
 
-def _of_dataset(dataset: Dataset, depth: int, products: set[str]) -> Iterator[Item]:
-    if depth > DEPTH_MAX:
-        raise Quarantined("deid-unsupported", "nesting")
-    for tag in sorted(dataset.keys()):
-        place = keyword_for_tag(tag) or f"({tag.group:04X},{tag.element:04X})"
-        raw = dataset.get_item(tag)
-        if isinstance(raw, RawDataElement) and _opaque(tag, raw):
-            yield from _of_bytes(dataset, place, raw, depth, products)
+@dataclass(slots=True)
+class _Gathered:
+    items: dict[Item, None] = field(default_factory=dict)
+    products: set[str] = field(default_factory=set)
+    stood: set[tuple[int, bytes]] = field(default_factory=set)
+    dated: set[tuple[tuple[int, ...], bytes]] = field(default_factory=set)
+
+    def take(self, items: tuple[Item, ...]) -> None:
+        self.items.update(dict.fromkeys(items))
+        if len(self.items) > ITEMS_MAX:
+            raise Quarantined("deid-unsupported", items[-1].place)
+
+    def opaque(self, place: str, value: bytes) -> None:
+        self.take(tuple(_of_opaque(place, value)))
+
+    def identity(self) -> Identity:
+        return Identity(tuple(self.items), tuple(sorted(self.products)), frozenset(self.stood), frozenset(self.dated))
+
+
+def _of_elements(found: _Gathered, whole: Read, elements: list[Element], depth: int) -> None:
+    body, charsets = whole.body, {-1: "", 0: ""}
+    for element in elements:
+        tag, vr, start, end, item = element
+        if start == end:
             continue
-        try:
-            element = dataset[tag]
-        except DAMAGE:
-            # Not to be read as what it says it is: then its characters are what there is to search for.
-            yield from _of_opaque(place, raw.value if isinstance(raw.value, bytes) else b"")
+        if tag == CHARACTER_SET:
+            charsets[item] = body[start:end].decode("latin-1")
+        if vr == b"UN":
+            vr = vr_of(tag)
+        if vr in _NUMBERS or (vr in OPAQUE_VRS and NOT_TEXT.search(keyword(tag))):
             continue
-        if place in NOT_IDENTITY:
-            products.update(_values(element))
-        elif element.VR == "SQ" or isinstance(element.value, Sequence):
-            for item in element.value:
-                yield from _of_dataset(item, depth + 1, products)
-        elif isinstance(element.value, bytes):
-            if not NOT_TEXT.search(place):
-                yield from _of_bytes(dataset, place, element, depth, products)
-        else:
-            yield from _of_text(place, element.VR, _values(element))
-
-
-def _opaque(tag: BaseTag, raw: RawDataElement) -> bool:
-    known = dictionary_has_tag(tag)
-    return isinstance(raw.value, bytes) and (raw.VR == "UN" or (raw.VR is None and not known))
-
-
-def _of_bytes(
-    dataset: Dataset, place: str, element: DataElement | RawDataElement, depth: int, products: set[str]
-) -> Iterator[Item]:
-    """A value of unknown representation: what the dictionary says it is, a sequence if it reads as one, else words."""
-    value: bytes = (element.value or b"")[:OPAQUE_BYTES_MAX]
-    vr = dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else "UN"
-    if vr == "PN" or vr in ("DA", "DT", "TM", "UI") or vr in TEXT_VRS:
-        text = decode_bytes(value, _encodings(dataset), {0x5C})
-        yield from _of_text(place, vr, text.split("\\"))
-        return
-    if value[:4] in (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"):
-        for implicit in (True, False):
-            try:
-                items = convert_SQ(value, implicit, value[:2] == b"\xfe\xff")
-                nested = [item for one in items for item in _of_dataset(one, depth + 1, products)]
-            except DAMAGE:
-                continue
-            yield from nested
-            return
-    if vr in BINARY_VRS or vr == "SQ":
-        yield from _of_opaque(place, value)
-
-
-def _encodings(dataset: Dataset) -> list[str]:
-    encodings = dataset._character_set
-    return [encodings] if isinstance(encodings, str) else list(encodings)
-
-
-def _values(element: DataElement) -> list[str]:
-    value = element.value
-    if value is None:
-        return []
-    return [str(part) for part in value] if isinstance(value, (MultiValue, list)) else [str(value)]
-
-
-def _of_text(place: str, vr: str, texts: list[str]) -> Iterator[Item]:
-    for whole in texts:
-        text = whole[:TEXT_CHARACTERS_MAX].strip("\0 ")
-        if not text:
+        if vr in OPAQUE_VRS or vr == b"SQ":
+            _of_value(found, keyword(tag), body[start : min(end, start + OPAQUE_BYTES_MAX)], vr, depth)
             continue
-        if vr == "PN":
-            yield Item("name", text, place)
-        elif vr == "UI":
-            if not text.startswith(_STANDARD_UID):
-                yield Item("uid", text, place)
-        elif vr in ("DA", "DT"):
-            if re.match(r"\d{4}[-.]?\d{2}[-.]?\d{2}", text):
-                yield Item("date", re.sub(r"[-.]", "", text[:10])[:8], place)
-        elif vr == "TM":
-            yield Item("time", text.replace(":", ""), place)
-        elif vr in TEXT_VRS:
-            yield Item(_kind(place), text, place)
+        value = body[start:end]
+        plain = value.isascii() and b"\x1b" not in value
+        charset = "" if plain else _charset(whole, charsets, item)
+        once = _of_value_once if len(value) <= REMEMBERED_BYTES_MAX else _of_value_once.__wrapped__
+        items, products, stands = once(tag, vr, value, charset)
+        if items:
+            found.take(items)
+        if products:
+            found.products.update(products)
+        if stands:
+            stripped = value.strip(b"\0 ")
+            if stripped not in NOBODYS:
+                found.stood.add((tag, stripped))
+                if vr in (b"DA", b"DT"):
+                    found.dated.add((whole.standing(element), stripped))
 
 
-def _kind(place: str) -> Kind:
-    if place.startswith("("):
-        return "private"
-    for kind, pattern in _KINDS:
-        if pattern.search(place):
-            return kind
-    return "text"
+_NUMBERS = frozenset(b"AT FD FL OD OF OL OV SL SS SV UL US UV DS IS AS".split())
 
 
-_KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    ("address", _ADDRESS),
-    ("phone", _PHONE),
-    ("institution", _INSTITUTION),
-    ("id", _ID),
-)
+def _charset(whole: Read, charsets: dict[int, str], item: int) -> str:
+    """The item's own character set, else that of the data set around it (PS3.5 6.1.2.5.3, PS3.3 C.12.1.1.2)."""
+    while item not in charsets:
+        item = whole.items[item].around
+    return charsets[item]
+
+
+def _of_value(found: _Gathered, place: str, value: bytes, vr: bytes, depth: int) -> None:
+    """A value of unknown representation: a sequence if it reads as one, else words."""
+    if vr == b"SQ":
+        return  # its items are elements of their own
+    inner = sequence_in(value) if depth < NESTED_MAX else None
+    if inner is not None:
+        _of_elements(found, inner, inner.elements, depth + 1)
+    else:
+        found.opaque(place, value)
+
+
+@lru_cache(REMEMBERED)
+def _of_value_once(tag: int, vr: bytes, value: bytes, charset: str) -> tuple[tuple[Item, ...], tuple[str, ...], bool]:
+    """Items, texts of products, and whether the value is remembered as standing at its tag."""
+    place = keyword(tag)
+    texts = [part for text in readings(value, charset) for part in _parts(text, vr)]
+    if vr == b"CS" and place not in DEVICE:
+        return (), (*texts, " ".join(texts)), False
+    if place in PRODUCTS or (place in CODES and all(text in standard_codes() for text in texts)):
+        return (), tuple(texts), False
+    items = tuple(dict.fromkeys(item for text in texts for item in _of_text(place, vr, text)))
+    return items, (), vr != b"UI"
+
+
+def _parts(text: str, vr: bytes) -> list[str]:
+    parts = text[:TEXT_CHARACTERS_MAX].split("\\") if vr in MANY_VALUED else [text[:TEXT_CHARACTERS_MAX]]
+    return [part for part in (part.strip("\0 \r\n") for part in parts) if part]
+
+
+def _of_text(place: str, vr: bytes, text: str) -> Iterator[Item]:
+    if vr == b"PN":
+        yield Item("name", text, place)
+    elif vr == b"UI":
+        if not text.startswith(_STANDARD_UID):
+            yield Item("uid", text, place)
+    elif vr in (b"DA", b"DT"):
+        if _DATE.match(text):
+            yield Item("date", re.sub(r"[-.]", "", text[:10])[:8], place)
+    elif vr == b"TM":
+        yield Item("time", text.replace(":", ""), place)
+    elif vr in TEXT_VRS or place in DEVICE:
+        yield Item(attribute_kind(place, vr), text, place)
 
 
 def _of_opaque(place: str, value: bytes) -> Iterator[Item]:
-    """Runs of characters in bytes that nothing explains, in the two encodings that are always possible."""
-    for run in _PRINTABLE.findall(value[:OPAQUE_BYTES_MAX]):
+    """Runs of characters in bytes that nothing explains, in the encodings that are always possible."""
+    for run in _PRINTABLE.findall(value):
         yield Item("private", run.decode("utf-8", "ignore").strip(), place)
         if not run.isascii():
             yield Item("private", run.decode("latin-1").strip(), place)
+    for wide in _WIDE.findall(value):
+        yield Item("private", wide.replace(b"\0", b"").decode("ascii").strip(), place)

@@ -1,119 +1,140 @@
-"""The search itself: identity in a text, a number, a UID, in bytes and in deflate streams inside bytes.
+"""The search itself, exact and slow: identity in a text, a number, a UID, in bytes.
 
-It refuses to say what was found: only that something was.
+This is what decides. inspect_filter only says where it need not look. It refuses to say what was found: only that
+something was, and of a kind that is not excused there.
 """
 
 import contextlib
-import itertools
+import html
 import re
-import zlib
-from collections.abc import Iterator
+import unicodedata
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
 
-from appliance.core.inspect_search import BYTES_MIN, MONTH_NUMBERS, Search, words_of
+from appliance.core.inspect_dates import dates_in, short_dates_in, short_times_in
+from appliance.core.inspect_search import BITS, ID_CHARACTERS_MIN, NUMBER_DIGITS_MIN, STRONG, Search
+from appliance.core.inspect_words import words_of
 
-STREAMS_MAX = 64
-INFLATED_BYTES_MAX = 16 << 20
-_DATE_PARTS = re.compile(r"\d+|[^\W\d_]{3,}")
-_UID = re.compile(r"(?<![\w.])[0-2](?:\.\d+){2,}(?![\w.]*\w)")
-_ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
-_GZIP = re.compile(rb"\x1f\x8b\x08")
+UID = re.compile(r"(?<![\w.])[0-2](?:\.\d+){2,}(?![\w.]*\w)")
+ENCODED = re.compile(r"&#?\w+;|%[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|=[0-9A-F]{2}")
+_RUN = re.compile(r"\d+")
+_SPACED = re.compile(r"\d(?:[ ()./+_-]{0,3}\d)+")
+_NEW_UID = "2.25."  # a UUID as a number: its digits are chance
 
 
-def in_text(search: Search, text: str) -> bool:
-    """Identity in one text value."""
+def in_text(search: Search, text: str, excused: int = 0, *, loose: bool = True) -> bool:
+    """Identity in one text value.
+
+    excused  bits of inspect_search.BITS that may stay here
+    loose    also what a version number may look like: two-digit years, identifiers of four digits
+    """
+    return any(_in_reading(search, reading, ~excused, loose) for reading in _meant(text))
+
+
+def _meant(text: str) -> Iterator[str]:
+    """The text and what it says where it was encoded once more, in letters of one width."""
+    yield text if text.isascii() else unicodedata.normalize("NFKC", text)
+    if ENCODED.search(text):
+        yield html.unescape(text)
+        yield urllib.parse.unquote(text)
+        yield re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
+        with contextlib.suppress(ValueError):
+            yield re.sub(r"=([0-9A-F]{2})", r"%\1", urllib.parse.unquote(text.replace("=", "%")))
+
+
+def _in_reading(search: Search, text: str, asked: int, loose: bool) -> bool:
     if len(text) < 2:
         return False
     folded = text.casefold()
     tokens = set(words_of(folded))
-    if tokens & search.words or any(group <= tokens for group in search.groups):
+    words = tokens if loose else {word for word in tokens if len(word) > ID_CHARACTERS_MIN or word.isalpha()}
+    if _bits(search.words, words) & asked:
         return True
-    if any(uid in search.uids for uid in _UID.findall(text)):
+    if any(bits & asked and group <= tokens for group, bits in search.groups.items()):
         return True
-    if any(char.isdigit() for char in text) and _dated(search, folded):
+    if _bits(search.uids, UID.findall(text)) & asked:
+        return True
+    if any(char.isdigit() for char in folded) and _in_digits(search, folded, asked, loose):
         return True
     squeezed = "".join(words_of(folded))
-    return any(word in squeezed for word in search.inside) or any(phrase in squeezed for phrase in search.phrases)
+    return any(bits & asked and word in squeezed for word, bits in search.inside.items())
 
 
-def _dated(search: Search, text: str) -> bool:
-    return any(_bounded(form, text) for form in search.dates) or not search.dates.isdisjoint(_dates_in(text))
+def _bits(found: Mapping[str, int], texts: Iterable[str]) -> int:
+    bits = 0
+    for text in texts:
+        bits |= found.get(text, 0)
+    return bits
 
 
-def _bounded(form: str, text: str) -> bool:
-    at = text.find(form)
-    while at >= 0:
-        before, after = text[at - 1 : at], text[at + len(form) : at + len(form) + 1]
-        if (
-            not before.isdigit()
-            and not (after.isdigit() and len(form) < 8)
-            and not (after.isdigit() and form.isdigit())
-        ):
+def _in_digits(search: Search, text: str, asked: int, loose: bool) -> bool:
+    """Dates, numbers and telephone numbers, whatever stands between their digits."""
+    if _bits(search.dates, dates_in(text)) & asked:
+        return True
+    runs = _RUN.findall(text)
+    if loose and asked & BITS["date"]:
+        short = {date[2:] for date in search.dates}
+        if not short.isdisjoint(short_dates_in(text)):
             return True
-        at = text.find(form, at + 1)
-    return False
+        if asked & BITS["time"] and not search.times.keys().isdisjoint(short_times_in(text)):
+            return True
+    spaced = [re.sub(r"\D", "", run) for run in _SPACED.findall(text)]
+    if _bits(search.numbers, (run.lstrip("0") for run in (*runs, *spaced))) & asked:
+        return True
+    return any(bits & asked and tail in run for run in (*runs, *spaced) for tail, bits in search.tails.items())
 
 
-def _dates_in(text: str) -> Iterator[str]:
-    """Every reading of the text as a date, YYYYMMDD: three parts side by side in any order, months also in words."""
-    parts = [part if part.isdigit() else MONTH_NUMBERS.get(part[:3], "") for part in _DATE_PARTS.findall(text)]
-    for run in parts:
-        if len(run) == 8:
-            yield from (run[4:] + run[2:4] + run[:2], run[4:] + run[:4])
-    for three in zip(parts, parts[1:], parts[2:], strict=False):
-        for year, month, day in itertools.permutations(three):
-            if len(year) == 4 and 0 < len(month) < 3 and 0 < len(day) < 3:
-                yield f"{year}{month:0>2}{day:0>2}"
-
-
-def in_number(search: Search, text: str) -> bool:
+def in_number(search: Search, text: str, excused: int = 0) -> bool:
     """An identifier or a date where a number stands, whatever its leading zeros and its exponent."""
     whole = text.strip().partition(".")[0].lstrip("+-")
     if "e" in text.lower():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OverflowError):
             whole = f"{float(text):.0f}".lstrip("-")
-    return whole.lstrip("0") in search.numbers or (len(whole) == 8 and whole in search.dates)
+    bits = search.numbers.get(whole.lstrip("0"), 0)
+    if len(whole) == 8:
+        bits |= search.dates.get(whole, 0)
+    return bool(bits & ~excused)
 
 
-def in_uid(search: Search, text: str) -> bool:
+def in_uid(search: Search, text: str, excused: int = 0) -> bool:
     """A UID of the source, or a UID built around an identifier or a date."""
-    return text in search.uids or any(in_number(search, part) for part in text.split("."))
+    bits = search.uids.get(text, 0)
+    for part in text.split("."):
+        if len(part) < NUMBER_DIGITS_MIN:
+            continue
+        bits |= search.numbers.get(part.lstrip("0"), 0) | search.dates.get(part, 0)
+        if not text.startswith(_NEW_UID):
+            for needles in (search.numbers, search.dates):
+                for needle, bit in needles.items():
+                    bits |= bit if needle in part else 0
+    return bool(bits & ~excused)
 
 
-def in_bytes(search: Search, data: bytes, pictures: bool = False) -> bool:
+def in_bytes(search: Search, data: bytes, excused: int = 0, *, pictures: bool = False) -> bool:
     """Identity spelled in bytes; `pictures` searches bulk data, where short words would be found by chance."""
     lowered = data.lower()
-    return any(
-        _spelled_out(needle, data, lowered, pictures) for needle in (search.pictures if pictures else search.raw)
-    )
-
-
-def _spelled_out(needle: bytes, data: bytes, lowered: bytes, pictures: bool) -> bool:
-    at = lowered.find(needle)
-    while at >= 0:
-        found = data[at : at + len(needle)]
-        digits = needle.replace(b"\0", b"").replace(b".", b"").isdigit()
-        neighbours = lowered[max(at - 1, 0) : at] + lowered[at + len(needle) : at + len(needle) + 1]
-        # Digits are part of a longer number, as in a UID, unless something else stands around them.
-        if not (digits and any(byte in b"0123456789." for byte in neighbours)) and (not pictures or _one_case(found)):
-            return True
-        at = lowered.find(needle, at + 1)
+    asked = (STRONG if pictures else -1) & ~excused
+    for needle, bits in search.raw.items():
+        if bits & asked:
+            at = lowered.find(needle)
+            while at >= 0:
+                if counts(data, lowered, at, at + len(needle), pictures=pictures):
+                    return True
+                at = lowered.find(needle, at + 1)
     return False
+
+
+def counts(data: bytes, lowered: bytes, start: int, end: int, *, pictures: bool) -> bool:
+    """Whether a needle that stands at [start, end) of `lowered` is more than part of something longer, or chance."""
+    digits = lowered[start:end].translate(None, b"\0.-/").isdigit()
+    neighbours = lowered[max(start - 1, 0) : start] + lowered[end : end + 1]
+    # Digits are part of a longer number, as in a UID, unless something else stands around them.
+    if digits and any(byte in b"0123456789." for byte in neighbours):
+        return False
+    return not pictures or _one_case(data[start:end])
 
 
 def _one_case(found: bytes) -> bool:
     """Noise has letters of mixed case, writing has not."""
     letters = bytes(byte for byte in found if byte < 128 and chr(byte).isalpha())
     return letters in (letters.upper(), letters.lower(), letters.title(), letters[:1] + letters[1:].lower())
-
-
-def inflated(data: bytes) -> Iterator[bytes]:
-    """What deflate streams inside `data` hold; the first few, each cut at a limit."""
-    starts = [(match.start(), 15) for match in _ZLIB.finditer(data)]
-    starts += [(match.start(), 31) for match in _GZIP.finditer(data)]
-    for start, window in starts[:STREAMS_MAX]:
-        try:
-            text = zlib.decompressobj(window).decompress(data[start:], INFLATED_BYTES_MAX)
-        except zlib.error:
-            continue
-        if len(text) > BYTES_MIN:
-            yield text

@@ -1,0 +1,146 @@
+"""Where the exact search need not look: one pass over all bytes for all needles at once.
+
+A filter never says no where inspect_scan would say yes; where it says perhaps, inspect_scan decides. So a filter may
+hold more than one identity asks for, and is kept for the next file of the same patient, in the memory of the process.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from functools import lru_cache
+
+from ahocorasick_rs import BytesAhoCorasick, Implementation
+
+from appliance.core.identity import Identity, Item
+from appliance.core.inspect_dates import short_dates_in, short_times_in
+from appliance.core.inspect_scan import ENCODED
+from appliance.core.inspect_search import NUMBER_DIGITS_MIN, excused_words, needles_of
+
+FILTERS_MAX = 8
+LEFT_OVER_MAX = 48  # items that are not in a kept filter and get a small one of their own
+UID_BYTES = 20  # as much of a UID as is looked for: UIDs of one machine begin alike
+# A table of all states is twice as fast as a tree and slower to make: for the second use, and not for huge ones.
+TABLE_BYTES_MAX = 20_000
+_WORD = re.compile(r"[a-z0-9]+")
+_RUN = re.compile(r"\d{4,}")
+_LONG_RUN = re.compile(rb"\d{6,}")
+_SPACED = re.compile(r"\d(?:[ ()./+_-]{0,3}\d){5,}")
+_ENCODED = re.compile(ENCODED.pattern.encode())
+_BETWEEN = bytes(byte for byte in range(128) if not chr(byte).isalnum())
+
+
+class Filter:
+    """Needles of many items, for haystacks in lower case."""
+
+    def __init__(self, items: frozenset[Item], excused: frozenset[str]) -> None:
+        self.items = items
+        self.excused = excused
+        self.words: set[str] = set()
+        self.groups: set[frozenset[str]] = set()
+        self.numbers: set[str] = set()
+        self.tails: set[str] = set()
+        self.dates: set[str] = set()
+        self.times: set[str] = set()
+        spelled: set[bytes] = set()
+        for item in items:
+            words, groups, inside, numbers, tails, dates, times, uids, raw = needles_of(item, excused)
+            if uids:
+                spelled.update(uid[:UID_BYTES] for uid in raw)
+                continue
+            self.words |= words
+            self.groups |= groups
+            self.numbers |= numbers
+            self.tails |= tails
+            self.dates |= dates
+            self.times |= times
+            spelled |= raw
+            spelled.update(word.encode() for word in inside if word.isascii())
+        self.years = {date[:4] for date in self.dates}
+        self.short_dates = {date[2:] for date in self.dates}
+        self.needles = sorted(spelled)
+        self.uses = 0
+        self._automaton: BytesAhoCorasick | None = None
+
+    def hits(self, lowered: bytes) -> list[tuple[int, int, int]]:
+        """(needle, start, end) of every needle in the bytes, overlapping ones too."""
+        if not self.needles:
+            return []
+        self.uses += 1
+        small = self.uses == 2 and sum(map(len, self.needles)) <= TABLE_BYTES_MAX
+        if self._automaton is None or small:
+            kind = Implementation.DFA if small else Implementation.ContiguousNFA
+            self._automaton = BytesAhoCorasick(self.needles, implementation=kind)
+        found: list[tuple[int, int, int]] = self._automaton.find_matches_as_indexes(lowered, overlapping=True)
+        return found
+
+    def perhaps_in_texts(self, lowered: bytes, text: str, runs: set[str], spaced: list[str]) -> bool:
+        """Whether any text of many may hold identity."""
+        tokens = set(_WORD.findall(text))
+        if not self.words.isdisjoint(tokens) or any(group <= tokens for group in self.groups):
+            return True
+        if not self.years.isdisjoint(runs) or any(self._dated(run) for run in runs if len(run) >= 6):
+            return True
+        if not self.short_dates.isdisjoint(short_dates_in(text)) or not self.times.isdisjoint(short_times_in(text)):
+            return True
+        if not self.numbers.isdisjoint(run.lstrip("0") for run in (*spaced, *runs)):
+            return True
+        if self.tails and any(tail in run for tail in self.tails for run in (*spaced, *runs)):
+            return True
+        return bool(self.hits(lowered.translate(None, _BETWEEN)))
+
+    def _dated(self, run: str) -> bool:
+        return not self.dates.isdisjoint((run[:8], run[4:8] + run[2:4] + run[:2], run[4:8] + run[:4]))
+
+    def perhaps_in_numbers(self, runs: Iterable[bytes]) -> bool:
+        """Whether any of these runs of six digits or more may be an identifier or a date."""
+        for run in runs:
+            number = run.decode("ascii")
+            if number.lstrip("0") in self.numbers or number in self.dates:
+                return True
+        return False
+
+    def perhaps_number(self, number: int) -> bool:
+        return str(number) in self.numbers or str(number) in self.dates
+
+
+_kept: deque[Filter] = deque(maxlen=FILTERS_MAX)
+
+
+def filters_for(identity: Identity) -> tuple[Filter, ...]:
+    """Filters that together hold all that `identity` asks for: a kept one and what it lacks, or a new one."""
+    items, excused = frozenset(identity.items), _excused(identity.products)
+    for kept in reversed(_kept):
+        if kept.excused == excused:
+            lacking = items - kept.items
+            if len(lacking) <= LEFT_OVER_MAX:
+                return (kept, Filter(lacking, excused)) if lacking else (kept,)
+    made = Filter(items, excused)
+    _kept.append(made)
+    return (made,)
+
+
+@lru_cache(FILTERS_MAX)
+def _excused(products: tuple[str, ...]) -> frozenset[str]:
+    return excused_words(products)
+
+
+def perhaps_in_texts(filters: tuple[Filter, ...], texts: bytes) -> bool:
+    """Whether any of many texts, one after the other with a line feed between, may hold identity."""
+    if not texts.isascii() or b"\x1b" in texts or _ENCODED.search(texts):
+        return True  # readings and encodings are the exact search's business
+    lowered = texts.lower()
+    text = lowered.decode("ascii")
+    runs = set(_RUN.findall(text))
+    spaced = ["".join(filter(str.isdigit, run)) for run in _SPACED.findall(text)]
+    return any(one.perhaps_in_texts(lowered, text, runs, spaced) for one in filters)
+
+
+def perhaps_in_numbers(filters: tuple[Filter, ...], numbers: bytes) -> bool:
+    """Whether any of many decimal or integer strings, one after the other with a line feed between, may identify."""
+    if b"e" in numbers or b"E" in numbers:
+        return True
+    runs = _LONG_RUN.findall(numbers)
+    return bool(runs) and any(one.perhaps_in_numbers(runs) for one in filters)
+
+
+assert NUMBER_DIGITS_MIN == 6, "_LONG_RUN and _SPACED count to it"

@@ -15,6 +15,7 @@ from appliance.core.elements import Element, Odd, items_in
 
 Cleaned = Callable[[Walk, list[Element], str], list[Element]]
 _WRITING = re.compile(rb"[A-Za-z0-9\x80-\xff][\x20-\x7e\x80-\xff]{4,}")
+_PLAIN_WRITING = re.compile(rb"[\x20-\x7e]{6,}|(?:[\xd0\xd1\xce\xcf][\x80-\xbf]){3,}")  # in numbers; Cyrillic, Greek
 _OPAQUE = frozenset(("OB", "OW", "UN", "OF", "OD", "OL", "OV"))
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 RULE = "retain-safe-private"
@@ -57,16 +58,21 @@ def _value(work: Walk, element: Element, known: Safe, cleaned: Cleaned) -> Eleme
     if known.action == "C" or vr in ("DA", "DT", "TM"):
         moved = _dates(work, vr, value)
         return None if moved is None else Element(tag, vr, moved)
-    if vr in _OPAQUE or vr in values.BINARY_NUMBERS:
-        # Text in two-byte characters too: with the zeros taken out it reads as text.
-        writing = _WRITING.search(value) or _WRITING.search(value.replace(b"\0", b""))
-        return None if writing else Element(tag, declared if vr in _OPAQUE else vr, value)
+    if vr in _OPAQUE:
+        return None if _reads_as_text(value, _WRITING) else Element(tag, declared, value)
+    if vr in values.BINARY_NUMBERS:
+        return None if _reads_as_text(value, _PLAIN_WRITING) else Element(tag, vr, value)
     texts = values.texts(value)
     if texts is None or vr == "PN" or any(work.owned.bears(text) for text in texts):
         return None
     if vr in ("DS", "IS") and not all(not text or values.NUMBER.fullmatch(text) for text in texts):
         return None
     return Element(tag, vr, value)
+
+
+def _reads_as_text(value: bytes, writing: re.Pattern[bytes]) -> bool:
+    """Characters stand in it, in two-byte characters too: with the zeros taken out those read as text."""
+    return bool(writing.search(value) or writing.search(value.replace(b"\0", b"")))
 
 
 def _sequence(work: Walk, element: Element, cleaned: Cleaned) -> Element | None:

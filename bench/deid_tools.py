@@ -10,7 +10,6 @@ environment has its own tools only.
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
 import resource

@@ -78,7 +78,9 @@ def deidentified(found: Object, site_key: bytes, options: Options) -> Deidentifi
     work.changes.append(Change("preamble", "D", "E.1.1"))
     work.changes.append(Change("file meta information", "D", "E.1.1"))
     made = Object(syntax, result)
-    instance = next(element.value for element in result if element.tag == _INSTANCE)
+    instance = next((element.value for element in result if element.tag == _INSTANCE), b"")
+    if not instance:  # it came as something else than a UID
+        raise Quarantined("deid-unsupported", "SOPInstanceUID")
     return Deidentified(written(made, _meta(sop_class, instance, syntax)), tuple(work.changes))
 
 

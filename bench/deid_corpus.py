@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import data_store
+import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -85,9 +86,11 @@ def planted(source: pydicom.FileDataset, chance: random.Random) -> pydicom.FileD
 
 def burn_in(dataset: pydicom.Dataset, picture: pydicom.FileDataset) -> None:
     frame = picture.pixel_array.copy()
+    drawn = np.zeros(frame.shape, np.uint8)
     for line, keyword in enumerate(("PatientName", "PatientID", "StudyDate")):
         at = (8, 24 + 22 * line)
-        cv2.putText(frame, str(dataset[keyword].value), at, cv2.FONT_HERSHEY_SIMPLEX, 0.6, int(frame.max()), 1)
+        cv2.putText(drawn, str(dataset[keyword].value), at, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 1)
+    frame[drawn > 127] = frame.max()
     dataset.PixelData = frame.tobytes()
 
 

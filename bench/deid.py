@@ -20,11 +20,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
-
-import pydicom
 
 from appliance.cli.files import quiet_libraries
 from bench.deid_corpus import HEADERS, files
@@ -111,30 +107,30 @@ def print_rates(kind: str, rates: dict[str, list[float]], written: dict[str, int
 
 
 def pixels(count: int, seed: int) -> None:
-    """CPU-seconds that redaction and the second reading cost a 512x512 frame, one thread."""
+    """CPU-seconds that redaction and the second reading cost a 512x512 frame, one thread, with and without text."""
     from appliance.core.inspect_pixels import inspect_pixels
+    from appliance.core.outgoing import identity_of
     from appliance.core.redact import redact
     from appliance.world.eyes import open_eyes
 
-    from appliance.core.identity import identity
-
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     eyes, road = open_eyes(), our_road()
-    spent: dict[str, list[float]] = {"redact": [], "inspect_pixels": []}
-
-    def timed(name: str, work: Callable[[], object]) -> None:
-        began = time.process_time()
-        work()
-        spent[name].append(time.process_time() - began)
-
-    for data in files("CT 512x512", count, seed):
-        known, cleaned = identity(pydicom.dcmread(BytesIO(data))), road(data)
-        timed("redact", lambda cleaned=cleaned: redact(cleaned, eyes))
-        finished = redact(cleaned, eyes).bytes
-        timed("inspect_pixels", lambda finished=finished, known=known: inspect_pixels(finished, known, eyes))
     print(f"\n{'CT 512x512, pixel check':<32}{'CPU-seconds a frame':>30}")
-    for name, found in spent.items():
-        print(f"{name:<32}{min(found):>10.3f}{statistics.median(found):>10.3f}{max(found):>10.3f}")
+    print(f"{'':<32}{'min':>10}{'median':>10}{'max':>10}")
+    for text in (False, True):
+        spent: dict[str, list[float]] = {"redact": [], "inspect_pixels": []}
+        for data in files("CT 512x512", count + 1, seed, text=text):
+            known, cleaned = identity_of(data), road(data)
+            began = time.process_time()
+            finished = redact(cleaned, eyes).bytes
+            redacted = time.process_time()
+            inspect_pixels(finished, known, eyes)
+            spent["redact"].append(redacted - began)
+            spent["inspect_pixels"].append(time.process_time() - redacted)
+        for name, found in spent.items():
+            timed = found[1:]  # the first frame warms the models up
+            row = f"{min(timed):>10.3f}{statistics.median(timed):>10.3f}{max(timed):>10.3f}"
+            print(f"{name + (', with text' if text else ', no text'):<32}{row}")
 
 
 def main() -> None:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
+import cv2
 import data_store
+import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -27,8 +29,11 @@ TEXT_VRS = ("LO", "SH", "ST", "LT", "UT", "PN", "DA", "TM", "DT", "UI", "AS", "C
 LEFT_ALONE = {"SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientName"}
 
 
-def files(kind: str, count: int, seed: int) -> Iterator[bytes]:
-    """`count` Part 10 files, Explicit VR Little Endian; the same for the same arguments."""
+def files(kind: str, count: int, seed: int, *, text: bool = False) -> Iterator[bytes]:
+    """`count` Part 10 files, Explicit VR Little Endian; the same for the same arguments.
+
+    text  name, number and date of the patient are burned into the picture, as a scanner does it
+    """
     source, picture = pydicom.dcmread(HEADERS[kind]), pydicom.dcmread(PICTURES[kind])
     for keyword in ("Rows", "Columns", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"):
         setattr(source, keyword, picture[keyword].value)
@@ -37,6 +42,8 @@ def files(kind: str, count: int, seed: int) -> Iterator[bytes]:
         dataset = planted(source, random.Random(f"{kind} {seed} {patient}"))
         for number in range(min(FILES_A_PATIENT, count - patient * FILES_A_PATIENT)):
             dataset.InstanceNumber = number + 1
+            if text:
+                burn_in(dataset, picture)
             dataset.SOPInstanceUID = f"{dataset.SeriesInstanceUID}.{number + 1}"
             dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
             buffer = BytesIO()
@@ -75,6 +82,16 @@ def planted(source: pydicom.FileDataset, chance: random.Random) -> pydicom.FileD
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
         setattr(dataset, keyword, value("UI", chance))
     return dataset
+
+
+def burn_in(dataset: pydicom.Dataset, picture: pydicom.FileDataset) -> None:
+    frame = picture.pixel_array.copy()
+    drawn = np.zeros(frame.shape, np.uint8)
+    for line, keyword in enumerate(("PatientName", "PatientID", "StudyDate")):
+        at = (8, 24 + 22 * line)
+        cv2.putText(drawn, str(dataset[keyword].value), at, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 1)
+    frame[drawn > 127] = frame.max()
+    dataset.PixelData = frame.tobytes()
 
 
 def value(vr: str, chance: random.Random) -> str | bytes:

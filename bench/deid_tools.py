@@ -38,20 +38,12 @@ def ours() -> Each:
 
 def our_road() -> Callable[[bytes], bytes]:
     """The one place that names the product's own calls."""
-    from appliance.core.deidentify import deidentify
-    from appliance.core.identity import identity_of
-    from appliance.core.inspect import inspect
+    from appliance.core.outgoing import outgoing
 
-    # Headers only, as the peers: nobody looks at the picture.
-    options: frozenset[Any] = frozenset()
+    from appliance.core.options import chosen
 
-    def road(data: bytes) -> bytes:
-        known = identity_of(data)
-        cleaned = deidentify(data, SITE_KEY, options)
-        inspect(cleaned.bytes, known, kept=options)
-        return cleaned.bytes
-
-    return road
+    headers_only = chosen("basic", left_out=["clean-pixel-data"])
+    return lambda data: outgoing(data, SITE_KEY, headers_only).bytes
 
 
 def floor() -> Each:

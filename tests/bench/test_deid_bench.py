@@ -1,5 +1,6 @@
 """The de-identification bench on two files: our half of it, and the table that it prints."""
 
+import io
 import json
 import os
 import subprocess
@@ -31,6 +32,14 @@ def test_the_corpus_is_seeded_and_heavily_planted(kind: str, tmp_path: Path) -> 
     dataset = pydicom.dcmread(corpus(kind, tmp_path / "in") / "0.dcm")
     assert sum(1 for _ in dataset.iterall()) > 220
     assert dataset.Rows == int(kind.split("x")[1])
+
+
+def test_text_is_burned_into_the_picture() -> None:
+    bare, written = (next(files("CT 512x512", 1, 5, text=text)) for text in (False, True))
+    before, after = (pydicom.dcmread(io.BytesIO(each)).pixel_array for each in (bare, written))
+    changed = before != after
+    assert 500 < changed.sum() < 5000
+    assert (after[changed] == before.max()).all()
 
 
 @pytest.mark.parametrize("tool", OURS)

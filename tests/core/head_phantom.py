@@ -14,8 +14,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 AIR, SOFT, BONE, BRAIN, EYE = range(5)
-CT_VALUES = {AIR: -1000, SOFT: 30, BONE: 900, BRAIN: 35, EYE: 10}  # HU
-MR_VALUES = {AIR: 6, SOFT: 420, BONE: 25, BRAIN: 330, EYE: 150}
+CT_VALUES = np.array([-1000.0, 30, 900, 35, 10])  # HU of the five
+MR_VALUES = np.array([6.0, 420, 25, 330, 150])
 AXIAL, SAGITTAL, CORONAL = (1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (1, 0, 0, 0, 0, -1)
 PIXELS, SPACING_MM, STEP_MM = 136, 2.0, 4.0
 # Where a face is known by, on its surface.
@@ -75,7 +75,7 @@ def grid(orientation: tuple[float, ...], at_mm: float) -> NDArray[np.float64]:
 def stored(found: NDArray[np.int64], sop_class: str, seed: int) -> NDArray[np.int16]:
     """Noisy stored values: HU + 1024 for CT, arbitrary for MR (noise is Rician: no value below 0)."""
     chance = np.random.default_rng(seed)
-    values = np.vectorize((CT_VALUES if sop_class == CT else MR_VALUES).get, otypes=[float])(found)
+    values = (CT_VALUES if sop_class == CT else MR_VALUES)[found]
     values += chance.normal(0, 8 if sop_class == CT else 6, found.shape)
     return np.round(values + 1024 if sop_class == CT else np.abs(values)).astype(np.int16)
 

@@ -38,9 +38,8 @@ def ours() -> Each:
 
 def our_road() -> Callable[[bytes], bytes]:
     """The one place that names the product's own calls."""
-    from appliance.core.outgoing import outgoing
-
     from appliance.core.options import chosen
+    from appliance.core.outgoing import outgoing
 
     headers_only = chosen("basic", left_out=["clean-pixel-data"])
     return lambda data: outgoing(data, SITE_KEY, headers_only).bytes

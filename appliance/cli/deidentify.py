@@ -23,9 +23,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from appliance.cli.files import bears_magic, named, quiet_libraries
 from appliance.config import Config, secret
+from appliance.core.identity import identity_of
 from appliance.core.inspect import findings
 from appliance.core.options import Options, chosen
-from appliance.core.outgoing import identity_of, outgoing_of
+from appliance.core.outgoing import outgoing_of
 from appliance.core.pseudonym import checked_key
 from appliance.errors import Fault, Misconfigured, Refused
 from appliance.loop import guarded

@@ -6,13 +6,10 @@ finished bytes. It refuses by raising; there is no half result.
 
 import hashlib
 from dataclasses import dataclass, field
-from io import BytesIO
 
-import pydicom
-
-from appliance.core.admit import file_meta
+from appliance.core.deface import deface
 from appliance.core.deidentify import Change, deidentify
-from appliance.core.identity import Identity, identity
+from appliance.core.identity import Identity, identity_of
 from appliance.core.inspect import inspect
 from appliance.core.options import Options
 
@@ -43,15 +40,12 @@ def outgoing(data: bytes, site_key: bytes, options: Options, eyes: None = None) 
 
 def outgoing_of(data: bytes, who: Identity, site_key: bytes, options: Options, eyes: None = None) -> Outgoing:
     """The same where the identity is known already, as that of a whole study."""
-    assert eyes is None
     clean = deidentify(data, site_key, options)
     finished: bytes = clean.bytes
     regions: tuple[object, ...] = ()
-    inspect(finished, who)
+    assert eyes is None
+    if "clean-recognizable-visual-features" in options:
+        finished = deface(finished)
+    inspect(finished, who, kept=options)
     source_sha256, sha256 = (hashlib.sha256(each).hexdigest() for each in (data, finished))
     return Outgoing(finished, clean.changes, regions, options, source_sha256, sha256)
-
-
-def identity_of(data: bytes) -> Identity:
-    file_meta(data)
-    return identity(pydicom.dcmread(BytesIO(data)))

@@ -27,6 +27,7 @@ from appliance.core.inspect_kinds import (
     NOT_TEXT,
     OPAQUE_VRS,
     PRODUCTS,
+    STANDING_CODES,
     TEXT_VRS,
     Kind,
     attribute_kind,
@@ -222,7 +223,7 @@ def _of_value_once(tag: int, vr: bytes, value: bytes, charset: str) -> tuple[tup
     place = keyword(tag)
     texts = [part for text in readings(value, charset) for part in _parts(text, vr)]
     if vr == b"CS" and place not in DEVICE:
-        return (), (*texts, " ".join(texts)), False
+        return (), (*texts, " ".join(texts)), place in STANDING_CODES
     if place in PRODUCTS or (place in CODES and all(text in standard_codes() for text in texts)):
         return (), tuple(texts), False
     items = tuple(dict.fromkeys(item for text in texts for item in _of_text(place, vr, text)))

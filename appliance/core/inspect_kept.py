@@ -7,7 +7,7 @@ stand in Institution Name and the patient's may not. It refuses to excuse anythi
 import re
 from functools import lru_cache
 
-from appliance.core.inspect_kinds import DEVICE, TEXT_VRS, TRAITS
+from appliance.core.inspect_kinds import DEVICE, STANDING_CODES, TEXT_VRS, TRAITS
 from appliance.core.inspect_read import Element, Read
 from appliance.core.inspect_search import BITS, WEAK
 from appliance.core.inspect_tags import keyword
@@ -80,7 +80,7 @@ def excused_at(whole: Read, element: Element, kept: Options) -> int:
 @lru_cache(4096)
 def _excused(tag: int, vr: bytes, kept: Options) -> int:
     word, bits = keyword(tag), 0
-    if "clean-descriptors" in kept and vr in TEXT_VRS:
+    if "clean-descriptors" in kept and (vr in TEXT_VRS or word in STANDING_CODES):
         bits |= WEAK
     if "retain-safe-private" in kept and tag >> 16 & 1:
         bits |= WEAK

@@ -38,6 +38,8 @@ PRODUCTS = frozenset(
     }
 )
 CODES = frozenset({"CodeMeaning", "CodeValue", "LongCodeValue", "URNCodeValue"})
+# Code strings that a rule of the table changes though the standard defines them: they must not stand where they did.
+STANDING_CODES = frozenset({"ReasonForTheAttributeModification"})
 # Standard bulk data: pictures and tables of numbers. What is written into a picture is another module's matter.
 NOT_TEXT = re.compile(r"PixelData|PaletteColorLookupTableData|LUTData|WaveformData|OverlayData|ICCProfile")
 # What tells of the machine and not of a person: PS3.15 E.3.8 lets it stay when a study needs it.

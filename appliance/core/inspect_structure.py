@@ -40,7 +40,13 @@ CHECKED = (
     TRAIT_CODES
     | DEVICE_CODES
     | {
-        *("PatientID", "BurnedInAnnotation", "RecognizableVisualFeatures", "EncapsulatedDocument"),
+        *(
+            "PatientID",
+            "TimezoneOffsetFromUTC",
+            "BurnedInAnnotation",
+            "RecognizableVisualFeatures",
+            "EncapsulatedDocument",
+        ),
         *("ContentSequence", "TextObjectSequence", "CompoundGraphicSequence"),
     }
 )
@@ -118,6 +124,8 @@ def misfit(whole: Read, element: Element, kept: Options) -> bool:
             return "clean-structured-content" not in kept and not _one_item(whole, element)
         case "TextObjectSequence" | "CompoundGraphicSequence":
             return "clean-graphics" not in kept and bool(value)
+        case "TimezoneOffsetFromUTC":
+            return not {FULL_DATES, MODIFIED_DATES} & kept and bool(text)
     if word in DEVICE_CODES:
         return "retain-device-identity" not in kept and bool(text)
     if element.vr == b"AS" or word in TRAIT_CODES:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from appliance import __version__
 from appliance.config import DEFAULT_PATH, Config, ConfigMistakes, Places, load
+from appliance.core.options import OPTIONS, PROFILES
 from appliance.errors import Fault, Misconfigured
 
 EX_CONFIG = 78
 SERVICES = ("receive", "triage", "uplink", "review", "deliver")
-NEEDS_NO_CONFIG = ("deidentify", "replay")  # tools that work alone: without --config they use the defaults
+NEEDS_NO_CONFIG = ("deidentify", "inspect", "replay")  # tools that work alone: without --config they use the defaults
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,6 +64,25 @@ def parser() -> argparse.ArgumentParser:
     )
     clean.add_argument("--site-key", type=Path, metavar="FILE", help="32 bytes or more; same key, same pseudonyms")
     clean.add_argument("--json", action="store_true", help="print one JSON line a file")
+    look = verb("inspect", "Look for an identity in finished files, anybody's; needs no key and changes nothing.")
+    look.add_argument("inputs", nargs="+", type=Path, metavar="DIR", help="files or folders: DICOM, or JSON documents")
+    look.add_argument(
+        "--identity", type=Path, required=True, metavar="FILE", help="a DICOM file or folder of the source, or JSON"
+    )
+    look.add_argument("--profile", choices=sorted(PROFILES), default="basic", help="what the files should fit")
+    look.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        choices=OPTIONS,
+        metavar="OPTION",
+        help=f"in force: {', '.join(OPTIONS)}",
+    )
+    look.add_argument(
+        "--identity-only", action="store_true", help="ignore what is merely unlike a file that this product made"
+    )
+    look.add_argument("--no-pixels", action="store_true", help="do not read text in pictures")
+    look.add_argument("--json", action="store_true", help="print one JSON line a file")
     again = verb("replay", "Run the pipeline on files without side effects; one JSON line a study.")
     again.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders; thousands in one call")
     again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
@@ -118,6 +138,10 @@ def _run(told: argparse.Namespace) -> int:
             from appliance.cli import deidentify
 
             return deidentify.run(_configuration(told)[0], told)
+        case "inspect":
+            from appliance.cli import inspect
+
+            return inspect.run(told)
         case "replay":
             from appliance.cli import replay
 

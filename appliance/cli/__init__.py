@@ -65,6 +65,22 @@ def parser() -> argparse.ArgumentParser:
     clean.add_argument("--site-key", type=Path, metavar="FILE", help="32 bytes or more; same key, same pseudonyms")
     clean.add_argument("--json", action="store_true", help="print one JSON line a file")
     look = verb("inspect", "Look for an identity in finished files, anybody's; needs no key and changes nothing.")
+    _inspect_arguments(look)
+    again = verb("replay", "Run the pipeline on files without side effects; one JSON line a study.")
+    again.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders; thousands in one call")
+    again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
+    again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    packages = verb("models", "List the model packages, or verify them with their golden films.", as_json=True)
+    packages.add_argument("what", choices=("list", "verify"))
+    knobs = verb("config", "Show every setting with its value, bounds and meaning.", as_json=True)
+    knobs.add_argument("what", choices=("show",))
+    user = verb("user", "Add a reader of the review page; the password is read from standard input.")
+    user.add_argument("what", choices=("add",))
+    user.add_argument("name")
+    return top
+
+
+def _inspect_arguments(look: argparse.ArgumentParser) -> None:
     look.add_argument("inputs", nargs="+", type=Path, metavar="DIR", help="files or folders: DICOM, or JSON documents")
     look.add_argument(
         "--identity", type=Path, required=True, metavar="FILE", help="a DICOM file or folder of the source, or JSON"
@@ -83,18 +99,6 @@ def parser() -> argparse.ArgumentParser:
     )
     look.add_argument("--no-pixels", action="store_true", help="do not read text in pictures")
     look.add_argument("--json", action="store_true", help="print one JSON line a file")
-    again = verb("replay", "Run the pipeline on files without side effects; one JSON line a study.")
-    again.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders; thousands in one call")
-    again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
-    again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    packages = verb("models", "List the model packages, or verify them with their golden films.", as_json=True)
-    packages.add_argument("what", choices=("list", "verify"))
-    knobs = verb("config", "Show every setting with its value, bounds and meaning.", as_json=True)
-    knobs.add_argument("what", choices=("show",))
-    user = verb("user", "Add a reader of the review page; the password is read from standard input.")
-    user.add_argument("what", choices=("add",))
-    user.add_argument("name")
-    return top
 
 
 def main(arguments: list[str] | None = None) -> int:

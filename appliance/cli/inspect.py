@@ -142,7 +142,9 @@ def _written_down(data: bytes) -> Identity:
         sought = Sought.model_validate_json(data)
     except ValidationError as mistakes:
         # Its own words quote the input, which is a patient's: only the place is said.
-        place = ".".join(str(step) for step in mistakes.errors(include_input=False)[0]["loc"]) or "JSON"
+        steps = mistakes.errors(include_input=False)[0]["loc"]
+        known = not steps or steps[0] in KINDS
+        place = (".".join(str(step) for step in steps) or "JSON") if known else f"a list beside {', '.join(KINDS)}"
         raise Misconfigured("inspect-identity-file", place) from None
     items = []
     for field, kind in KINDS.items():

@@ -34,7 +34,7 @@ class Automaton:
     def __init__(self, needles: Iterable[bytes]) -> None:
         self.needles = sorted(needles)
         self._found: BytesAhoCorasick | None = None
-        self._as_table = False
+        self._may_be_table = sum(map(len, self.needles)) <= TABLE_BYTES_MAX
 
     def hits(self, lowered: bytes, *, often: bool) -> list[tuple[int, int, int]]:
         """(number of the needle, start, end) of every needle in the bytes, overlapping ones too.
@@ -43,10 +43,10 @@ class Automaton:
         """
         if not self.needles:
             return []
-        if self._found is None or (often and not self._as_table):
-            self._as_table = often and sum(map(len, self.needles)) <= TABLE_BYTES_MAX
-            kind = Implementation.DFA if self._as_table else Implementation.ContiguousNFA
+        if self._found is None or (often and self._may_be_table):
+            kind = Implementation.DFA if often and self._may_be_table else Implementation.ContiguousNFA
             self._found = BytesAhoCorasick(self.needles, implementation=kind)
+            self._may_be_table &= not often
         found: list[tuple[int, int, int]] = self._found.find_matches_as_indexes(lowered, overlapping=True)
         return found
 

@@ -56,6 +56,24 @@ DEVICE = frozenset(
     XRaySourceID""",
     )
 )
+# What describes in words what was done, seen or asked: PS3.15 E.3.4 lets clinical words stay there.
+_DESCRIPTOR = re.compile(
+    r"Description$|Comments?$|Label$|Text$|UnformattedTextValue$|Notes$|Narrative$|^CommentsOn|Reason|Diagnos|History|Impressions"
+    r"|Agent$|^Selector(L[OT]|S[HT]|UT)Value$|^Treatment(Technique|Sites?$)|(Model|Montage|ROI|RTPlan|StructureSet|Template)Name$"
+)
+_DESCRIPTORS = frozenset(
+    re.findall(
+        r"\w+",
+        """Allergies EntityName MedicalAlerts Occupation PatientState ProtocolName RequestingService""",
+    )
+)
+_NO_DESCRIPTORS = frozenset(
+    re.findall(
+        r"\w+",
+        """ConfidentialityConstraintOnPatientDataDescription ImagePresentationComments ManufacturerModelName
+        ModifiedImageDescription NameToUseComment OverlayComments TextComments""",
+    )
+)
 # What tells of the patient without naming one, as text: PS3.15 E.3.5.
 TRAITS = frozenset(
     re.findall(
@@ -76,6 +94,12 @@ _KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("id", re.compile(r"ID$|IDs$|Number|Identifier|Serial|ProcedureStepID|AccessionNumber|SiteID")),
     ("institution", re.compile(r"Station")),
 )
+
+
+@lru_cache(1 << 13)
+def describes(place: str) -> bool:
+    """Whether an attribute of text is a descriptor."""
+    return place not in _NO_DESCRIPTORS and (place in _DESCRIPTORS or bool(_DESCRIPTOR.search(place)))
 
 
 @lru_cache(1 << 13)

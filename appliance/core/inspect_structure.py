@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from pydicom._uid_dict import UID_dictionary
 
+from appliance.core.identity import NOBODYS
 from appliance.core.inspect_kept import (
     DEVICE_CODES,
     FULL_DATES,
@@ -34,7 +35,7 @@ BULK = re.compile(
 PATIENT_ID = re.compile(rb"ANON[A-Z2-7]{16}|")
 PERSON = re.compile(rb"ANON[A-Z2-7]{16}|REMOVED|")
 FORBIDDEN = re.compile(
-    r"GPS|IconImageSequence$|InstanceOriginStatus$|DigitalSignaturesSequence$|MACParametersSequence$"
+    r"GPS(?!DateStamp)|IconImageSequence$|InstanceOriginStatus$|DigitalSignaturesSequence$|MACParametersSequence$"
 )
 CHECKED = (
     TRAIT_CODES
@@ -86,7 +87,7 @@ def role_of(tag: int, vr: bytes, nested: bool, kept: Options) -> Role:
     if how == "opaque" and (word in PIXEL_KEYWORDS or word == "WaveformData"):
         how = "bulk"
     reason = "structure" if _misplaced(tag, vr, word, nested, kept) else ""
-    checked = word in CHECKED or vr in (b"PN", b"AS") or (how == "opaque" and not BULK.search(word))
+    checked = word in CHECKED or "Birth" in word or vr in (b"PN", b"AS") or (how == "opaque" and not BULK.search(word))
     return Role(how, reason, checked)
 
 
@@ -111,6 +112,8 @@ def misfit(whole: Read, element: Element, kept: Options) -> bool:
     if element.vr == b"PN":
         return not all(PERSON.fullmatch(name.strip(b" \0")) for name in value.split(b"\\"))
     text = value.strip(b"\0 ")
+    if "Birth" in word:
+        return text not in NOBODYS  # no option of the standard keeps it, nor shifts it
     match word:
         case "PatientID":
             return not all(PATIENT_ID.fullmatch(part.strip()) for part in text.split(b"\\"))

@@ -1,26 +1,27 @@
 """A cleaned object and its source, and what the cleaned one looks like if one rule had not run.
 
 The source bears identity at every row of Table E.1-1, at the top and two sequences deep. Taking back one rule means
-putting the source's own element into the cleaned object, at its own place.
+putting the source's own bytes of an element into the cleaned object, at their own place. Explicit little endian.
 """
 
-import copy
 import io
+import struct
 from dataclasses import dataclass
 from functools import cache
 
 import pydicom
 from planted_objects import SITE_KEY, nested, planted, read
 from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from appliance.core import annex_e
+from appliance.core import annex_e, inspect_read
 from appliance.core.deidentify import deidentify
 from appliance.core.identity import Identity, identity_of
-from appliance.core.options import CODES, Options
+from appliance.core.inspect_read import LONG_VRS, Element, Read
+from appliance.core.options import CODES, Option, Options
 
-OPTION_COLUMNS = {  # names of the table's columns, by option
+OPTION_COLUMNS: dict[str, Option] = {  # names of the table's columns, by option
     "retain_safe_private": "retain-safe-private",
     "retain_uids": "retain-uids",
     "retain_device_identity": "retain-device-identity",
@@ -35,8 +36,15 @@ OPTION_COLUMNS = {  # names of the table's columns, by option
 PLANTED = (0x0020000D, 0x00080018, 0x00100010, 0x00100020)  # what planted() says of them stays
 REPEATING = {"private": 0x00291010, "50xxxxxx": 0x50002500, "60xx3000": 0x60003000, "60xx4000": 0x60004000}
 # Terms that the standard defines for a row, where any other would be none.
-TERMS = {"PatientSex": "F", "PatientSexNeutered": "ALTERED", "SmokingStatus": "YES", "InstanceOriginStatus": "IMPORTED"}
-TERMS["ReasonForTheAttributeModification"] = "COERCE"
+TERMS = {
+    "PatientSex": "F",
+    "PatientSexNeutered": "ALTERED",
+    "SmokingStatus": "YES",
+    "InstanceOriginStatus": "IMPORTED",
+    "ReasonForTheAttributeModification": "COERCE",
+}
+PLAIN = {"LO": "Chest", "SH": "7", "LT": "no comment", "ST": "left", "UT": "routine", "UC": "adult"}
+VIEW_CODE_SEQUENCE = 0x00540220
 
 
 @dataclass(frozen=True)
@@ -52,95 +60,102 @@ class Row:
         return self.rule.keyword or self.rule.tag
 
     @property
-    def kept_by(self) -> frozenset[str]:
-        return frozenset(OPTION_COLUMNS[column] for column, action in self.rule.options if action == "K")
+    def options(self) -> dict[Option, str]:
+        """What the options do here: K keep, C clean, X remove."""
+        return {OPTION_COLUMNS[column]: action for column, action in self.rule.options}
 
 
-def rows() -> list[Row]:
-    found = []
-    for rule in annex_e.RULES:
-        tag = REPEATING.get(rule.tag) or int(rule.tag, 16)
-        found.append(Row(rule, tag, rule.vr or "LO"))
-    return found
+@cache
+def rows() -> tuple[Row, ...]:
+    """The table, but for elements of messages and of file meta information, which stand in no data set."""
+    tags = [(rule, REPEATING.get(rule.tag) or int(rule.tag, 16)) for rule in annex_e.RULES]
+    return tuple(Row(rule, tag, rule.vr or "LO") for rule, tag in tags if tag >> 16 > 2)
 
 
 def value_of(row: Row, number: int) -> object:
-    """Something that identifies, in the form of the row's representation."""
+    """Something that identifies, in the form of the representation; of equal length, so that none holds another."""
     item = Dataset()
-    item.TextValue = f"Sequenzler{number} was here"
+    item.TextValue = f"Sequenzler{number:03d} was here"
     return {
-        "AE": f"ROOM{number}_AE",
+        "AE": f"ROOM{number:03d}_AE",
         "AS": "078Y",
-        "CS": TERMS.get(row.name, f"W{number}"),
+        "CS": TERMS.get(row.name, f"W{number:03d}"),
         "DA": f"1961{number % 12 + 1:02d}{number % 28 + 1:02d}",
         "DS": f"{number + 0.25}",
         "DT": f"1962{number % 12 + 1:02d}{number % 28 + 1:02d}101{number % 10}12",
         "IS": str(number + 1),
-        "LO": f"Lotzeile{number}",
-        "LT": f"A letter of Langzeile{number}",
-        "OB": b"bytes of Obzeile%d " % number + b"\0" * (number % 2),
-        "OW": b"words of Owzeile%d " % number + b"\0" * (number % 2),
-        "PN": f"Pnzeile{number}^Anna",
-        "SH": f"SZ{number}",
+        "LO": f"Lotzeile{number:03d}",
+        "LT": f"A letter of Langzeile{number:03d}",
+        "OB": b"bytes of Obzeile%03d" % number + b"\0",
+        "OW": b"words of Owzeile%03d" % number + b"\0",
+        "PN": f"Pnzeile{number:03d}^Anna",
+        "SH": f"SZ{number:03d}",
         "SQ": Sequence([item]),
-        "ST": f"Short textzeile{number}",
+        "ST": f"Short textzeile{number:03d}",
         "TM": f"1{number % 10}{number % 6}{number % 9}59",
-        "UC": f"Uczeile{number}",
+        "UC": f"Uczeile{number:03d}",
         "UI": f"1.3.12.2.1107.5.1.4.{number + 1000}.30000017",
-        "UN": b"unknown to Unzeile%d" % number + b"\0" * (number % 2),
-        "UR": f"https://ris.example/Urzeile{number}",
+        "UN": b"unknown to Unzeile%03d" % number,
+        "UR": f"https://ris.example/Urzeile{number:03d}",
         "US": number % 1000 + 1,
-        "UT": f"Unlimited textzeile{number}",
+        "UT": f"Unlimited textzeile{number:03d}",
     }[row.vr]
 
 
 @dataclass(frozen=True)
-class Plain:
-    """Values that no search of words would find: common words, short identifiers."""
+class Pair:
+    """A source, its identity, and the bytes of a cleaned object of the same patient."""
 
-    LO: str = "Chest"
-    SH: str = "7"
-    LT: str = "no comment"
-    ST: str = "left"
-    UT: str = "routine"
-    UC: str = "adult"
+    source: Read
+    who: Identity
+    cleaned: bytes
+
+    @property
+    def elements(self) -> dict[tuple[int, int], bytes]:
+        """The source's elements with their headers, by depth and tag."""
+        found = {}
+        for element in self.source.elements:
+            depth = depth_of(self.source, element)
+            if depth == 0 or (depth == 2 and self.source.items[element.item].tag == VIEW_CODE_SEQUENCE):
+                found[depth, element.tag] = self.source.body[head(element) : element.end]
+        return found
 
 
-PLAIN = Plain()
+def head(element: Element) -> int:
+    """Where an element's header begins."""
+    return element.start - (12 if element.vr in LONG_VRS else 8)
+
+
+def depth_of(whole: Read, element: Element) -> int:
+    depth, item = 0, element.item
+    while item:
+        depth, item = depth + 1, whole.items[item].around
+    return depth
 
 
 @cache
-def source(plain: bool = False) -> tuple[FileDataset, FileDataset, Identity]:
-    """The source, its cleaned copy, and its identity."""
+def pair(plain: bool = False) -> Pair:
+    """plain: values that no search of words would find, common words and short identifiers."""
     with pydicom.config.disable_value_validation():
-        dataset = planted()
-        inner = Dataset()
+        dataset, inner = planted(), Dataset()
         for number, row in enumerate(rows()):
-            value = getattr(PLAIN, row.vr, None) if plain else None
+            value = PLAIN.get(row.vr) if plain else None
             for place in (dataset, inner):
-                # A data set begins behind group 0002; the table names elements of messages too.
-                if row.tag >> 16 > 2 and (row.tag not in PLANTED or place is inner):
-                    place.add(DataElement(row.tag, row.vr, value if value is not None else value_of(row, number)))
+                if row.tag not in PLANTED or place is inner:
+                    place.add(DataElement(row.tag, row.vr, value_of(row, number) if value is None else value))
         dataset.ViewCodeSequence = Sequence([nested(1, inner)])
-        dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
-        whole = read(dataset)
         buffer = io.BytesIO()
-        whole.save_as(buffer)
-        # The copy is of a smaller object of the same patient: quicker to write two thousand times.
-        cleaned = pydicom.dcmread(io.BytesIO(deidentify(planted(depth=0), SITE_KEY).bytes))
-        return whole, cleaned, identity_of(buffer.getvalue())
+        read(dataset).save_as(buffer)
+        source = buffer.getvalue()
+        # The cleaned copy is of a smaller object of the same patient.
+        cleaned = deidentify(planted(depth=0), SITE_KEY).bytes
+    return Pair(inspect_read.read(source, strict=False), identity_of(source), cleaned)
 
 
-def written(dataset: FileDataset) -> bytes:
-    buffer = io.BytesIO()
-    with pydicom.config.disable_value_validation():
-        pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def claiming(cleaned: FileDataset, kept: Options) -> FileDataset:
+@cache
+def claiming(cleaned: bytes, kept: Options) -> bytes:
     """The cleaned object as a cleaner would mark it that has these options in force."""
-    output = copy.deepcopy(cleaned)
+    output = pydicom.dcmread(io.BytesIO(cleaned))
     for option in sorted(kept):
         item = Dataset()
         item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = CODES[option], "DCM", "Option"
@@ -149,17 +164,19 @@ def claiming(cleaned: FileDataset, kept: Options) -> FileDataset:
         output.LongitudinalTemporalInformationModified = "UNMODIFIED"
     if "retain-longitudinal-modified-dates" in kept:
         output.LongitudinalTemporalInformationModified = "MODIFIED"
-    return output
+    buffer = io.BytesIO()
+    output.save_as(buffer)
+    return buffer.getvalue()
 
 
-def undone(cleaned: FileDataset, whole: FileDataset, tag: int, depth: int) -> FileDataset:
-    """The cleaned object with the source's own element at `tag`, `depth` sequences deep."""
-    output = copy.copy(cleaned)
-    output._dict = dict(cleaned._dict)  # a copy of pydicom's shares its elements
-    if depth == 0:
-        output[tag] = copy.deepcopy(whole[tag])
-        return output
-    inner = Dataset()
-    inner[tag] = copy.deepcopy(whole.ViewCodeSequence[0].ViewCodeSequence[0][tag])
-    output.ViewCodeSequence = Sequence([nested(1, inner)])
-    return output
+def undone(cleaned: bytes, tag: int, element: bytes, depth: int) -> bytes:
+    """The cleaned object with an element, header and value, at `tag`, `depth` sequences deep."""
+    for _ in range(depth):
+        item = struct.pack("<HHL", 0xFFFE, 0xE000, len(element)) + element
+        tag = VIEW_CODE_SEQUENCE
+        element = struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, b"SQ", 0, len(item)) + item
+    whole = inspect_read.read(cleaned, strict=True)
+    top = [one for one in whole.elements if not one.item]
+    start = next((head(one) for one in top if one.tag >= tag), len(cleaned))
+    end = next((head(one) for one in top if one.tag > tag), len(cleaned))
+    return cleaned[:start] + element + cleaned[end:]

@@ -171,6 +171,11 @@ CATALOGUE: dict[str, Entry] = {
     "inspect-identity-found": Entry(
         "person", "the checker found identity in what was to leave", "Nothing left. Report this; the place is named."
     ),
+    "inspect-identity-file": Entry(
+        "operator",
+        "the file that says whose identity to look for is not understood",
+        'Give a DICOM file, a folder of them, or JSON such as {"names": ["Doe^Jane"], "dates": ["19470213"]}.',
+    ),
     "inspect-unreadable": Entry(
         "person", "the checker cannot read all of what was to leave", "Nothing left. Report this; the place is named."
     ),

@@ -16,7 +16,7 @@ from appliance.errors import Fault, Misconfigured
 
 EX_CONFIG = 78
 SERVICES = ("receive", "triage", "uplink", "review", "deliver")
-NEEDS_NO_CONFIG = ("deidentify", "replay")  # tools that work alone: without --config they use the defaults
+NEEDS_NO_CONFIG = ("deidentify", "inspect", "replay")  # tools that work alone: without --config they use the defaults
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,6 +96,29 @@ def _leaving(verb: Callable[..., argparse.ArgumentParser]) -> None:
     clean.add_argument("--report", choices=("text", "json"), default="text", help="json: one JSON line a file")
     clean.add_argument("--json", action="store_true", help="the same as --report json")
     clean.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    look = verb("inspect", "Look for an identity in finished files, anybody's; needs no key and changes nothing.")
+    _inspect_arguments(look)
+
+
+def _inspect_arguments(look: argparse.ArgumentParser) -> None:
+    look.add_argument("inputs", nargs="+", type=Path, metavar="DIR", help="files or folders: DICOM, or JSON documents")
+    look.add_argument(
+        "--identity", type=Path, required=True, metavar="FILE", help="a DICOM file or folder of the source, or JSON"
+    )
+    look.add_argument("--profile", choices=sorted(PROFILES), default="basic", help="what the files should fit")
+    look.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        choices=OPTIONS,
+        metavar="OPTION",
+        help=f"in force: {', '.join(OPTIONS)}",
+    )
+    look.add_argument(
+        "--identity-only", action="store_true", help="ignore what is merely unlike a file that this product made"
+    )
+    look.add_argument("--no-pixels", action="store_true", help="do not read text in pictures")
+    look.add_argument("--json", action="store_true", help="print one JSON line a file")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,6 +162,10 @@ def _run(told: argparse.Namespace) -> int:
             from appliance.cli import deidentify
 
             return deidentify.run(_configuration(told)[0], told)
+        case "inspect":
+            from appliance.cli import inspect
+
+            return inspect.run(told)
         case "replay":
             from appliance.cli import replay
 

@@ -27,6 +27,7 @@ from appliance.core.inspect_kinds import (
     NOT_TEXT,
     OPAQUE_VRS,
     PRODUCTS,
+    STANDING_CODES,
     TEXT_VRS,
     Kind,
     attribute_kind,
@@ -151,13 +152,13 @@ class _Gathered:
     stood: set[tuple[int, bytes]] = field(default_factory=set)
     dated: set[tuple[tuple[int, ...], bytes]] = field(default_factory=set)
 
-    def take(self, items: tuple[Item, ...]) -> None:
-        self.items.update(dict.fromkeys(items))
-        if len(self.items) > ITEMS_MAX:
-            raise Quarantined("deid-unsupported", items[-1].place)
-
     def opaque(self, place: str, value: bytes) -> None:
-        self.take(tuple(_of_opaque(place, value)))
+        self.items.update(dict.fromkeys(_of_opaque(place, value)))
+        self.counted(place)
+
+    def counted(self, place: str) -> None:
+        if len(self.items) > ITEMS_MAX:
+            raise Quarantined("deid-unsupported", place)
 
     def identity(self) -> Identity:
         return Identity(tuple(self.items), tuple(sorted(self.products)), frozenset(self.stood), frozenset(self.dated))
@@ -167,16 +168,17 @@ def _of_elements(found: _Gathered, whole: Read, elements: list[Element], depth: 
     body, charsets = whole.body, {-1: "", 0: ""}
     for element in elements:
         tag, vr, start, end, item = element
-        if start == end:
-            continue
-        if tag == CHARACTER_SET:
-            charsets[item] = body[start:end].decode("latin-1")
+        if start == end or vr in _OTHERWISE:
+            continue  # a number, or a sequence, whose items are elements of their own
         if vr == b"UN":
             vr = vr_of(tag)
-        if vr in _NUMBERS or (vr in OPAQUE_VRS and NOT_TEXT.search(keyword(tag))):
-            continue
+            if vr in _NUMBERS:
+                continue
+        if tag == CHARACTER_SET:
+            charsets[item] = body[start:end].decode("latin-1")
         if vr in OPAQUE_VRS or vr == b"SQ":
-            _of_value(found, keyword(tag), body[start : min(end, start + OPAQUE_BYTES_MAX)], vr, depth)
+            if not NOT_TEXT.search(keyword(tag)):
+                _of_value(found, keyword(tag), body[start : min(end, start + OPAQUE_BYTES_MAX)], depth)
             continue
         value = body[start:end]
         plain = value.isascii() and b"\x1b" not in value
@@ -184,7 +186,7 @@ def _of_elements(found: _Gathered, whole: Read, elements: list[Element], depth: 
         once = _of_value_once if len(value) <= REMEMBERED_BYTES_MAX else _of_value_once.__wrapped__
         items, products, stands = once(tag, vr, value, charset)
         if items:
-            found.take(items)
+            found.items.update(items)
         if products:
             found.products.update(products)
         if stands:
@@ -193,9 +195,11 @@ def _of_elements(found: _Gathered, whole: Read, elements: list[Element], depth: 
                 found.stood.add((tag, stripped))
                 if vr in (b"DA", b"DT"):
                     found.dated.add((whole.standing(element), stripped))
+    found.counted("header")
 
 
 _NUMBERS = frozenset(b"AT FD FL OD OF OL OV SL SS SV UL US UV DS IS AS".split())
+_OTHERWISE = _NUMBERS | {b"SQ"}
 
 
 def _charset(whole: Read, charsets: dict[int, str], item: int) -> str:
@@ -205,10 +209,8 @@ def _charset(whole: Read, charsets: dict[int, str], item: int) -> str:
     return charsets[item]
 
 
-def _of_value(found: _Gathered, place: str, value: bytes, vr: bytes, depth: int) -> None:
+def _of_value(found: _Gathered, place: str, value: bytes, depth: int) -> None:
     """A value of unknown representation: a sequence if it reads as one, else words."""
-    if vr == b"SQ":
-        return  # its items are elements of their own
     inner = sequence_in(value) if depth < NESTED_MAX else None
     if inner is not None:
         _of_elements(found, inner, inner.elements, depth + 1)
@@ -217,15 +219,15 @@ def _of_value(found: _Gathered, place: str, value: bytes, vr: bytes, depth: int)
 
 
 @lru_cache(REMEMBERED)
-def _of_value_once(tag: int, vr: bytes, value: bytes, charset: str) -> tuple[tuple[Item, ...], tuple[str, ...], bool]:
+def _of_value_once(tag: int, vr: bytes, value: bytes, charset: str) -> tuple[dict[Item, None], tuple[str, ...], bool]:
     """Items, texts of products, and whether the value is remembered as standing at its tag."""
     place = keyword(tag)
     texts = [part for text in readings(value, charset) for part in _parts(text, vr)]
     if vr == b"CS" and place not in DEVICE:
-        return (), (*texts, " ".join(texts)), False
+        return {}, (*texts, " ".join(texts)), place in STANDING_CODES
     if place in PRODUCTS or (place in CODES and all(text in standard_codes() for text in texts)):
-        return (), tuple(texts), False
-    items = tuple(dict.fromkeys(item for text in texts for item in _of_text(place, vr, text)))
+        return {}, tuple(texts), False
+    items = dict.fromkeys(item for text in texts for item in _of_text(place, vr, text))
     return items, (), vr != b"UI"
 
 

@@ -5,6 +5,8 @@ last element, searches values and bytes, and demands the structure of a de-ident
 finds identity in and what it cannot read; it mends nothing. A finding names the place, never the value.
 """
 
+from collections.abc import Iterator
+
 from appliance.core.identity import Identity
 from appliance.core.inspect_document import in_document
 from appliance.core.inspect_findings import FINDINGS_MAX, Finding
@@ -38,19 +40,31 @@ def inspect(
 def findings(
     data: bytes, identity: Identity, vocabulary: frozenset[str] = frozenset(), kept: Options = frozenset()
 ) -> tuple[Finding, ...]:
-    """Every reason not to let go of `data`, at most FINDINGS_MAX; unreadable first. Same arguments as inspect()."""
+    """Every reason not to let go of `data`: unreadable first, then identity, then structure, at most FINDINGS_MAX.
+
+    Same arguments as inspect().
+    """
     found: dict[Finding, None] = {}
+    counts = {"identity": 0, "structure": 0}
     try:
-        if data[128:132] == b"DICM":
-            reasons = in_object(data, identity, kept)
-        elif data[:1] in (b"{", b"["):
-            reasons = in_document(data, identity, vocabulary)
-        else:
-            raise Unreadable("document")
-        for finding in reasons:
-            found[finding] = None
-            if len(found) >= FINDINGS_MAX:
-                break
+        for finding in _reasons(data, identity, vocabulary, kept):
+            # Faults of structure are many where one is; they must not crowd out what was found.
+            if finding not in found and counts[finding.kind] < FINDINGS_MAX:
+                found[finding] = None
+                counts[finding.kind] += 1
+                if min(counts.values()) == FINDINGS_MAX:
+                    break
     except Unreadable as fault:
         found = {Finding(fault.place, "unreadable"): None, **found}
-    return tuple(sorted(found, key=lambda one: one.kind != "unreadable"))
+    return tuple(sorted(found, key=lambda one: _ORDER.index(one.kind))[:FINDINGS_MAX])
+
+
+_ORDER = ("unreadable", "identity", "structure")
+
+
+def _reasons(data: bytes, identity: Identity, vocabulary: frozenset[str], kept: Options) -> Iterator[Finding]:
+    if data[128:132] == b"DICM":
+        return in_object(data, identity, kept)
+    if data[:1] in (b"{", b"["):
+        return in_document(data, identity, vocabulary)
+    raise Unreadable("document")

@@ -14,13 +14,12 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation
 from appliance.core.identity import Identity, Item
 from appliance.core.inspect_dates import short_dates_in, short_times_in
 from appliance.core.inspect_scan import ENCODED
-from appliance.core.inspect_search import NUMBER_DIGITS_MIN, excused_words, needles_of
+from appliance.core.inspect_search import BITS, NUMBER_DIGITS_MIN, STRONG, excused_words, needles_of
 
 FILTERS_MAX = 8
 LEFT_OVER_MAX = 48  # items that are not in a kept filter and get a small one of their own
 UID_BYTES = 20  # as much of a UID as is looked for: UIDs of one machine begin alike
-# A table of all states is twice as fast as a tree and slower to make: for the second use, and not for huge ones.
-TABLE_BYTES_MAX = 20_000
+TABLE_BYTES_MAX = 32_000  # of needles: the table of their states is a thousand times as large
 _WORD = re.compile(r"[a-z0-9]+")
 _RUN = re.compile(r"\d{4,}")
 _LONG_RUN = re.compile(rb"\d{6,}")
@@ -29,12 +28,37 @@ _ENCODED = re.compile(ENCODED.pattern.encode())
 _BETWEEN = bytes(byte for byte in range(128) if not chr(byte).isalnum())
 
 
+class Automaton:
+    """Needles, and where they stand in bytes in lower case."""
+
+    def __init__(self, needles: Iterable[bytes]) -> None:
+        self.needles = sorted(needles)
+        self._found: BytesAhoCorasick | None = None
+        self._may_be_table = sum(map(len, self.needles)) <= TABLE_BYTES_MAX
+
+    def hits(self, lowered: bytes, *, often: bool) -> list[tuple[int, int, int]]:
+        """(number of the needle, start, end) of every needle in the bytes, overlapping ones too.
+
+        often  whether it pays to make a table of all states, which is twice as fast as a tree and slower to make
+        """
+        if not self.needles:
+            return []
+        if self._found is None or (often and self._may_be_table):
+            kind = Implementation.DFA if often and self._may_be_table else Implementation.ContiguousNFA
+            self._found = BytesAhoCorasick(self.needles, implementation=kind)
+            self._may_be_table &= not often
+        found: list[tuple[int, int, int]] = self._found.find_matches_as_indexes(lowered, overlapping=True)
+        return found
+
+
 class Filter:
     """Needles of many items, for haystacks in lower case."""
 
-    def __init__(self, items: frozenset[Item], excused: frozenset[str]) -> None:
+    def __init__(self, items: frozenset[Item], excused: frozenset[str], known: "Filter | None" = None) -> None:
+        """known: a filter that is asked too, so that what it looks for is not looked for twice."""
         self.items = items
         self.excused = excused
+        self.often = False
         self.words: set[str] = set()
         self.groups: set[frozenset[str]] = set()
         self.numbers: set[str] = set()
@@ -42,11 +66,11 @@ class Filter:
         self.dates: set[str] = set()
         self.times: set[str] = set()
         spelled: set[bytes] = set()
+        strong: set[bytes] = set()
         for item in items:
             words, groups, inside, numbers, tails, dates, times, uids, raw = needles_of(item, excused)
             if uids:
-                spelled.update(uid[:UID_BYTES] for uid in raw)
-                continue
+                raw = frozenset(uid[:UID_BYTES] for uid in raw)
             self.words |= words
             self.groups |= groups
             self.numbers |= numbers
@@ -55,23 +79,17 @@ class Filter:
             self.times |= times
             spelled |= raw
             spelled.update(word.encode() for word in inside if word.isascii())
+            if BITS[item.kind] & STRONG:
+                strong |= raw
         self.years = {date[:4] for date in self.dates}
         self.short_dates = {date[2:] for date in self.dates}
-        self.needles = sorted(spelled)
-        self.uses = 0
-        self._automaton: BytesAhoCorasick | None = None
-
-    def hits(self, lowered: bytes) -> list[tuple[int, int, int]]:
-        """(needle, start, end) of every needle in the bytes, overlapping ones too."""
-        if not self.needles:
-            return []
-        self.uses += 1
-        small = self.uses == 2 and sum(map(len, self.needles)) <= TABLE_BYTES_MAX
-        if self._automaton is None or small:
-            kind = Implementation.DFA if small else Implementation.ContiguousNFA
-            self._automaton = BytesAhoCorasick(self.needles, implementation=kind)
-        found: list[tuple[int, int, int]] = self._automaton.find_matches_as_indexes(lowered, overlapping=True)
-        return found
+        if known is not None:
+            spelled.difference_update(known.everything.needles)
+            strong.difference_update(known.pictures.needles)
+        self.everything: Automaton = Automaton(spelled)
+        self.pictures: Automaton = Automaton(strong)
+        self.one_letter_a_cell = Automaton(needle for needle in strong if b"\0" not in needle)
+        self.ascii_only = all(needle.isascii() for needle in strong)
 
     def perhaps_in_texts(self, lowered: bytes, text: str, runs: set[str], spaced: list[str]) -> bool:
         """Whether any text of many may hold identity."""
@@ -86,7 +104,7 @@ class Filter:
             return True
         if self.tails and any(tail in run for tail in self.tails for run in (*spaced, *runs)):
             return True
-        return bool(self.hits(lowered.translate(None, _BETWEEN)))
+        return bool(self.everything.hits(lowered.translate(None, _BETWEEN), often=self.often))
 
     def _dated(self, run: str) -> bool:
         return not self.dates.isdisjoint((run[:8], run[4:8] + run[2:4] + run[:2], run[4:8] + run[:4]))
@@ -113,7 +131,8 @@ def filters_for(identity: Identity) -> tuple[Filter, ...]:
         if kept.excused == excused:
             lacking = items - kept.items
             if len(lacking) <= LEFT_OVER_MAX:
-                return (kept, Filter(lacking, excused)) if lacking else (kept,)
+                kept.often = True
+                return (kept, Filter(lacking, excused, kept)) if lacking else (kept,)
     made = Filter(items, excused)
     _kept.append(made)
     return (made,)

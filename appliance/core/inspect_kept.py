@@ -7,7 +7,7 @@ stand in Institution Name and the patient's may not. It refuses to excuse anythi
 import re
 from functools import lru_cache
 
-from appliance.core.inspect_kinds import DEVICE, TEXT_VRS, TRAITS
+from appliance.core.inspect_kinds import DEVICE, STANDING_CODES, TEXT_VRS, TRAITS, describes
 from appliance.core.inspect_read import Element, Read
 from appliance.core.inspect_search import BITS, WEAK
 from appliance.core.inspect_tags import keyword
@@ -37,6 +37,15 @@ INSTITUTION = frozenset(
     ClinicalTrialSiteName InstitutionAddress InstitutionName InstitutionalDepartmentName SourceOfPreviousValues""",
     )
 )
+NEVER_KEPT_UIDS = frozenset({"DigitalSignatureUID", "UID"})  # of a signature that is gone, and of anything at all
+DEVICE_DATES = frozenset(
+    re.findall(
+        r"\w+",
+        """BeamHoldTransitionDateTime CalibrationDate CalibrationDateTime CalibrationTime DateOfInstallation
+        DateOfLastCalibration DateOfLastDetectorCalibration DateOfManufacture DateTimeOfLastCalibration
+        TimeOfLastCalibration TimeOfLastDetectorCalibration""",
+    )
+)
 STAMPS = frozenset({"FrameOriginTimestamp", "CertifiedTimestamp"})  # dates in bytes
 # Sequences that an option keeps with what is in them.
 _SEQUENCES = {
@@ -56,8 +65,10 @@ _SEQUENCES = {
         SexParametersForClinicalUseCategorySequence""",
         )
     ),
-    "clean-structured-content": frozenset({"ContentSequence", "ConceptNameCodeSequence", "AcquisitionContextSequence"}),
-    "clean-graphics": frozenset({"GraphicAnnotationSequence", "WaveformAnnotationSequence"}),
+    "clean-structured-content": frozenset(
+        {"AcquisitionContextSequence", "ContentSequence", "SpecimenPreparationSequence", "WaveformAnnotationSequence"}
+    ),
+    "clean-graphics": frozenset({"GraphicAnnotationSequence"}),
 }
 _DEVICE_BITS = BITS["device"] | WEAK
 _INSTITUTION_BITS = BITS["institution"] | BITS["address"] | WEAK
@@ -80,20 +91,22 @@ def excused_at(whole: Read, element: Element, kept: Options) -> int:
 @lru_cache(4096)
 def _excused(tag: int, vr: bytes, kept: Options) -> int:
     word, bits = keyword(tag), 0
-    if "clean-descriptors" in kept and vr in TEXT_VRS:
+    if "clean-descriptors" in kept and (word in STANDING_CODES or (vr in TEXT_VRS and describes(word))):
         bits |= WEAK
     if "retain-safe-private" in kept and tag >> 16 & 1:
         bits |= WEAK
-    if "retain-uids" in kept and vr == b"UI":
+    if "retain-uids" in kept and vr == b"UI" and word not in NEVER_KEPT_UIDS:
         bits |= BITS["uid"]
     if "retain-device-identity" in kept and word in DEVICE:
         bits |= _DEVICE_BITS | (BITS["uid"] if vr == b"UI" else 0)
+    if "retain-device-identity" in kept and word in DEVICE_DATES:
+        bits |= BITS["date"] | BITS["time"]
     if "retain-institution-identity" in kept and word in INSTITUTION:
         bits |= _INSTITUTION_BITS
     if "retain-patient-characteristics" in kept and word in TRAITS:
         bits |= WEAK
     if FULL_DATES in kept and (vr in _DATES or word in STAMPS) and "Birth" not in word:
-        bits |= BITS["date"] | BITS["time"]
+        bits |= BITS["date"] | BITS["time"] | (WEAK if word in STAMPS else 0)
     if MODIFIED_DATES in kept and vr in (b"DT", b"TM") and "Birth" not in word:
         bits |= BITS["time"]
     return bits

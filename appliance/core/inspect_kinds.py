@@ -41,6 +41,8 @@ PRODUCTS = frozenset(
     }
 )
 CODES = frozenset({"CodeMeaning", "CodeValue", "LongCodeValue", "URNCodeValue"})
+# Code strings that a rule of the table changes though the standard defines them: they must not stand where they did.
+STANDING_CODES = frozenset({"ReasonForTheAttributeModification"})
 # Standard bulk data: pictures and tables of numbers. What is written into a picture is another module's matter.
 NOT_TEXT = re.compile(r"PixelData|PaletteColorLookupTableData|LUTData|WaveformData|OverlayData|ICCProfile")
 # What tells of the machine and not of a person: PS3.15 E.3.8 lets it stay when a study needs it.
@@ -55,6 +57,24 @@ DEVICE = frozenset(
     ScheduledStudyLocationAETitle SecondaryCaptureDeviceID SelectorAEValue SourceManufacturer SourceSerialNumber
     StationAETitle StationName TreatmentMachineName UniqueDeviceIdentifier XRayDetectorID XRayDetectorLabel
     XRaySourceID""",
+    )
+)
+# What describes in words what was done, seen or asked: PS3.15 E.3.4 lets clinical words stay there.
+_DESCRIPTOR = re.compile(
+    r"Description$|Comments?$|Label$|Text$|UnformattedTextValue$|Notes$|Narrative$|^CommentsOn|Reason|Diagnos|History|Impressions"
+    r"|Agent$|^Selector(L[OT]|S[HT]|UT)Value$|^Treatment(Technique|Sites?$)|(Model|Montage|ROI|RTPlan|StructureSet|Template)Name$"
+)
+_DESCRIPTORS = frozenset(
+    re.findall(
+        r"\w+",
+        """Allergies EntityName MedicalAlerts Occupation PatientState ProtocolName RequestingService""",
+    )
+)
+_NO_DESCRIPTORS = frozenset(
+    re.findall(
+        r"\w+",
+        """ConfidentialityConstraintOnPatientDataDescription ImagePresentationComments ManufacturerModelName
+        ModifiedImageDescription NameToUseComment OverlayComments TextComments""",
     )
 )
 # What tells of the patient without naming one, as text: PS3.15 E.3.5.
@@ -77,6 +97,12 @@ _KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("id", re.compile(r"ID$|IDs$|Number|Identifier|Serial|ProcedureStepID|AccessionNumber|SiteID")),
     ("institution", re.compile(r"Station")),
 )
+
+
+@lru_cache(1 << 13)
+def describes(place: str) -> bool:
+    """Whether an attribute of text is a descriptor."""
+    return place not in _NO_DESCRIPTORS and (place in _DESCRIPTORS or bool(_DESCRIPTOR.search(place)))
 
 
 @lru_cache(1 << 13)

@@ -18,6 +18,7 @@ from appliance.core.inspect_beside import beside_the_picture
 from appliance.core.inspect_charsets import EVERY, readings
 from appliance.core.inspect_filter import Filter, filters_for, perhaps_in_numbers, perhaps_in_texts
 from appliance.core.inspect_findings import Finding
+from appliance.core.inspect_hits import Hit, hits_in
 from appliance.core.inspect_kept import MODIFIED_DATES, excused_at
 from appliance.core.inspect_kinds import CODES, MANY_VALUED, PRODUCTS, kind_of
 from appliance.core.inspect_read import CHARACTER_SET, Element, Read, read
@@ -210,23 +211,20 @@ class _Look:
 
     def all_bytes(self) -> Iterator[Finding]:
         """The whole file as bytes, pictures and what stands between elements included."""
-        body = self.whole.body
-        lowered = body.lower()
         places = (*self.whole.meta, *self.whole.elements)
         starts = [element.start for element in places]
         seen: set[Element | None] = set()
-        for one in self.filters:
-            for number, start, end in one.hits(lowered):
-                at = bisect_right(starts, start) - 1
-                element = places[at] if at >= 0 and start < places[at].end else None
-                if element not in seen and self._counts(one.needles[number], lowered, start, end, element):
-                    seen.add(element)
-                    yield Finding("file bytes", "identity") if element is None else self.found(element)
+        for hit in hits_in(self.whole, self.filters):
+            at = bisect_right(starts, hit.start) - 1
+            element = places[at] if at >= 0 and hit.start < places[at].end else None
+            if element not in seen and self._counts(hit, element):
+                seen.add(element)
+                yield Finding("file bytes", "identity") if element is None else self.found(element)
 
-    def _counts(self, needle: bytes, lowered: bytes, start: int, end: int, element: Element | None) -> bool:
+    def _counts(self, hit: Hit, element: Element | None) -> bool:
         """What the exact search says of one hit of a filter."""
         if element is None:
-            return bool(self._bits(needle, lowered, start, end, pictures=False))
+            return bool(self._bits(hit, pictures=False))
         excused = excused_at(self.whole, element, self.kept)
         how = role_of(element.tag, element.vr, element.item > 0, self.kept).how
         if how == "uid":
@@ -239,25 +237,22 @@ class _Look:
         if keyword(element.tag) in CODES and self.value(element).decode("latin-1").strip("\0 ") in standard_codes():
             return False
         pictures = how == "bulk"
-        return bool(
-            self._bits(needle, lowered, start, end, pictures=pictures) & ~excused & (STRONG if pictures else -1)
-        )
+        return bool(self._bits(hit, pictures=pictures) & ~excused & (STRONG if pictures else -1))
 
     def _in_uid(self, text: str, excused: int) -> bool:
         if excused & BITS["uid"] and text in self.search.uids:
             return False  # kept as a whole, with whatever it was built around
         return in_uid(self.search, text, excused)
 
-    def _bits(self, needle: bytes, lowered: bytes, start: int, end: int, *, pictures: bool) -> int:
+    def _bits(self, hit: Hit, *, pictures: bool) -> int:
         """What kinds of thing a needle is, if it is more than chance where it stands."""
-        body = self.whole.body
-        bits = self.search.raw.get(needle, 0)
-        if bits and not counts(body, lowered, start, end, pictures=pictures):
+        bits = self.search.raw.get(hit.needle, 0)
+        if bits and not counts(self.whole.body, hit.start, hit.end, pictures=pictures):
             bits = 0
         for uid in self.search.uids:
             spelled = uid.encode("ascii", "ignore")
-            if spelled.startswith(needle) and lowered.startswith(spelled, start):
-                bits |= BITS["uid"] * counts(body, lowered, start, start + len(spelled), pictures=pictures)
+            if spelled.startswith(hit.needle) and self.whole.body.startswith(spelled, hit.start):
+                bits |= BITS["uid"] * counts(self.whole.body, hit.start, hit.start + len(spelled), pictures=pictures)
         return bits
 
     def streams(self) -> Iterator[Finding]:
@@ -271,7 +266,7 @@ class _Look:
                     continue
                 seen.add(value)
                 for stream in streams_in(value, budget):
-                    if any(one.hits(stream.lower()) for one in self.filters) and in_bytes(
+                    if any(one.everything.hits(stream.lower(), often=one.often) for one in self.filters) and in_bytes(
                         self.search, stream, excused_at(self.whole, element, self.kept)
                     ):
                         yield self.found(element)

@@ -140,6 +140,7 @@ def sequence_in(value: bytes) -> Read | None:
     """The elements of a value that reads as a sequence to its last byte, in whichever encoding (PS3.5 6.2.2)."""
     if value[:4] not in (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"):
         return None
+    value = value.removesuffix(b"\xfe\xff\xdd\xe0\0\0\0\0")
     for implicit in (True, False):
         walk = _Walk(value, strict=True)
         walk.order("<" if value[:2] == b"\xfe\xff" else ">")

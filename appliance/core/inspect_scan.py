@@ -118,16 +118,16 @@ def in_bytes(search: Search, data: bytes, excused: int = 0, *, pictures: bool = 
         if bits & asked:
             at = lowered.find(needle)
             while at >= 0:
-                if counts(data, lowered, at, at + len(needle), pictures=pictures):
+                if counts(data, at, at + len(needle), pictures=pictures):
                     return True
                 at = lowered.find(needle, at + 1)
     return False
 
 
-def counts(data: bytes, lowered: bytes, start: int, end: int, *, pictures: bool) -> bool:
-    """Whether a needle that stands at [start, end) of `lowered` is more than part of something longer, or chance."""
-    digits = lowered[start:end].translate(None, b"\0.-/").isdigit()
-    neighbours = lowered[max(start - 1, 0) : start] + lowered[end : end + 1]
+def counts(data: bytes, start: int, end: int, *, pictures: bool) -> bool:
+    """Whether a needle that stands at data[start:end] is more than part of something longer, or chance."""
+    digits = data[start:end].translate(None, b"\0.-/").isdigit()
+    neighbours = data[max(start - 1, 0) : start] + data[end : end + 1]
     # Digits are part of a longer number, as in a UID, unless something else stands around them.
     if digits and any(byte in b"0123456789." for byte in neighbours):
         return False

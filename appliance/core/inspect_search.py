@@ -91,6 +91,7 @@ def excused_words(products: Iterable[str]) -> frozenset[str]:
     return frozenset(words | {"".join(words_of(text)).casefold() for text in products})
 
 
+@lru_cache(4)
 def search_for(identity: Identity) -> Search:
     """What to search for, given what identifies."""
     search = Search({}, {}, {}, {}, {}, {}, {}, {}, {})

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from pydicom._uid_dict import UID_dictionary
 
+from appliance.core.identity import NOBODYS
 from appliance.core.inspect_kept import (
     DEVICE_CODES,
     FULL_DATES,
@@ -34,13 +35,19 @@ BULK = re.compile(
 PATIENT_ID = re.compile(rb"ANON[A-Z2-7]{16}|")
 PERSON = re.compile(rb"ANON[A-Z2-7]{16}|REMOVED|")
 FORBIDDEN = re.compile(
-    r"GPS|IconImageSequence$|InstanceOriginStatus$|DigitalSignaturesSequence$|MACParametersSequence$"
+    r"GPS(?!DateStamp)|IconImageSequence$|InstanceOriginStatus$|DigitalSignaturesSequence$|MACParametersSequence$"
 )
 CHECKED = (
     TRAIT_CODES
     | DEVICE_CODES
     | {
-        *("PatientID", "BurnedInAnnotation", "RecognizableVisualFeatures", "EncapsulatedDocument"),
+        *(
+            "PatientID",
+            "TimezoneOffsetFromUTC",
+            "BurnedInAnnotation",
+            "RecognizableVisualFeatures",
+            "EncapsulatedDocument",
+        ),
         *("ContentSequence", "TextObjectSequence", "CompoundGraphicSequence"),
     }
 )
@@ -80,7 +87,7 @@ def role_of(tag: int, vr: bytes, nested: bool, kept: Options) -> Role:
     if how == "opaque" and (word in PIXEL_KEYWORDS or word == "WaveformData"):
         how = "bulk"
     reason = "structure" if _misplaced(tag, vr, word, nested, kept) else ""
-    checked = word in CHECKED or vr in (b"PN", b"AS") or (how == "opaque" and not BULK.search(word))
+    checked = word in CHECKED or "Birth" in word or vr in (b"PN", b"AS") or (how == "opaque" and not BULK.search(word))
     return Role(how, reason, checked)
 
 
@@ -105,6 +112,8 @@ def misfit(whole: Read, element: Element, kept: Options) -> bool:
     if element.vr == b"PN":
         return not all(PERSON.fullmatch(name.strip(b" \0")) for name in value.split(b"\\"))
     text = value.strip(b"\0 ")
+    if "Birth" in word:
+        return text not in NOBODYS  # no option of the standard keeps it, nor shifts it
     match word:
         case "PatientID":
             return not all(PATIENT_ID.fullmatch(part.strip()) for part in text.split(b"\\"))
@@ -118,6 +127,8 @@ def misfit(whole: Read, element: Element, kept: Options) -> bool:
             return "clean-structured-content" not in kept and not _one_item(whole, element)
         case "TextObjectSequence" | "CompoundGraphicSequence":
             return "clean-graphics" not in kept and bool(value)
+        case "TimezoneOffsetFromUTC":
+            return not {FULL_DATES, MODIFIED_DATES} & kept and bool(text)
     if word in DEVICE_CODES:
         return "retain-device-identity" not in kept and bool(text)
     if element.vr == b"AS" or word in TRAIT_CODES:

@@ -73,6 +73,8 @@ _SEQUENCES = {
 _DEVICE_BITS = BITS["device"] | WEAK
 _INSTITUTION_BITS = BITS["institution"] | BITS["address"] | WEAK
 _DATES = (b"DA", b"DT", b"TM")
+# Identifiers are often made of the date and the time of the study: where those may stand, so may their digits.
+NUMBERED = BITS["id"] | WEAK
 FULL_DATES, MODIFIED_DATES = "retain-longitudinal-full-dates", "retain-longitudinal-modified-dates"
 
 
@@ -100,15 +102,15 @@ def _excused(tag: int, vr: bytes, kept: Options) -> int:
     if "retain-device-identity" in kept and word in DEVICE:
         bits |= _DEVICE_BITS | (BITS["uid"] if vr == b"UI" else 0)
     if "retain-device-identity" in kept and word in DEVICE_DATES:
-        bits |= BITS["date"] | BITS["time"]
+        bits |= BITS["date"] | BITS["time"] | NUMBERED
     if "retain-institution-identity" in kept and word in INSTITUTION:
         bits |= _INSTITUTION_BITS
     if "retain-patient-characteristics" in kept and word in TRAITS:
         bits |= WEAK
     if FULL_DATES in kept and (vr in _DATES or word in STAMPS) and "Birth" not in word:
-        bits |= BITS["date"] | BITS["time"] | (WEAK if word in STAMPS else 0)
+        bits |= BITS["date"] | BITS["time"] | NUMBERED
     if MODIFIED_DATES in kept and vr in (b"DT", b"TM") and "Birth" not in word:
-        bits |= BITS["time"]
+        bits |= BITS["time"] | NUMBERED
     return bits
 
 

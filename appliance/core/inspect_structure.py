@@ -57,6 +57,16 @@ _BLANK_PDF = re.compile(
     rb"\d{1,10}|obj|endobj|xref|trailer|startxref|%%EOF|[nfR]|<<|>>|[\[\]\s\0])*"
 )
 _BLANK_PDF_BYTES_MAX = 4096
+# A clinical document of which nothing is left but its title, in the words of HL7 CDA.
+_BLANK_CDA = re.compile(
+    rb'<\?xml version="1.0"( encoding="UTF-8")?\?>\s*<ClinicalDocument xmlns="urn:hl7-org:v3">\s*'
+    rb'<typeId root="2\.16\.840\.1\.113883\.1\.3" extension="POCD_HD000040"/>\s*<title>REMOVED</title>\s*'
+    rb"</ClinicalDocument>\s*\0?"
+)
+# All that a plain colour profile says in words, ICC.1:2001-04.
+_PROFILE_WORDS = frozenset((b"scnrRGB XYZ ", b"`cprt", b"No copyright", b"-XYZ "))
+_PROFILE_BYTES_MAX = 1024
+_WORDS = re.compile(rb"[\x20-\x7e]{5,}")
 _HOW: dict[bytes, How] = {
     b"SQ": "items",
     b"UI": "uid",
@@ -122,7 +132,10 @@ def misfit(whole: Read, element: Element, kept: Options) -> bool:
         case "RecognizableVisualFeatures":
             return text == b"NO" and "clean-recognizable-visual-features" not in kept
         case "EncapsulatedDocument":
-            return len(value) > _BLANK_PDF_BYTES_MAX or not _BLANK_PDF.fullmatch(value)
+            blank = _BLANK_PDF.fullmatch(value) or _BLANK_CDA.fullmatch(value)
+            return len(value) > _BLANK_PDF_BYTES_MAX or not blank
+        case "ICCProfile":
+            return len(value) > _PROFILE_BYTES_MAX or not _PROFILE_WORDS.issuperset(_WORDS.findall(value))
         case "ContentSequence":
             return "clean-structured-content" not in kept and not _one_item(whole, element)
         case "TextObjectSequence" | "CompoundGraphicSequence":

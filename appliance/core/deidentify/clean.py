@@ -22,6 +22,7 @@ from appliance.core.elements import Element
 _PATIENT_ID, _PATIENT_NAME = 0x00100020, 0x00100010
 _GRAPHIC_LAYER = 0x00700002
 _AGE_MAX = 89  # ages above are folded into one, 45 CFR 164.514(b)(2)(i)(C)
+_DESCRIBING = re.compile(r"(Description|Comments?|Label|Text|TextValue)$")  # outside the table
 _AGE = re.compile(r"(\d{3})([DWMY])")
 
 
@@ -85,7 +86,7 @@ def _layer(work: Walk, annotations: Element) -> bytes:
 
 
 def _pseudonyms(work: Walk, plan: Plan, element: Element, _: dict[int, Element]) -> Element | None:
-    return _items(work, plan, element) if plan.vr == "SQ" else uids(work, element, plan.rule or "UI")
+    return _items(work, plan, element) if plan.vr == "SQ" else uids(work, element, plan.rule)
 
 
 def _patient(work: Walk, plan: Plan, element: Element, here: dict[int, Element]) -> Element:
@@ -116,11 +117,11 @@ def _kept_by_option(work: Walk, plan: Plan, element: Element, here: dict[int, El
         work.verbatim = before
         return kept
     if plan.vr == "UI":
-        return uids(work, element, plan.rule) if plan.rule != "retain-device-identity" else element
+        return element
     if plan.vr in ("DA", "DT", "TM"):
         return _dates(work, plan, element, here)
     text = values.texts(element.value) if plan.vr in values.TEXT_VRS else None
-    if plan.keyword == "PatientAge" and text:
+    if plan.vr == "AS" and text:
         work.note("K", plan.rule)
         return Element(element.tag, "AS", _folded(text[0]).encode())
     if plan.vr == "AE" and (text is None or any(work.owned.bears(each) for each in text)):
@@ -197,7 +198,7 @@ def _by_kind(work: Walk, plan: Plan, element: Element, here: dict[int, Element])
     if vr == "SQ":
         return _items(work, plan, element)
     if vr == "UI":
-        return uids(work, element, "UI")
+        return element if "retain-uids" in work.rules.options else uids(work, element, "UI")
     if len(work.path) > 1 and keyword in values.PIXELS:
         return gone(work, "icon")
     if keyword == "ICCProfile":
@@ -238,7 +239,8 @@ def _text_by_kind(work: Walk, plan: Plan, element: Element) -> Element | None:
         if work.verbatim and not work.owned.bears_person(element.value.decode("latin-1")):
             work.note("K", "kept with its sequence")
             return element
-        if "clean-descriptors" in work.rules.options and (kept := words_of(work, element.value)):
+        describes = "clean-descriptors" in work.rules.options and _DESCRIBING.search(keyword)
+        if describes and (kept := words_of(work, element.value)):
             work.note("C", "clean-descriptors")
             return Element(tag, vr, kept[: values.LENGTH_MAX.get(vr, 1024)].encode())
     work.note("D", "text")

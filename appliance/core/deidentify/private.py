@@ -86,6 +86,8 @@ def _sequence(work: Walk, element: Element, cleaned: Cleaned) -> Element | None:
 def _replaced(work: Walk, tag: int, vr: str, value: bytes) -> Element | None:
     if vr not in ("UI", "LO", "SH"):
         return None
+    if "retain-uids" in work.rules.options:
+        return Element(tag, vr, value)
     found = uids(work, Element(tag, "UI", value), RULE)
     return None if found is None else Element(tag, vr, found.value)
 

@@ -56,8 +56,6 @@ def gone(work: Walk, rule: str) -> Element | None:
 
 def uids(work: Walk, element: Element, rule: str) -> Element | None:
     """UIDs of the source under the site key; those that the standard registers stay."""
-    if "retain-uids" in work.rules.options:
-        return Element(element.tag, "UI", element.value)
     texts = values.texts(element.value)
     if texts is None:
         return gone(work, "form")

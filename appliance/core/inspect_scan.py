@@ -15,7 +15,7 @@ from appliance.core.inspect_dates import dates_in, short_dates_in, short_times_i
 from appliance.core.inspect_search import BITS, ID_CHARACTERS_MIN, NUMBER_DIGITS_MIN, STRONG, Search
 from appliance.core.inspect_words import words_of
 
-UID = re.compile(r"(?<![\w.])[0-2](?:\.\d+){2,}(?![\w.]*\w)")
+UID = re.compile(r"(?<![\w.])[0-2](?:\.\d++){2,}+(?![\w.]*\w)")
 ENCODED = re.compile(r"&#?\w+;|%[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|=[0-9A-F]{2}")
 _RUN = re.compile(r"\d+")
 _SPACED = re.compile(r"\d(?:[ ()./+_-]{0,3}\d)+")

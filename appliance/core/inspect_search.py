@@ -46,7 +46,7 @@ ENCODINGS = (
     "big5",
     "iso2022_jp",
 )
-WIDE_ENCODINGS = ("utf-16-le", "utf-16-be")
+WIDE_ENCODINGS = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 # What kind of thing was found, as bits: an option may excuse some of them in some places.
 BITS: dict[Kind, int] = {kind: 1 << number for number, kind in enumerate(get_args(Kind))}
 WEAK = BITS["text"] | BITS["private"] | BITS["trait"]  # nobody said that these name anybody

@@ -18,7 +18,7 @@ UNFOLDED_BYTES_MAX = 64 << 20  # of all streams of one object together
 TRIES_MAX = 20_000
 NESTED_MAX = 3
 _MARKS = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08|PK\x03\x04|BZh[1-9]|\xfd7zXZ\0")
-_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/_-]{4,76}(?:\r?\n)?){3,}={0,2}|[A-Za-z0-9+/_-]{12,}={0,2}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_\r\n-]{12,}={0,2}")
 _HEX = re.compile(rb"(?:[0-9a-fA-F]{2}[ :]?){6,}")
 _LETTER = re.compile(rb"[A-Za-z]")
 

@@ -53,8 +53,8 @@ CHECKED = (
 )
 # A page with nothing on it, in the words of PDF: no stream, no string, no comment.
 _BLANK_PDF = re.compile(
-    rb"%PDF-1\.\d\s+(?:/(?:Type|Catalog|Pages|Page|Kids|Count|Parent|MediaBox|Size|Root|Resources|Contents)\b|"
-    rb"\d{1,10}|obj|endobj|xref|trailer|startxref|%%EOF|[nfR]|<<|>>|[\[\]\s\0])*"
+    rb"%PDF-1\.\d\s+(?:(?>/(?:Type|Catalog|Pages|Page|Kids|Count|Parent|MediaBox|Size|Root|Resources|Contents)\b|"
+    rb"\d{1,10}(?!\d)|obj|endobj|xref|trailer|startxref|%%EOF|[nfR]\b|<<|>>|[\[\]\s\0]))*+"
 )
 _BLANK_PDF_BYTES_MAX = 4096
 # A clinical document of which nothing is left but its title, in the words of HL7 CDA.

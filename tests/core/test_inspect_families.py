@@ -13,13 +13,12 @@ from functools import cache
 
 import pydicom
 import pytest
-from planted_objects import BIRTH, NAME, REAL_FILES, SITE_KEY, pdf_with, planted
+from planted_objects import BIRTH, NAME, REAL_FILES, SITE_KEY, deidentify, pdf_with, planted
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.encaps import encapsulate, generate_fragments
 from undone_rules import claiming, undone
 
-from appliance.core.deidentify import deidentify
-from appliance.core.deidentify_values import BLANK_PDF
+from appliance.core.deidentify.values import BLANK_PDF
 from appliance.core.identity import Identity, Item, identity_of
 from appliance.core.inspect import Finding, findings
 from appliance.core.inspect_read import LONG_VRS
@@ -305,7 +304,7 @@ FILES = {path.name: path for path in REAL_FILES}
 @cache
 def cleaned_file(name: str) -> tuple[bytes, Identity]:
     data = FILES[name].read_bytes()
-    return deidentify(pydicom.dcmread(io.BytesIO(data)), SITE_KEY).bytes, identity_of(data)
+    return deidentify(data, SITE_KEY).bytes, identity_of(data)
 
 
 def with_pixels(name: str, change: Callable[[bytes], bytes], frames: bool = True) -> tuple[Finding, ...]:

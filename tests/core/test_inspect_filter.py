@@ -5,11 +5,10 @@ import struct
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from planted_objects import planted
+from planted_objects import deidentify, planted
 from undone_rules import undone
 
 from appliance.core import inspect_read
-from appliance.core.deidentify import deidentify
 from appliance.core.identity import Identity, Item
 from appliance.core.inspect_dates import date_forms
 from appliance.core.inspect_filter import filters_for, perhaps_in_numbers, perhaps_in_texts

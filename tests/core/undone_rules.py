@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import pydicom
-from planted_objects import SITE_KEY, nested, planted, read
+from planted_objects import SITE_KEY, deidentify, nested, planted, read
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from appliance.core import annex_e, inspect_read
-from appliance.core.deidentify import deidentify
 from appliance.core.identity import Identity, identity_of
 from appliance.core.inspect_read import LONG_VRS, Element, Read
 from appliance.core.options import CODES, Option, Options

@@ -63,6 +63,10 @@ def parser() -> argparse.ArgumentParser:
     )
     clean.add_argument("--site-key", type=Path, metavar="FILE", help="32 bytes or more; same key, same pseudonyms")
     clean.add_argument("--json", action="store_true", help="print one JSON line a file")
+    account = verb("receipt", "Show what was removed, changed and kept before a case left; verify it.", as_json=True)
+    account.add_argument("case", metavar="CASE", help="case id, or study number for the newest case of a study")
+    who = verb("crosswalk", "Say who stands behind a pseudonym or a case id that left this house.", as_json=True)
+    who.add_argument("pseudonym", metavar="PSEUDONYM", help="of a patient, study, series or object; or a case id")
     again = verb("replay", "Run the pipeline on files without side effects; one JSON line a study.")
     again.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders; thousands in one call")
     again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
@@ -122,6 +126,15 @@ def _run(told: argparse.Namespace) -> int:
             from appliance.cli import replay
 
             return replay.run(_configuration(told)[0], told)
+        case "receipt":
+            from appliance.cli import receipt
+
+            config = _configuration(told)[0]
+            return receipt.run(config, Places(config.state.folder), told.case, told.json)
+        case "crosswalk":
+            from appliance.cli import crosswalk
+
+            return crosswalk.run(Places(_configuration(told)[0].state.folder), told.pseudonym, told.json)
         case "reconcile":
             from appliance.cli import reconcile
 

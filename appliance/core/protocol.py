@@ -3,6 +3,8 @@
 It describes; it checks nothing and sends nothing.
 """
 
+import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -121,7 +123,7 @@ def _documents() -> Iterator[str]:
         parts.update(schema.get("$defs", {}))
         yield from _document(model.__name__, _sentence(model), schema)
     for name, schema in sorted(parts.items()):
-        yield from _document(name, " ".join(schema["description"].split()), schema)
+        yield from _document(name, _in_words(schema["description"]), schema)
 
 
 def _document(name: str, sentence: str, schema: Mapping[str, Any]) -> Iterator[str]:
@@ -174,4 +176,11 @@ def _number(value: float) -> str:
 
 
 def _sentence(model: type[Document]) -> str:
-    return " ".join((model.__doc__ or "").split())
+    return _in_words(model.__doc__ or "")
+
+
+def _in_words(text: str) -> str:
+    """A document's own words: its sentences, then what each of the fields named below them holds."""
+    sentences, *fields = inspect.cleandoc(text).split("\n\n")
+    told = re.sub(r"^(\w+)  +", r"; `\1`: ", "\n".join(fields), flags=re.MULTILINE).removeprefix("; ")
+    return " ".join(f"{sentences} {told}".replace("\n; ", "; ").split())

@@ -106,8 +106,8 @@ def _told(receipt: DeidReceipt) -> Iterator[str]:
     for each in receipt.objects:
         boxes = len(each.regions) + each.regions_left_out
         size = f"{each.bytes_count} bytes, digest {each.sha256[:16]}, {boxes} boxes blackened"
-        yield f"object {each.sop_instance_uid}: {size}, account {each.account}"
-    for number, account in enumerate(receipt.accounts):
+        yield f"object {each.sop_instance_uid}: {size}, account {each.account + 1}"
+    for number, account in enumerate(receipt.accounts, 1):
         yield from _account(number, account)
     for image in receipt.key_images:
         yield f"key image {image.id}: {image.columns} x {image.rows}, frame {image.frame} of {image.sop_instance_uid}"

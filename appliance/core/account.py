@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydicom._dicom_dict import RepeatersDictionary
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
@@ -176,7 +177,8 @@ def _account(header: Dataset, changes: Sequence[Change]) -> Account:
 
 _ITEM = re.compile(r"\[[0-9]*\]")
 _TAG = re.compile(r"\([0-9A-Fa-f]{4},[0-9A-Fa-fx]{2,4}\)")
-_KEYWORDS = frozenset(rule.keyword for rule in annex_e.RULES)  # some of which pydicom's dictionary lacks
+# Of the table, some of whose rows pydicom's dictionary lacks; and of the repeating groups, which it looks up by mask.
+_KEYWORDS = frozenset(rule.keyword for rule in annex_e.RULES) | {row[4] for row in RepeatersDictionary.values()}
 _ENVELOPE = ("preamble", "file meta information")  # places of a file that are no attribute
 
 

@@ -24,8 +24,9 @@ from appliance.core.pixels import Image, modality_values
 from appliance.core.study import Instance
 
 PNG_BYTES_MAX = 40 * 1024  # a larger PNG leaves as JPEG
-JPEG_BYTES_MAX = 72 * 1024  # so that four of the largest fit into one case
-JPEG_QUALITIES = (90, 80, 65, 50)  # the first that keeps within JPEG_BYTES_MAX; the last one whatever it takes
+JPEG_BYTES_MAX = 100 * 1024  # of a picture that has the case to itself
+PICTURES_BYTES = 264 * 1024  # shared by all pictures of a case: in base64 they leave room for its findings
+JPEG_QUALITIES = (90, 80, 65, 50)  # the first that keeps within its share; the last one whatever it takes
 PERCENTILES = (0.5, 99.5)
 # (centre, width) in HU: the customary windows of a reading room. Those of a body part in the order of their use.
 CT_WINDOWS: dict[Window, tuple[float, float]] = {
@@ -88,16 +89,24 @@ def _frame(images: Sequence[Instance], at: int) -> tuple[Instance, int]:
     raise AssertionError("a place lies within the row")
 
 
-def key_images(image: Image, place: Place, sop_instance_uid: str) -> Iterator[KeyImage]:
+def share(places: Sequence[Place]) -> int:
+    """How many bytes each picture of a case may have."""
+    return min(JPEG_BYTES_MAX, PICTURES_BYTES // max(1, sum(len(place.windows) for place in places)))
+
+
+def key_images(
+    image: Image, place: Place, sop_instance_uid: str, bytes_max: int = JPEG_BYTES_MAX
+) -> Iterator[KeyImage]:
     """One key image for each window of a place, all under the id I1: `numbered` gives them theirs.
 
     image             the cleaned object, decoded; place.frame is one of its frames
     sop_instance_uid  the cleaned object's own, a pseudonym
+    bytes_max         of each picture
     """
     for window in ("",) if image.photometric == "RGB" else place.windows:
         grey, name = rendered(image, place.frame, window)
         small = shrunk(grey)
-        data, media_type = encoded(small)
+        data, media_type = encoded(small, bytes_max)
         yield KeyImage(
             id="I1",
             sop_instance_uid=sop_instance_uid,
@@ -184,15 +193,18 @@ def shrunk(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return small
 
 
-def encoded(grey: NDArray[np.uint8]) -> tuple[bytes, MediaType]:
-    """PNG within PNG_BYTES_MAX, else JPEG; either without any part that is no coded sample."""
+def encoded(grey: NDArray[np.uint8], bytes_max: int = JPEG_BYTES_MAX) -> tuple[bytes, MediaType]:
+    """PNG within PNG_BYTES_MAX, else JPEG; either without any part that is no coded sample.
+
+    bytes_max  kept within as long as the lowest of JPEG_QUALITIES allows
+    """
     channels = grey[..., ::-1] if grey.ndim == 3 else grey  # OpenCV counts blue, green, red
     data = _encode(".png", channels, [cv2.IMWRITE_PNG_COMPRESSION, 6])
-    if len(data) <= PNG_BYTES_MAX:
+    if len(data) <= min(PNG_BYTES_MAX, bytes_max):
         return data, "image/png"
     for quality in JPEG_QUALITIES:
         data = _encode(".jpg", channels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        if len(data) <= JPEG_BYTES_MAX:
+        if len(data) <= bytes_max:
             break
     return data, "image/jpeg"
 

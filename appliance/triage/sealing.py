@@ -24,7 +24,7 @@ from appliance.core.document import Code, Hex64, decode, encode
 from appliance.core.gates import Measure
 from appliance.core.identity import Identity, identity, joined
 from appliance.core.inspect import inspect
-from appliance.core.key_images import chosen, decoded, key_images
+from appliance.core.key_images import chosen, decoded, key_images, share
 from appliance.core.options import Options
 from appliance.core.pixels import decode as decode_pixels
 from appliance.core.receipt import Signed, Versions, signed
@@ -157,7 +157,7 @@ def _material(
         if own and "clean-pixel-data" in options:  # else somebody's name may be written into the picture
             image = decode_pixels(cleaned.bytes, pixels_max=pixels_max)
             for place in own:
-                made[place.place] = list(key_images(image, place, str(header.SOPInstanceUID)))
+                made[place.place] = list(key_images(image, place, str(header.SOPInstanceUID), share(places)))
     pictures = [picture for place in places for picture in made.get(place.place, ())]
     return _Material(headers[first.sha256], options, tuple(objects), tuple(pictures), tuple(aliases))
 

@@ -238,7 +238,16 @@ def test_a_small_picture_keeps_every_grey_level_and_a_large_one_keeps_within_its
     data, media_type = encoded(noise)
     assert media_type == "image/jpeg"
     smooth = cv2.GaussianBlur(noise, (0, 0), 1.2)
-    assert len(encoded(smooth)[0]) <= subject.JPEG_BYTES_MAX
+    for bytes_max in (subject.JPEG_BYTES_MAX, 60 * 1024):
+        assert bytes_max // 2 < len(encoded(smooth, bytes_max)[0]) <= bytes_max
+
+
+def test_six_pictures_that_keep_to_their_shares_fit_into_one_case() -> None:
+    places = chosen([an_instance(number, modality="CT", body="CHEST") for number in range(40)])
+    each = subject.share(places)
+    assert each == subject.PICTURES_BYTES // 6
+    assert subject.share(places[:1]) == min(subject.JPEG_BYTES_MAX, subject.PICTURES_BYTES // 2)
+    assert 6 * (-(-each // 3) * 4 + 600) < CASE_BYTES_MAX - 16 * 1024
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's complaints about odd files

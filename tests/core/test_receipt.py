@@ -133,8 +133,10 @@ def test_no_word_of_a_data_set_gets_in_by_a_place_or_a_rule() -> None:
 
 
 def test_attributes_of_the_table_that_the_dictionary_lacks_keep_their_names() -> None:
-    (account,) = a_receipt(None, Cleaned(changes=(Change("NameToUse", "X"),))).accounts
-    assert [each.path for each in account.changed] == ["NameToUse"]
+    (account,) = a_receipt(
+        None, Cleaned(changes=tuple(Change(name, "X") for name in ("NameToUse", "OverlayComments")))
+    ).accounts
+    assert [each.path for each in account.changed] == ["NameToUse", "OverlayComments"]
 
 
 def test_slices_share_an_account_and_other_objects_have_their_own() -> None:

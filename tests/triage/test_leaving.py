@@ -11,6 +11,7 @@ import pydicom
 import pytest
 
 from appliance.cli import main
+from appliance.cli.reconcile import reconcile
 from appliance.core.case import Case, decode_case
 from appliance.core.document import decode
 from appliance.core.key_images import decoded
@@ -283,6 +284,18 @@ def test_whatever_is_tampered_with_ends_the_verb_with_1(
     status, out, _ = command(bench, capsys, "receipt", case.case_id)
     assert status == 1
     assert "WRONG" in out
+
+
+def test_the_books_notice_a_case_without_its_receipt(bench: Bench, film: bytes) -> None:
+    left(bench, film)
+    checks, _ = reconcile(bench.places)
+    assert all(check.holds for check in checks)
+    with bench.triage.engine.begin() as c:
+        c.execute(departures.receipts.delete())
+    checks, _ = reconcile(bench.places)
+    assert [check.name for check in checks if not check.holds] == [
+        "every case has the receipt of what was taken out of it"
+    ]
 
 
 # The crosswalk.

@@ -75,6 +75,12 @@ def receipts_of(c: Connection, number: int) -> list[Row[Any]]:
     return list(c.execute(select(receipts).where(receipts.c.study_number == number).order_by(order)))
 
 
+def parts_told_of(c: Connection) -> dict[str, str]:
+    """Every case that has a receipt, and the SHA-256 of the part that was sealed with it."""
+    found: dict[str, str] = dict(c.execute(select(receipts.c.case_id, receipts.c.part_sha256)).all())
+    return found
+
+
 def source_digests(c: Connection, number: int) -> list[str]:
     """SHA-256 of every file of a study as it came."""
     return list(c.execute(select(instances.c.sha256).where(instances.c.study_number == number)).scalars())

@@ -34,7 +34,7 @@ from appliance.core.document import (
 from appliance.core.picture import SIDE_PX_MAX, MediaType, shape_of
 from appliance.errors import Quarantined
 
-# 49 s on a line of 64 kbit/s: within the two keep-alives after which either end would hang up.
+# 49 s on a line of 64 kbit/s, which our end and mosquitto were seen to wait at a keep alive of 30 s; not much longer.
 CASE_BYTES_MAX = 384 * 1024
 ROLL_MAX = 500
 KEY_IMAGES_MAX = 6

@@ -113,6 +113,7 @@ def _told(receipt: DeidReceipt) -> Iterator[str]:
         yield f"key image {image.id}: {image.columns} x {image.rows}, frame {image.frame} of {image.sop_instance_uid}"
     if not receipt.key_images:
         yield "no picture left"
+    yield f"said of patient and study: {', '.join(receipt.said) or 'nothing'}"
 
 
 def _account(number: int, account: Account) -> Iterator[str]:

@@ -141,10 +141,15 @@ def receipt_of(
         inspected="passed",
         objects=tuple(entries),
         accounts=tuple(accounts),
+        said=tuple(name for name, value in _said(case).items() if value),
         key_images=tuple(Picture(**image.model_dump(include=set(Picture.model_fields))) for image in case.key_images),
         public_key=public_key.hex(),
         key_id=key_id(public_key),
     )
+
+
+def _said(case: Case) -> dict[str, object]:
+    return {"modality": case.modality, "body_part": case.body_part, "view": case.view, **case.patient.model_dump()}
 
 
 def _box(region: Region) -> Box:

@@ -28,6 +28,7 @@ JPEG_BYTES_MAX = 100 * 1024  # of a picture that has the case to itself
 PICTURES_BYTES = 264 * 1024  # shared by all pictures of a case: in base64 they leave room for its findings
 JPEG_QUALITIES = (90, 80, 65, 50)  # the first that keeps within its share; the last one whatever it takes
 PERCENTILES = (0.5, 99.5)
+NOT_SHOWN = frozenset(("RTDOSE", "SEG"))  # numbers on the grid of other images: alone they show nobody anything
 # (centre, width) in HU: the customary windows of a reading room. Those of a body part in the order of their use.
 CT_WINDOWS: dict[Window, tuple[float, float]] = {
     "brain": (40, 80),
@@ -66,7 +67,7 @@ def chosen(instances: Sequence[Instance]) -> list[Place]:
     often than a short one. The rest stands by its distance from the middle: what has no room is left out from the end.
     """
     images = sorted(
-        (each for each in instances if each.has_pixels),
+        (each for each in instances if each.has_pixels and each.modality not in NOT_SHOWN),
         key=lambda each: (each.series_instance_uid, each.instance_number or 0, each.sop_instance_uid),
     )
     total = sum(each.number_of_frames for each in images)

@@ -134,6 +134,7 @@ class DeidReceipt(Document):
     """What was removed, changed and kept before one case left, and by whom it was looked through.
 
     content_sha256  of the case's bytes as they would be without its stamp
+    said            fields of the case that say something of patient and study out of the header, by name
     decided_at      when the study was decided, s since 1970: sealing again after a crash gives the same receipt
     inspector       the product whose inspector passed the finished bytes: no receipt is made of what it refused
     """
@@ -150,6 +151,7 @@ class DeidReceipt(Document):
     inspected: Literal["passed"]
     objects: Annotated[tuple[CleanedObject, ...], Field(min_length=1, max_length=OBJECTS_MAX)]
     accounts: Annotated[tuple[Account, ...], Field(min_length=1, max_length=OBJECTS_MAX)]
+    said: Annotated[tuple[Code, ...], Field(max_length=10)]
     key_images: Annotated[tuple[Picture, ...], Field(max_length=KEY_IMAGES_MAX)]
     public_key: Hex64
     key_id: KeyId

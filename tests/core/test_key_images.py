@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -144,6 +146,7 @@ def test_ct_is_shown_in_the_windows_of_its_body_part(body: str, windows: tuple[s
 
 def test_without_an_image_there_is_none() -> None:
     assert chosen([replace(an_instance(1), has_pixels=False)]) == []
+    assert chosen([an_instance(1, modality="SEG"), an_instance(2, modality="RTDOSE", frames=9)]) == []
     assert chosen([]) == []
 
 
@@ -332,6 +335,21 @@ def test_what_the_header_says_leaves_only_as_terms_and_bounded_numbers() -> None
     assert said.patient == Characteristics(age="034Y", sex="F", size_m=1.72, weight_kg=70.0)
     header.PatientSex, header.PatientSize, header.PatientWeight = "X", "172", "0"
     assert said_by(header).patient == Characteristics(age="034Y", sex="", size_m=None, weight_kg=None)
+
+
+WHOLE = encode(a_case((picture(1), picture(2, 16, 16, place=2))))
+
+
+@given(st.integers(0, len(WHOLE)), st.integers(0, 8), st.binary(max_size=8))
+def test_no_bytes_make_a_case_of_another_spelling_or_end_in_another_fault(at: int, length: int, junk: bytes) -> None:
+    odd = WHOLE[:at] + junk + WHOLE[at + length :]
+    try:
+        case = decode_case(odd)
+    except Quarantined as fault:
+        said, spelled = fault.code, odd
+    else:
+        said, spelled = "message-invalid", encode(case)
+    assert (said, spelled) == ("message-invalid", odd)
 
 
 @pytest.mark.parametrize(

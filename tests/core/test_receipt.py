@@ -121,6 +121,7 @@ def test_counts_names_and_rules_are_told_and_item_numbers_are_not() -> None:
     assert account.kept == ("Rows", "SOPInstanceUID")
     assert [option.code for option in receipt.options] == ["113101", "113107", "113108"]
     assert receipt.profile_code == "113100"
+    assert receipt.said == ("modality", "body_part", "age", "sex", "size_m")
 
 
 def test_no_word_of_a_data_set_gets_in_by_a_place_or_a_rule() -> None:

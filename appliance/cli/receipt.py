@@ -123,7 +123,7 @@ def _account(number: int, account: Account) -> Iterator[str]:
     for action in Counter(each.action for each in account.changed):
         names = [each.path for each in account.changed if each.action == action]
         yield f"  {ACTION_WORDS.get(action, action)}: {_some(names)}"
-    yield f"  as it came: {_some(list(account.kept), account.kept_left_out)}"
+    yield f"  as they came: {_some(list(account.kept), account.kept_left_out)}"
 
 
 def _some(names: list[str], left_out: int = 0) -> str:

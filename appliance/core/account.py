@@ -167,8 +167,7 @@ def _account(header: Dataset, changes: Sequence[Change]) -> Account:
         Attribute(path=path, action=action, rule=rule, count=count)
         for (path, action, rule), count in sorted(told.items())
     ]
-    touched = {path for path, action, _ in told if action != "K"}
-    kept = sorted(set(_paths(header)) - touched)
+    kept = sorted(set(_paths(header)) - {path for path, _, _ in told})
     return Account(
         tallies=tuple(
             Tally(action=action, rule=rule, count=count) for (action, rule), count in sorted(tallies.items())

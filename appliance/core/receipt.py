@@ -64,7 +64,7 @@ class Attribute(Document):
 
 
 class Account(Document):
-    """All that was done to the header of an object, and what stands in it as it came.
+    """All that was done to the header of an object, and what stands in it as it came because no rule touches it.
 
     changed, kept            at most so many; the rest is counted in *_left_out
     """

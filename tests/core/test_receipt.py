@@ -124,6 +124,13 @@ def test_counts_names_and_rules_are_told_and_item_numbers_are_not() -> None:
     assert receipt.said == ("modality", "body_part", "age", "sex", "size_m")
 
 
+def test_what_an_option_kept_is_told_once() -> None:
+    kept = Cleaned(changes=(Change("PatientAge", "K", "retain-patient-characteristics"),))
+    account = accounted(header(PatientAge="034Y", Columns=8), kept, SITE_KEY).account
+    assert account.kept == ("Columns", "Rows", "SOPInstanceUID")
+    assert [(each.path, each.action) for each in account.changed] == [("PatientAge", "K")]
+
+
 def test_no_word_of_a_data_set_gets_in_by_a_place_or_a_rule() -> None:
     odd = Cleaned(changes=(Change("PatientName.DOE^JANE", "X"), Change("Jane Doe", "X", "because of\nJANE")))
     data = signed(a_receipt(None, odd), SITE_KEY).data

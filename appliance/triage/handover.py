@@ -22,7 +22,7 @@ from appliance.world import archive, ledger, sqlite, wire
 from appliance.world.ledger import departures
 
 LOG = logging.getLogger("appliance.triage")
-STUDIES_A_STEP = 10
+STUDIES_A_STEP = 1  # cleaning pictures takes seconds, and the watchdog hears of us only between steps
 CASES_A_STEP = 500
 
 

@@ -19,20 +19,8 @@ from typing import Literal
 from sqlalchemy import Connection, Engine
 
 from appliance.config import Config, Places
-from appliance.core.case import (
-    ROLL_MAX,
-    Document,
-    Receipt,
-    Refusal,
-    Roll,
-    Standing,
-    Taken,
-    Verdict,
-    decode,
-    encode,
-    topic_down,
-    topic_up,
-)
+from appliance.core.case import ROLL_MAX, Receipt, Refusal, Roll, Standing, Taken, Verdict, topic_down, topic_up
+from appliance.core.document import Document, decode, encode
 from appliance.core.link import NO_SUBSCRIBERS, Acknowledged, Down, Message, Up, Wire
 from appliance.errors import Fault, Quarantined
 from appliance.loop import FAULTS, LOG, Moment, Step, guarded

@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     runner.add_argument("--broker-port", type=_port, default=1883, help="its port (default %(default)s)")
     runner.add_argument("--endpoint", required=True, help="base URL of an OpenAI-compatible server")
     runner.add_argument("--model", default=NO_MODEL_ID, help="the model's name there (default %(default)s)")
+    runner.add_argument(
+        "--images", action="store_true", help="the model takes images: show it the key images of a case"
+    )
     runner.add_argument("--api-key-file", type=Path, help="file that holds the endpoint's key")
     stand_in = commands.add_parser(
         "no-model", help=f"a stand-in endpoint on loopback whose every answer is: {NO_MODEL_NOTICE}"
@@ -102,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
     engine = _open_store(options.state)
     host, port = options.broker_host, options.broker_port
     link = Link(host, port, CLIENT_ID, SUBSCRIPTIONS, KEEPALIVE_S, SESSION_EXPIRY_S, wire_wake)
-    worker = Worker(engine, link, model=options.model, ask=endpoint.ask, wake=wire_wake)
+    worker = Worker(engine, link, model=options.model, ask=endpoint.ask, wake=wire_wake, images=options.images)
     failed = threading.Event()
     loops = [
         _loop("centre wire", worker.wire_steps(), stop=stop, wake=wire_wake, failed=failed),

@@ -8,9 +8,19 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from appliance.core.case import URGENCIES, Case, Guard, Reader, Urgency, Verdict
+from appliance.core.case import Case, Guard, Reader, Verdict
+from appliance.core.document import URGENCIES, Urgency
 from central.inbound import identity_in
-from central.question import NO_MODEL_ID, NO_MODEL_NOTICE, PROMPT_SHA256, Answer, Answered, case_data, evidence_ids
+from central.question import (
+    NO_MODEL_ID,
+    NO_MODEL_NOTICE,
+    PROMPT_SHA256,
+    PROMPT_WITH_IMAGES_SHA256,
+    Answer,
+    Answered,
+    case_data,
+    evidence_ids,
+)
 
 FIRST_REV = 1
 PRESENT_FROM = 0.05  # a probability below this supports no `present`
@@ -22,6 +32,10 @@ WITHHELD = (
 UNREAD = "No language model has read this case. A person must read this study."
 SCORES_ONLY = (
     "Drafted by a language model from scores and quality measures only; it saw no image and rules nothing out."
+)
+IMAGES_SEEN = (
+    "Drafted by a language model from scores, quality measures and a few key images of reduced size; it has not seen "
+    "the study and rules nothing out."
 )
 
 # Allowed words that would otherwise look like the forbidden ones below.
@@ -45,17 +59,21 @@ RULES_OUT = re.compile(
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*(\s?%)?")
 MARKUP = re.compile(r"[<>{}\[\]`|\\]|https?:|www\.|[^\x20-\x7e\u00a0-\u024f\u2010-\u201f\u2030\u2264\u2265]")
 
-Check = Callable[[Case, Answer], str | None]
+Check = Callable[[Case, Answer, bool], str | None]  # the last: it was shown the key images
 
 
-def verdict_on(case: Case, answered: Answered) -> Verdict:
-    """The verdict on a case: the answer if it passes every check, else our own words and `needs_human`."""
+def verdict_on(case: Case, answered: Answered, images: bool = False) -> Verdict:
+    """The verdict on a case: the answer if it passes every check, else our own words and `needs_human`.
+
+    images  the model was shown the key images
+    """
     if answered.model == NO_MODEL_ID:
         return unread(case.case_id, case.urgency, NO_MODEL_ID, answered.model, answered.server, NO_MODEL_NOTICE)
     answer = answered.answer
-    guards = [_guard(name, check(case, answer)) for name, check in CHECKS.items()]
+    guards = [_guard(name, check(case, answer, images)) for name, check in CHECKS.items()]
     sound = all(guard.passed for guard in guards)
-    ours = [SCORES_ONLY] if sound else [SCORES_ONLY, WITHHELD]
+    basis = IMAGES_SEEN if images else SCORES_ONLY
+    ours = [basis] if sound else [basis, WITHHELD]
     return Verdict(
         case_id=case.case_id,
         rev=FIRST_REV,
@@ -65,7 +83,7 @@ def verdict_on(case: Case, answered: Answered) -> Verdict:
         impression=answer.impression if sound else WITHHELD,
         limitations=(*ours, *answer.limitations) if sound else tuple(ours),
         guards=(*guards, Guard(name="urgency-not-lowered", passed=True, detail=_urgency_word(case, answer))),
-        reader=_reader(answered.model, answered.server, connected=True),
+        reader=_reader(answered.model, answered.server, connected=True, images=images),
     )
 
 
@@ -106,8 +124,9 @@ def _urgency_word(case: Case, answer: Answer) -> str:
     return "raised" if centre > edge else "kept" if centre == edge else "lower-ignored"
 
 
-def _reader(model: str, server: str, *, connected: bool) -> Reader:
-    return Reader(model=model[:120], server=server[:120], prompt_sha256=PROMPT_SHA256, connected=connected)
+def _reader(model: str, server: str, *, connected: bool, images: bool = False) -> Reader:
+    prompt = PROMPT_WITH_IMAGES_SHA256 if images else PROMPT_SHA256
+    return Reader(model=model[:120], server=server[:120], prompt_sha256=prompt, connected=connected)
 
 
 def _guard(name: str, objection: str | None) -> Guard:
@@ -117,13 +136,13 @@ def _guard(name: str, objection: str | None) -> Guard:
 # The checks, each None or a code that says what is wrong.
 
 
-def labels_known(case: Case, answer: Answer) -> str | None:
+def labels_known(case: Case, answer: Answer, _images: bool) -> str | None:
     """Opinions are about the labels of the case and about no others."""
     known = {finding.label for finding in case.findings}
     return None if all(opinion.label in known for opinion in answer.opinions) else "label-unknown"
 
 
-def labels_once(case: Case, answer: Answer) -> str | None:
+def labels_once(case: Case, answer: Answer, _images: bool) -> str | None:
     """Every label of the case is answered, and none twice."""
     said = [opinion.label for opinion in answer.opinions]
     if len(set(said)) != len(said):
@@ -131,13 +150,13 @@ def labels_once(case: Case, answer: Answer) -> str | None:
     return None if {finding.label for finding in case.findings} <= set(said) else "label-unanswered"
 
 
-def evidence_exists(case: Case, answer: Answer) -> str | None:
+def evidence_exists(case: Case, answer: Answer, images: bool) -> str | None:
     """Every piece of evidence cited was given."""
     cited = {each for opinion in answer.opinions for each in opinion.evidence}
-    return None if cited <= evidence_ids(case) else "evidence-invented"
+    return None if cited <= evidence_ids(case, images) else "evidence-invented"
 
 
-def present_supported(case: Case, answer: Answer) -> str | None:
+def present_supported(case: Case, answer: Answer, _images: bool) -> str | None:
     """`present` cites a finding of its label whose score speaks for it at all: a probability, or a positive logit."""
     for opinion in answer.opinions:
         own = [f for f in case.findings if f.label == opinion.label and f.id in opinion.evidence]
@@ -148,7 +167,7 @@ def present_supported(case: Case, answer: Answer) -> str | None:
     return None
 
 
-def absent_unopposed(case: Case, answer: Answer) -> str | None:
+def absent_unopposed(case: Case, answer: Answer, _images: bool) -> str | None:
     """`absent` cites a finding of its label, and every one of that label has a low calibrated probability."""
     for opinion in answer.opinions:
         own = [f for f in case.findings if f.label == opinion.label]
@@ -159,9 +178,9 @@ def absent_unopposed(case: Case, answer: Answer) -> str | None:
     return None
 
 
-def numbers_given(case: Case, answer: Answer) -> str | None:
+def numbers_given(case: Case, answer: Answer, images: bool) -> str | None:
     """Every number in the words occurs in the data, as it stands or rounded, or as the percentage of one in 0..1."""
-    data = case_data(case)
+    data = case_data(case, images)
     given = [abs(number) for number in _numbers(data)]
     for text in _texts(answer):
         bare = text
@@ -173,18 +192,18 @@ def numbers_given(case: Case, answer: Answer) -> str | None:
     return None
 
 
-def nothing_ruled_out(_case: Case, answer: Answer) -> str | None:
+def nothing_ruled_out(_case: Case, answer: Answer, _images: bool) -> str | None:
     """No word of the answer calls the study normal or rules anything out."""
     return "rules-out" if any(RULES_OUT.search(HONEST.sub(" ", text)) for text in _texts(answer)) else None
 
 
-def no_identity(_case: Case, answer: Answer) -> str | None:
+def no_identity(_case: Case, answer: Answer, _images: bool) -> str | None:
     """Nothing in the words looks like a date, number, name or address of a person, invented or not."""
     found = next(filter(None, map(identity_in, _texts(answer))), None)
     return None if found is None else f"identity-{found}"
 
 
-def plain_words(_case: Case, answer: Answer) -> str | None:
+def plain_words(_case: Case, answer: Answer, _images: bool) -> str | None:
     """Words in Latin letters, no markup, no address, nothing a page could take for more than text."""
     texts = _texts(answer)
     return "not-plain-text" if not answer.impression.strip() or any(map(MARKUP.search, texts)) else None

@@ -14,7 +14,7 @@ from appliance.errors import Misconfigured
 from central.question import NO_MODEL_ID, NO_MODEL_NOTICE
 
 HOST = "127.0.0.1"
-REQUEST_BYTES_MAX = 512 * 1024
+REQUEST_BYTES_MAX = 768 * 1024  # a case with its pictures, and the schema of its answer
 REQUEST_TIMEOUT_S = 10.0
 DEPTH_MAX = 20
 ITEMS_MAX = 50
@@ -66,9 +66,17 @@ def completion(request: Any) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 0,
         "model": NO_MODEL_ID,
+        "system_fingerprint": got(request["messages"]),
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     }
+
+
+def got(messages: list[Any]) -> str:
+    """What a question consisted of: the one thing a stand-in can honestly say of it."""
+    parts = [part for message in messages if isinstance(message.get("content"), list) for part in message["content"]]
+    images = sum(part.get("type") == "image_url" for part in parts)
+    return f"was asked in {len(messages)} messages with {images} images"
 
 
 class _Speaker(BaseHTTPRequestHandler):

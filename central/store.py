@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
-from appliance.core.case import URGENCIES, Urgency
+from appliance.core.document import URGENCIES, Urgency
 from appliance.errors import Unavailable
 from appliance.world.sqlite import open_writer
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
 
-from appliance.core.case import Case, Receipt, Refusal, Roll, Standing, Taken, Verdict, decode, encode, topic_down
+from appliance.core.case import Case, Receipt, Refusal, Roll, Standing, Taken, Verdict, decode_case, topic_down
+from appliance.core.document import encode
 from appliance.core.link import Acknowledged, Down, Message, Up, Wire
 from appliance.errors import Fault, Quarantined, Unavailable
 from appliance.loop import LOG, Moment, Step, guarded
@@ -53,14 +54,22 @@ class Worker:
 
     link   appliance.world.mqtt.Link with CLIENT_ID and SUBSCRIPTIONS, or anything of its shape
     model  the name the endpoint knows its model by; part of every job's name
+    images the model takes images: it is shown the key images of a case
     ask    puts one question: llm.Endpoint.ask
     wake   set when another thread's step has something to say
     """
 
     def __init__(
-        self, engine: Engine, link: Wire, *, model: str, ask: Callable[[Question], Answered], wake: threading.Event
+        self,
+        engine: Engine,
+        link: Wire,
+        *,
+        model: str,
+        ask: Callable[[Question], Answered],
+        wake: threading.Event,
+        images: bool = False,
     ) -> None:
-        self.engine, self.link, self.model, self.wake = engine, link, model, wake
+        self.engine, self.link, self.model, self.images, self.wake = engine, link, model, images, wake
         self._ask = ask
         self._ask_due, self._pause_s = 0.0, 0.0
         self._heard: deque[Message] = deque()
@@ -185,7 +194,7 @@ class Worker:
             row = store.next_case(c)
         if row is None:
             return False
-        asked = guarded("centre.ask", partial(_question_of, row, self.model))
+        asked = guarded("centre.ask", partial(_question_of, row, self.model, self.images))
         if isinstance(asked, Fault):
             self._conclude(row, "", unread(row.case_id, row.urgency, asked.code, self.model), moment)
             return True
@@ -195,7 +204,7 @@ class Worker:
         if attempts > ATTEMPTS_MAX:  # the last one ended the service itself
             verdict: Verdict | Fault = Quarantined("llm-attempts-spent")
         else:
-            verdict = guarded("centre.ask", lambda: verdict_on(case, self._ask(put)))
+            verdict = guarded("centre.ask", lambda: verdict_on(case, self._ask(put), put.images))
             self._pause(moment, away=isinstance(verdict, Unavailable))
         if isinstance(verdict, Unavailable):
             if attempts < ATTEMPTS_MAX:
@@ -290,9 +299,9 @@ def _refusal(device_id: str, case_id: str, code: str) -> Reply:
     return Reply(topic_down(device_id, "refusal"), case_id, encode(Refusal(case_id=case_id, code=code)))
 
 
-def _question_of(row: Row[Any], model: str) -> tuple[Case, Question]:
+def _question_of(row: Row[Any], model: str, images: bool) -> tuple[Case, Question]:
     """The case in the store, read strictly again: it may have been written by another version."""
     if row.body is None:
         raise Quarantined("message-invalid", "Case")
-    case = decode(Case, row.body)
-    return case, question(case, model)
+    case = decode_case(row.body)
+    return case, question(case, model, images)

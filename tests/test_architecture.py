@@ -19,6 +19,7 @@ NAMELESS = {"utils", "util", "helpers", "helper", "common", "manager", "handler"
 CENTRAL_MAY = {
     "appliance",
     "appliance.core.case",
+    "appliance.core.document",
     "appliance.core.link",
     "appliance.errors",
     "appliance.loop",

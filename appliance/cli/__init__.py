@@ -98,6 +98,10 @@ def _leaving(verb: Callable[..., argparse.ArgumentParser]) -> None:
     clean.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     look = verb("inspect", "Look for an identity in finished files, anybody's; needs no key and changes nothing.")
     _inspect_arguments(look)
+    account = verb("receipt", "Show what was removed, changed and kept before a case left; verify it.", as_json=True)
+    account.add_argument("case", metavar="CASE", help="case id, or study number for the newest case of a study")
+    who = verb("crosswalk", "Say who stands behind a pseudonym or a case id that left this house.", as_json=True)
+    who.add_argument("pseudonym", metavar="PSEUDONYM", help="of a patient, study, series or object; or a case id")
 
 
 def _inspect_arguments(look: argparse.ArgumentParser) -> None:
@@ -170,6 +174,15 @@ def _run(told: argparse.Namespace) -> int:
             from appliance.cli import replay
 
             return replay.run(_configuration(told)[0], told)
+        case "receipt":
+            from appliance.cli import receipt
+
+            config = _configuration(told)[0]
+            return receipt.run(config, Places(config.state.folder), told.case, told.json)
+        case "crosswalk":
+            from appliance.cli import crosswalk
+
+            return crosswalk.run(Places(_configuration(told)[0].state.folder), told.pseudonym, told.json)
         case "reconcile":
             from appliance.cli import reconcile
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, func, select
 from appliance.config import Places
 from appliance.core import lifecycle
 from appliance.world import archive, desk, ledger, sqlite, wire
+from appliance.world.ledger import departures
 
 NAMED_MAX = 5
 
@@ -164,6 +165,13 @@ def _wire(books: Books) -> Iterator[Check]:
         lambda r: str(r.study_number),
     )
     yield _check("every case belongs to a result", list(states), lambda name: name in here, lambda name: name[:12])
+    receipts, sent = departures.parts_told_of(c), wire.part_digests(books.cases, states)
+    yield _check(
+        "every case has the receipt of what was taken out of it",
+        list(states),
+        lambda name: receipts.get(name) == sent[name],
+        lambda name: name[:12],
+    )
     told = set(c.execute(select(ledger.verdicts.c.case_id)).scalars())
     closed = [name for name, state in states.items() if state == "closed"]
     yield _check("a closed case has its verdict in the ledger", closed, lambda name: name in told, lambda n: n[:12])

@@ -27,8 +27,9 @@ from appliance.core.assemble import conflicts
 from appliance.core.study import Instance
 from appliance.errors import CATALOGUE, Fault, Refused
 from appliance.loop import guarded
-from appliance.triage.handover import sealed_case
+from appliance.triage.cleaning import headers_only
 from appliance.triage.judge import Court, judge, open_court
+from appliance.triage.sealing import sealed_case
 
 IN_PROCESS_MAX = 4  # so few studies are done before a second process is up
 File = tuple[Path, Instance]
@@ -111,10 +112,20 @@ def _study(files: list[File]) -> dict[str, Any]:
 
     found = judge(court, instances, read, pixels_max=_HERE["pixels_max"], today=_HERE["today"])
     decision = found.decision
-    result = {**asdict(decision), "priority": decision.priority}
+    result = {**asdict(decision), "priority": decision.priority, "decided_at": 0.0}
     if decision.lane == "escalated":
         began = time.perf_counter()
-        sealed_case("0" * 32, 1, result, instances, read, site_key=_HERE["key"], models=court.models)
+        sealed_case(
+            "0" * 32,
+            1,
+            result,
+            instances,
+            read,
+            site_key=_HERE["key"],
+            models=court.models,
+            cleaning=headers_only(_HERE["key"]),
+            pixels_max=_HERE["pixels_max"],
+        )
         found.timings_ms["seal"] = round((time.perf_counter() - began) * 1000, 3)
     return {
         "study": uid,

@@ -1,41 +1,45 @@
 """What crosses the wire: cases up, receipts and verdicts down, as strict documents with a schema and limits.
 
-A case says what the edge measured and why it would not decide; it names no patient, no date, no institution and
-bears no pixels. Every message is read by a strict model with a limit on every length: an unknown field, a stranger's
-type or a longer list is refused, on both sides. Canonical JSON, so that equal documents are equal bytes.
+A case says what the edge measured, why it would not decide, and shows a few pictures out of cleaned objects; it names
+no patient, no date and no institution. Every message is read by a strict model with a limit on every length: an
+unknown field, a stranger's type or a longer list is refused, on both sides, and so is a picture that is more than a
+picture. Canonical JSON, so that equal documents are equal bytes.
 """
 
+import base64
 import hashlib
 import hmac
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, model_validator
 
-from appliance.core.study import Scores
+from appliance.core.document import (
+    URGENCIES,
+    CaseId,
+    Code,
+    Document,
+    Finite,
+    Hex64,
+    KeyId,
+    Probability,
+    Pseudonym,
+    Signature,
+    Term,
+    Text,
+    Urgency,
+    decode,
+    encode,
+)
+from appliance.core.picture import SIDE_PX_MAX, MediaType, shape_of
 from appliance.errors import Quarantined
 
-CASE_BYTES_MAX = 64 * 1024
-MESSAGE_BYTES_MAX = 64 * 1024
+# 49 s on a line of 64 kbit/s, which our end and mosquitto were seen to wait at a keep alive of 30 s; not much longer.
+CASE_BYTES_MAX = 384 * 1024
 ROLL_MAX = 500
+KEY_IMAGES_MAX = 6
 
-Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:@/+-]{0,79}$")]
-Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-CaseId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Term = Annotated[str, Field(pattern=r"^[A-Z0-9_ ]{0,16}$")]  # CS of PS3.5 6.2
-Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
-Probability = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
-Text = Annotated[str, Field(max_length=600)]
-
-# Urgency, weakest first: the centre may raise it and never lower it.
-Urgency = Literal["routine", "urgent", "critical"]
-URGENCIES: tuple[Urgency, ...] = ("routine", "urgent", "critical")
-
-
-class Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+Pixels = Annotated[int, Field(ge=1, le=SIDE_PX_MAX)]
 
 
 class Model(Document):
@@ -59,10 +63,73 @@ class Finding(Document):
     probability: Probability | None
 
 
-class Case(Document):
-    """A hard study, as it leaves: tier 0 of docs/wire-protocol.md, findings and gates only."""
+class Characteristics(Document):
+    """What a reader must know of a body, as the cleaned header says it; empty or null where it does not.
 
-    schema_version: Literal["case/1"] = "case/1"
+    age  AS of PS3.5 6.2; over 89 years it is 090Y
+    """
+
+    age: Annotated[str, Field(pattern=r"^(?:(?:0[0-8][0-9]|090)Y|[0-9]{3}[DWM]|)$")]
+    sex: Literal["M", "F", "O", ""]
+    size_m: Annotated[float, Field(allow_inf_nan=False, ge=0.1, le=3)] | None
+    weight_kg: Annotated[float, Field(allow_inf_nan=False, ge=0.1, le=700)] | None
+
+
+# The grey scale of a key image: a window by its usual name, the header's own, the middle 99 % of values, or colour.
+Window = Literal["brain", "bone", "lung", "mediastinum", "soft-tissue", "header", "percentiles", ""]
+
+
+class KeyImage(Document):
+    """One picture out of a cleaned object. It has no part that is not a coded sample, and is what its digest says.
+
+    sop_instance_uid  pseudonym of the object
+    frame             of the object; place: among all frames of the study; both count from 1
+    data              base64 (RFC 4648 4)
+    """
+
+    id: Annotated[str, Field(pattern=r"^I[1-9]$")]
+    sop_instance_uid: Pseudonym
+    frame: Annotated[int, Field(ge=1, le=10_000_000)]
+    place: Annotated[int, Field(ge=1, le=10_000_000)]
+    rows: Pixels
+    columns: Pixels
+    window: Window
+    media_type: MediaType
+    sha256: Hex64
+    data: Annotated[str, Field(max_length=CASE_BYTES_MAX)]
+
+    @model_validator(mode="after")
+    def _is_a_picture(self) -> "KeyImage":
+        """Raises ValueError, which pydantic makes its own, where the data are not the picture that is announced."""
+        picture = self.picture()
+        if base64.b64encode(picture).decode() != self.data or hashlib.sha256(picture).hexdigest() != self.sha256:
+            raise ValueError("other bytes than announced")
+        if shape_of(picture, self.media_type)[:2] != (self.rows, self.columns):
+            raise ValueError("a picture of another size")
+        return self
+
+    def picture(self) -> bytes:
+        """The encoded picture."""
+        return base64.b64decode(self.data, validate=True)
+
+
+class Stamp(Document):
+    """What ties a case to the receipt of its de-identification, which stays at the hospital.
+
+    sha256     of the receipt's bytes
+    signature  Ed25519 over these bytes (RFC 8032), hex
+    key_id     the first half of the SHA-256 of the public key
+    """
+
+    sha256: Hex64
+    signature: Signature
+    key_id: KeyId
+
+
+class _Findings(Document):
+    """Tier 0: what the edge measured. Every version of a case has it."""
+
+    bytes_max: ClassVar[int] = CASE_BYTES_MAX
     case_id: CaseId
     revision: Annotated[int, Field(ge=1, le=10_000)]
     urgency: Urgency
@@ -75,6 +142,28 @@ class Case(Document):
     findings: Annotated[tuple[Finding, ...], Field(max_length=20)]
     gates: Annotated[dict[Code, Finite], Field(max_length=20)]
     model: Model | None
+
+
+class FormerCase(_Findings):
+    """A case of the version before: findings and gates only."""
+
+    schema_version: Literal["case/1"] = "case/1"
+
+
+class Case(_Findings):
+    """A hard study, as it leaves: findings and gates (tier 0), key images and what a reader must know (tier 1).
+
+    frames           of all images of the study together
+    key_images_shed  pictures that were made and had no room
+    receipt          of the de-identification; null where none was made
+    """
+
+    schema_version: Literal["case/2"] = "case/2"
+    patient: Characteristics = Characteristics(age="", sex="", size_m=None, weight_kg=None)
+    frames: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    key_images: Annotated[tuple[KeyImage, ...], Field(max_length=KEY_IMAGES_MAX)] = ()
+    key_images_shed: Annotated[int, Field(ge=0, le=KEY_IMAGES_MAX)] = 0
+    receipt: Stamp | None = None
 
 
 class Receipt(Document):
@@ -155,9 +244,6 @@ class Standing(Document):
     cases: Annotated[dict[CaseId, Literal["unknown", "received", "answered", "refused"]], Field(max_length=ROLL_MAX)]
 
 
-M = TypeVar("M", bound=Document)
-
-
 def case_id(site_key: bytes, study_instance_uid: str, revision: int) -> str:
     """The case's name everywhere beyond phi/: HMAC-SHA256 under the site key, 128 bits in hex (RFC 2104)."""
     said = f"case/1|{study_instance_uid}|{revision}".encode()
@@ -175,57 +261,13 @@ BODY_PARTS = frozenset(
 VIEWS = frozenset(("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "CC", "MLO", "ML", "LM"))
 # What a case says whoever the patient is: Mrs Case of a hip revision is not named by the keys of her document.
 VOCABULARY = (
-    frozenset(field for kind in (Case, Finding, Model) for field in kind.model_fields)
-    | frozenset(("case/1", "cleared", "flagged", "escalated", *URGENCIES))
+    frozenset(field for kind in (Case, Finding, Model, Characteristics, KeyImage, Stamp) for field in kind.model_fields)
+    | frozenset(("case/1", "case/2", "cleared", "flagged", "escalated", *URGENCIES))
+    | frozenset((*get_args(Window), *get_args(MediaType)))
     | MODALITIES
     | BODY_PARTS
     | VIEWS
 )
-
-
-def compose(
-    *,
-    case_id: str,
-    revision: int,
-    modality: str,
-    body_part: str,
-    view: str,
-    images: int,
-    urgency: Urgency,
-    reasons: Sequence[str],
-    would_be: Literal["cleared", "flagged", "escalated"] | None,
-    scores: Sequence[Scores],
-    label: str,
-    model: Model | None,
-) -> Case:
-    """A hard study as a case; raises Quarantined("message-invalid") if a value cannot be one, as NaN cannot.
-
-    modality, body_part, view  out of the de-identified header; what is no defined term leaves as ""
-    reasons                    codes only: their sentences stay here
-    scores                     of the model named; one finding each
-    """
-    findings = tuple(
-        {"id": f"F{place}", "label": label, "logit": score.logit, "probability": score.calibrated}
-        for place, score in enumerate(scores, 1)
-    )
-    gates = {name: value for score in scores for name, value in score.gates.items()}
-    try:
-        return Case(
-            case_id=case_id,
-            revision=revision,
-            urgency=urgency,
-            modality=modality if modality in MODALITIES else "",
-            body_part=body_part if body_part in BODY_PARTS else "",
-            view=view if view in VIEWS else "",
-            images=images,
-            reasons=tuple(reasons),
-            would_be=would_be,
-            findings=tuple(Finding.model_validate(finding) for finding in findings),
-            gates=gates,
-            model=model,
-        )
-    except ValidationError:
-        raise Quarantined("message-invalid", "Case") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,20 +287,16 @@ def seal(case: Case) -> Sealed:
     return Sealed(case.case_id, data, hashlib.sha256(data).hexdigest())
 
 
-def encode(document: Document) -> bytes:
-    """Canonical JSON in UTF-8: sorted keys, no blanks, no NaN."""
-    plain: Any = document.model_dump(mode="json")
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+def decode_case(data: bytes) -> Case:
+    """A case of this or the former version, as one of this version; Quarantined("message-invalid") like `decode`.
 
-
-def decode(kind: type[M], data: bytes) -> M:
-    """A stranger's message as a strict document, or Quarantined("message-invalid"): nothing of it is believed."""
-    if len(data) > MESSAGE_BYTES_MAX:
-        raise Quarantined("message-invalid", kind.__name__)
-    try:
-        return kind.model_validate_json(data)
-    except ValidationError:
-        raise Quarantined("message-invalid", kind.__name__) from None
+    Equal documents are equal bytes: another spelling (a key said twice) could mean two things to two readers.
+    """
+    former = b'"schema_version":"case/1"' in data
+    case = decode(FormerCase, data) if former else decode(Case, data)
+    if encode(case) != data:
+        raise Quarantined("message-invalid", "Case")
+    return case if isinstance(case, Case) else Case(**{name: getattr(case, name) for name in _Findings.model_fields})
 
 
 # Topics: nothing in them but the device's name on the wire and the kind of message.

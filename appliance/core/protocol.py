@@ -3,17 +3,19 @@
 It describes; it checks nothing and sends nothing.
 """
 
+import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from appliance.core.case import (
     CASE_BYTES_MAX,
     DOWN_KINDS,
-    MESSAGE_BYTES_MAX,
+    KEY_IMAGES_MAX,
     ROLL_MAX,
     UP_KINDS,
     Case,
-    Document,
+    FormerCase,
     Receipt,
     Refusal,
     Roll,
@@ -23,8 +25,10 @@ from appliance.core.case import (
     topic_down,
     topic_up,
 )
+from appliance.core.document import MESSAGE_BYTES_MAX, Document
 from appliance.core.lifecycle import WIRE_MOVES, WIRE_STATES
 from appliance.core.link import NO_SUBSCRIBERS
+from appliance.core.picture import SIDE_PX_MAX
 
 DOCUMENTS: dict[str, type[Document]] = {
     "case": Case,
@@ -36,6 +40,8 @@ DOCUMENTS: dict[str, type[Document]] = {
     "standing": Standing,
 }
 
+FORMER: tuple[type[Document], ...] = (FormerCase,)  # still read by the centre, no longer sent
+
 RULES = f"""\
 # The wire protocol
 
@@ -45,7 +51,25 @@ The edge and the centre speak MQTT 5.0 at QoS 1, each under a fixed client id wi
 that outlives an outage. Payloads are JSON in UTF-8; the sender writes it canonically (sorted keys, no blanks), so that
 equal documents are equal bytes. Numbers are finite. An unknown field, another type, a longer list or text, or more
 than {MESSAGE_BYTES_MAX} bytes makes the whole message invalid: its receiver keeps it aside for a person, acknowledges
-it to the broker and believes nothing of it. A case has at most {CASE_BYTES_MAX} bytes.
+it to the broker and believes nothing of it. A case has at most {CASE_BYTES_MAX} bytes, which a line of 64 kbit/s
+carries in {CASE_BYTES_MAX * 8 // 64_000} s: at a keep alive of 30 s nobody hangs up before that.
+
+The centre also reads the case of the version before, as one without pictures, so that what lies sealed at an edge
+while both are renewed is not lost: **renew the centre first.** An older centre refuses a newer case, and the study is
+then a person's here.
+
+## Key images
+
+A case bears at most {KEY_IMAGES_MAX} pictures (tier 1) of at most {SIDE_PX_MAX} pixels a side, 8 bits a sample, grey
+or RGB, out of objects whose header and picture were cleaned: the only frame of a study, or evenly spaced ones with the
+middle among them; CT in one or two customary windows, else the header's window, else the middle 99 % of values. A PNG
+consists of IHDR, IDAT and IEND and unpacks to exactly its size; a JPEG is baseline, JFIF without thumbnail, without
+comment or any other segment. Base64, digest, size and structure are part of the document: a picture that is anything
+more makes the case invalid on either side. When a case is too large pictures are left out, the outermost first, and
+`key_images_shed` counts them. There are no crops: no model here says where on a film its finding lies.
+
+`receipt` ties a case to the de-identification receipt that stays at the hospital: digest, Ed25519 signature and key id
+of it. The receipt itself does not travel: it names attributes and objects, and nobody at the centre needs them.
 
 ## What may be relied on
 
@@ -94,12 +118,12 @@ def _states() -> Iterator[str]:
 def _documents() -> Iterator[str]:
     yield "\n## Documents"
     parts: dict[str, Any] = {}
-    for model in DOCUMENTS.values():
+    for model in (*DOCUMENTS.values(), *FORMER):
         schema = model.model_json_schema()
         parts.update(schema.get("$defs", {}))
         yield from _document(model.__name__, _sentence(model), schema)
     for name, schema in sorted(parts.items()):
-        yield from _document(name, " ".join(schema["description"].split()), schema)
+        yield from _document(name, _in_words(schema["description"]), schema)
 
 
 def _document(name: str, sentence: str, schema: Mapping[str, Any]) -> Iterator[str]:
@@ -120,7 +144,7 @@ def _value(schema: Mapping[str, Any]) -> tuple[str, str]:
     if "const" in schema:
         return f"`{schema['const']}`", ""
     if "enum" in schema:
-        return " or ".join(f"`{word}`" for word in schema["enum"]), ""
+        return " or ".join(f"`{word}`" if word else "empty" for word in schema["enum"]), ""
     match schema["type"]:
         case "array":
             value, limits = _value(schema["items"])
@@ -152,4 +176,11 @@ def _number(value: float) -> str:
 
 
 def _sentence(model: type[Document]) -> str:
-    return " ".join((model.__doc__ or "").split())
+    return _in_words(model.__doc__ or "")
+
+
+def _in_words(text: str) -> str:
+    """A document's own words: its sentences, then what each of the fields named below them holds."""
+    sentences, *fields = inspect.cleandoc(text).split("\n\n")
+    told = re.sub(r"^(\w+)  +", r"; `\1`: ", "\n".join(fields), flags=re.MULTILINE).removeprefix("; ")
+    return " ".join(f"{sentences} {told}".replace("\n; ", "; ").split())

@@ -29,7 +29,7 @@ from starlette.types import ASGIApp
 
 from appliance.config import Config, Places
 from appliance.errors import Misconfigured
-from appliance.review import casefile, entrance, images, overview, signing, walls, worklist
+from appliance.review import casefile, departure, entrance, images, overview, signing, walls, worklist
 from appliance.review.ledgers import Ledgers, Page
 
 HERE = Path(__file__).parent
@@ -59,7 +59,14 @@ def app(
     clock  wall seconds since 1970; token  unguessable text for sessions and forms
     """
     templates = Jinja2Templates(directory=HERE / "templates")
-    pages = {**worklist.ROUTES, **casefile.ROUTES, **images.ROUTES, **overview.ROUTES, "/pulse": PULSE}
+    pages = {
+        **worklist.ROUTES,
+        **casefile.ROUTES,
+        **departure.ROUTES,
+        **images.ROUTES,
+        **overview.ROUTES,
+        "/pulse": PULSE,
+    }
     door = entrance.Entrance()
     starlette = Starlette(
         routes=[

@@ -18,6 +18,7 @@ from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
 from appliance.review.worklist import urgency
 from appliance.world import desk, ledger
+from appliance.world.ledger import departures
 
 SIGNABLE = frozenset(start for (start, _), name in MOVES.items() if name == "signed")
 NOTICES = {
@@ -34,6 +35,7 @@ class CaseFile:
     result     of the present revision, None before a decision
     former     results of earlier revisions, newest first, superseded
     stale      ids of signatures that did not count: the study had changed before triage took them over
+    left       something of this study left this house
     pending    a signature on this very state that triage has not taken over yet
     """
 
@@ -48,6 +50,7 @@ class CaseFile:
     pending: Row[Any] | None
     pending_command: Row[Any] | None
     wire_state: str | None
+    left: bool
 
 
 def read(page: Page, number: int) -> CaseFile | None:
@@ -64,6 +67,7 @@ def read(page: Page, number: int) -> CaseFile | None:
         told = select(ledger.signatures.c.signature_id).where(ledger.signatures.c.study_number == number)
         stale = frozenset(c.execute(told.where(ledger.signatures.c.outcome == "stale")).scalars())
         images = sum(instance.has_pixels for instance in ledger.instances_of(c, number))
+        left = bool(departures.receipts_of(c, number))
     with page.ledgers.eyes().begin() as c:
         signatures = desk.signatures_of(c, number)
         pending = desk.signature_on(c, number, study.seq)
@@ -71,7 +75,7 @@ def read(page: Page, number: int) -> CaseFile | None:
     case_id = result.case_id if result is not None else None
     wire_state = page.ledgers.wire_states([case_id]).get(case_id) if case_id else None
     old = [each for each in former if each is not None]
-    return CaseFile(study, result, old, verdicts, moves, images, signatures, stale, pending, command, wire_state)
+    return CaseFile(study, result, old, verdicts, moves, images, signatures, stale, pending, command, wire_state, left)
 
 
 def case_page(request: Request, reader: Reader) -> Response:
@@ -125,6 +129,7 @@ def shown(page: Page, file: CaseFile, now: float) -> dict[str, Any]:
         "answers": answers,
         "centre": centre,
         "late": late,
+        "left": file.left,
         "fault": _fault(study),
         "moves": [_move(row) for row in file.moves],
         "signatures": [_signature(row, row.id in file.stale) for row in file.signatures],

@@ -57,6 +57,14 @@ class Ledgers:
         with cases.begin() as case_side, link.begin() as link_side:
             return wire.wire_states(case_side, link_side, case_ids)
 
+    def sent_part(self, case_id: str) -> str | None:
+        """The SHA-256 of the part of a case by triage's own book of the wire."""
+        cases = self._engine(self.places.cases_db)
+        if cases is None:
+            return None
+        with cases.begin() as case_side:
+            return wire.part_digests(case_side, [case_id]).get(case_id)
+
     def close(self) -> None:
         for engine in (self._desk, self._desk_eyes, *self._eyes.values()):
             engine.dispose()

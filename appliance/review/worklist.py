@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func,
 from starlette.requests import Request
 from starlette.responses import Response
 
-from appliance.core.case import URGENCIES
+from appliance.core.document import URGENCIES
 from appliance.errors import Unavailable
 from appliance.review import words
 from appliance.review.entrance import Reader, for_readers

@@ -1,8 +1,8 @@
 """The triage service: the only program that parses hostile bytes, and it has no network.
 
 It alone writes the clinical ledger and triage's side of the wire. Four parts, in the order in which a study meets
-them: intake (admit, assemble), judge (decode, infer, decide), handover (de-identify, inspect, seal), answers (absorb
-verdicts, signatures and commands).
+them: intake (admit, assemble), judge (decode, infer, decide), handover (de-identify, inspect, seal; what of is in
+sealing and cleaning), answers (absorb verdicts, signatures and commands).
 """
 
 from collections.abc import Callable
@@ -12,9 +12,11 @@ from appliance.core.pseudonym import checked_key
 from appliance.errors import Unavailable
 from appliance.loop import Moment, Step
 from appliance.triage.answers import Answers
+from appliance.triage.cleaning import headers_only
 from appliance.triage.handover import Handover
 from appliance.triage.intake import Intake
 from appliance.triage.judge import Court, Judging, open_court
+from appliance.triage.sealing import Cleaning
 from appliance.world import archive, ledger, sqlite, wire
 
 TRIM_PERIOD_S = 60.0
@@ -24,7 +26,14 @@ RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter o
 class Triage:
     """Opens the ledgers and puts the parts together; `steps` is what the loop runs."""
 
-    def __init__(self, config: Config, places: Places, site_key: bytes, court: Court | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        places: Places,
+        site_key: bytes,
+        court: Court | None = None,
+        cleaning: Cleaning | None = None,
+    ) -> None:
         checked_key(site_key)
         for folder in (places.incoming, places.instances, places.frames, places.outbox, places.parts):
             folder.mkdir(parents=True, exist_ok=True)
@@ -38,10 +47,11 @@ class Triage:
         self.engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         court = court or open_court(config.triage.model_folder, config.site.name)
+        cleaning = cleaning or headers_only(site_key)
         self.parts = (
             Intake(config, places, self.engine),
             Judging(config, places, self.engine, court),
-            Handover(config, places, site_key, self.engine, self.cases, court.models),
+            Handover(config, places, site_key, self.engine, self.cases, court.models, cleaning),
             Answers(places, self.engine, self.cases),
         )
 

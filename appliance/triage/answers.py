@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, Row
 
 from appliance.config import Places
 from appliance.core import case as wire_case
+from appliance.core.document import decode
 from appliance.core.lifecycle import State
 from appliance.loop import Moment, Step, guarded
 from appliance.world import desk, ledger, sqlite, wire
@@ -59,7 +60,7 @@ class Answers:
 
     def _absorb_one(self, row: Row[Any], moment: Moment) -> bool:
         """True when nothing more is to be done with this row."""
-        found = guarded("triage.absorb", lambda: wire_case.decode(wire_case.Verdict, row.body))
+        found = guarded("triage.absorb", lambda: decode(wire_case.Verdict, row.body))
         if not isinstance(found, wire_case.Verdict) or found.case_id != row.case_id:
             return True  # uplink's copy stays for inspection; the case stays open and is named as overdue
         with self.engine.begin() as c:

@@ -1,107 +1,49 @@
 """Triage, third part: a hard study becomes a sealed case in wire/, or stays here because identity might leave.
 
-The document is composed from the de-identified header and the scores, encoded to its final bytes, and those bytes
-are inspected against the identity of every source file before they are written anywhere outside phi/.
+What the case is made of stands in sealing; here are the effects and their order: the part, then the receipt and the
+crosswalk on the clinical side, then the case row by which uplink may send it, then the study's move.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from io import BytesIO
-from typing import Any, get_args
+from typing import Any
 
-import pydicom
 from sqlalchemy import Engine, Row
 
 from appliance.config import Config, Places
 from appliance.core import case as wire_case
-from appliance.core.decide import REASONS, Model
-from appliance.core.deidentify import deidentify
-from appliance.core.gates import Measure
-from appliance.core.identity import identity, joined
-from appliance.core.inspect import inspect
-from appliance.core.study import Instance, Scores
+from appliance.core.decide import Model
+from appliance.core.study import Instance
 from appliance.errors import Fault, Unavailable
 from appliance.loop import Moment, Step, guarded
+from appliance.triage.sealing import Cleaning, Leaving, sealed_case
 from appliance.world import archive, ledger, sqlite, wire
+from appliance.world.ledger import departures
 
 LOG = logging.getLogger("appliance.triage")
-STUDIES_A_STEP = 10
+STUDIES_A_STEP = 1  # cleaning pictures takes seconds, and the watchdog hears of us only between steps
 CASES_A_STEP = 500
-UNKNOWN_LABEL = "unknown"
-SCORE_FIELDS = tuple(Scores.__dataclass_fields__)
-
-
-def sealed_case(
-    case_id: str,
-    revision: int,
-    result: Mapping[str, Any],
-    instances: Sequence[Instance],
-    read: Callable[[Instance], bytes],
-    *,
-    site_key: bytes,
-    models: Sequence[Model],
-) -> wire_case.Sealed:
-    """The final bytes of a hard study's case, inspected. Raises Quarantined where identity is in doubt.
-
-    result  columns of ledger.results: priority, reasons, would_be, scores, model, certificate
-    read    the bytes of an instance as they came
-    models  the installed ones, for digest and label of the one that looked
-    """
-    header = _header(deidentify(read(instances[0]), site_key).bytes)
-    looked = next((model for model in models if model.manifest.title == result["model"]), None)
-    case = wire_case.compose(
-        case_id=case_id,
-        revision=revision,
-        modality=str(header.get("Modality", "")),
-        body_part=str(header.get("BodyPartExamined", "")),
-        view=str(header.get("ViewPosition", "")),
-        images=sum(instance.has_pixels for instance in instances),
-        urgency=result["priority"],
-        reasons=[reason["code"] for reason in result["reasons"]],
-        would_be=result["would_be"],
-        scores=[Scores(**{name: told[name] for name in SCORE_FIELDS}) for told in result["scores"]],
-        label=looked.manifest.label.name if looked else UNKNOWN_LABEL,
-        model=None
-        if looked is None
-        else wire_case.Model(
-            name=looked.manifest.name,
-            version=looked.manifest.version,
-            sha256=looked.sha256,
-            certificate=next((c.digest for c in looked.certificates if c.name == result["certificate"]), None),
-        ),
-    )
-    sealed = wire_case.seal(case)
-    # One object at a time: a data set holds on to all the bytes that it was read from.
-    who = joined(*(identity(_header(read(instance))) for instance in instances))
-    inspect(sealed.data, who, _vocabulary(models))
-    return sealed
-
-
-def _header(data: bytes) -> pydicom.FileDataset:
-    return pydicom.dcmread(BytesIO(data), stop_before_pixels=True)
-
-
-def _vocabulary(models: Sequence[Model]) -> frozenset[str]:
-    """Every word a case can bear that was fixed before the patient came: the schema's, ours, the installed models'."""
-    installed = {
-        word
-        for model in models
-        for word in (model.manifest.name, model.manifest.version, model.manifest.label.name, model.sha256)
-    }
-    return wire_case.VOCABULARY | frozenset(REASONS) | frozenset(get_args(Measure)) | {UNKNOWN_LABEL} | installed
 
 
 class Handover:
     """The steps seal, withdraw and free."""
 
     def __init__(
-        self, config: Config, places: Places, site_key: bytes, engine: Engine, cases: Engine, models: Sequence[Model]
+        self,
+        config: Config,
+        places: Places,
+        site_key: bytes,
+        engine: Engine,
+        cases: Engine,
+        models: Sequence[Model],
+        cleaning: Cleaning,
     ) -> None:
         self.knobs = config.triage
         self.places = places
         self.site_key = site_key
         self.models = models
+        self.cleaning = cleaning
         self.engine = engine
         self.cases = cases
         self.link: Engine | None = None
@@ -128,6 +70,19 @@ class Handover:
             result = ledger.result_of(c, study.number, study.revision)
             instances = ledger.instances_of(c, study.number)
         assert result is not None, "a hard study was decided"
+        with self.cases.connect() as c:
+            sealed_before = bool(wire.part_digests(c, [case_id]))
+        # A case that may have left is never made again: another version of us might give it other bytes.
+        if not sealed_before and not self._make(study, case_id, result, instances, moment):
+            return
+        with self.engine.begin() as c:
+            ledger.move(c, study, "escalated", who="triage.seal", at=moment.wall)
+        LOG.info("study %d: sealed as case %s", study.number, case_id[:8])
+
+    def _make(
+        self, study: Row[Any], case_id: str, result: Row[Any], instances: Sequence[Instance], moment: Moment
+    ) -> bool:
+        """Seals one case and writes all that belongs to it; False when the study was set aside instead."""
         work = partial(
             sealed_case,
             case_id,
@@ -137,25 +92,46 @@ class Handover:
             self._read,
             site_key=self.site_key,
             models=self.models,
+            cleaning=self.cleaning,
+            pixels_max=self.knobs.pixels_max,
         )
-        sealed = guarded("triage.seal", work)
-        if isinstance(sealed, Fault) and not isinstance(sealed, Unavailable):
+        leaving = guarded("triage.seal", work)
+        if isinstance(leaving, Fault) and not isinstance(leaving, Unavailable):
             with self.engine.begin() as c:
-                ledger.move(c, study, "quarantined", who="triage.seal", at=moment.wall, code=sealed.code)
-            return
+                ledger.move(c, study, "quarantined", who="triage.seal", at=moment.wall, code=leaving.code)
+            return False
         try:
-            if isinstance(sealed, Unavailable):
-                raise sealed
+            if isinstance(leaving, Unavailable):
+                raise leaving
+            sealed = leaving.sealed
             archive.put(self.places.parts / sealed.sha256, sealed.data)
         except Unavailable:
             with self.engine.begin() as c:
                 ledger.give_back_attempt(c, study)
             raise
+        self._keep(study, leaving, moment)
         with self.cases.begin() as c:
             wire.put_case(c, sealed, revision=study.revision, urgency=result.priority, at=moment.wall)
+        return True
+
+    def _keep(self, study: Row[Any], leaving: Leaving, moment: Moment) -> None:
+        """Receipt and crosswalk, before the case row: no case may leave of which nobody here can give account."""
+        sealed, stamp = leaving.sealed, leaving.receipt.stamp
         with self.engine.begin() as c:
-            ledger.move(c, study, "escalated", who="triage.seal", at=moment.wall)
-        LOG.info("study %d: sealed as case %s", study.number, case_id[:8])
+            departures.put_receipt(
+                c,
+                case_id=sealed.case_id,
+                number=study.number,
+                revision=study.revision,
+                body=leaving.receipt.data,
+                sha256=stamp.sha256,
+                signature=stamp.signature,
+                key_id=stamp.key_id,
+                part_sha256=sealed.sha256,
+                at=moment.wall,
+            )
+            aliases = [(each.kind, each.pseudonym, each.source) for each in leaving.aliases]
+            departures.put_pseudonyms(c, study.number, aliases)
 
     def _read(self, instance: Instance) -> bytes:
         return archive.read_instance(self.places.instances, instance.sha256)

@@ -24,7 +24,7 @@ from typing import Literal
 from appliance.errors import Misconfigured
 
 HOST = "127.0.0.1"
-PACKET_BYTES_MAX = 256 * 1024
+PACKET_BYTES_MAX = 512 * 1024
 QUEUED_MESSAGES_MAX = 20_000  # for one client that is away
 QUEUED_BYTES_MAX = 512 * 2**20
 START_TIMEOUT_S = 10.0

@@ -33,7 +33,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from appliance.core.case import URGENCIES, Sealed, Urgency, Verdict, encode
+from appliance.core.case import Sealed, Verdict
+from appliance.core.document import URGENCIES, Urgency, encode
 from appliance.core.lifecycle import WireState
 
 PAGE_ROWS = 500  # rows of one query; far below SQLite's limit of bound values

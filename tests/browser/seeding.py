@@ -5,17 +5,27 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from playwright.sync_api import Page
 from sqlalchemy import Engine
 
 from appliance import review
 from appliance.config import Config, Places
+from appliance.core import annex_e
+from appliance.core.account import accounted, receipt_of
+from appliance.core.case import seal
+from appliance.core.receipt import Versions, signed
 from appliance.core.study import Instance, Patient
-from appliance.world import ledger, sqlite
+from appliance.world import ledger, sqlite, wire
+from appliance.world.ledger import departures
+from tests.core.planted_objects import SITE_KEY, planted
+from tests.core.test_key_images import a_case, picture
+from tests.triage.stand_in import Box, StandIn
 
 USER, PASSWORD = "dr.keller", "a long walk by the sea"
 NOW = time.time()
@@ -143,6 +153,46 @@ class Seeded:
                 c, case_id=case_id, rev=1, number=number, revision=1, at=NOW, addendum=False, body={**body, **said}
             )
 
+    def receipt(self, number: int, case_id: str, key: bytes = SITE_KEY) -> None:
+        """What triage files when a case of this study leaves: made by its own functions from a planted object."""
+        cleaner, source = StandIn(SITE_KEY, boxes=(Box(),)), BytesIO()
+        planted().save_as(source, enforce_file_format=True)
+        cleaned = cleaner.clean(source.getvalue())
+        header = pydicom.dcmread(BytesIO(cleaned.bytes), stop_before_pixels=True)
+        case = a_case((picture(1), picture(2, place=2))).model_copy(update={"case_id": case_id})
+        told = receipt_of(
+            case,
+            [accounted(header, cleaned, key)],
+            cleaned.options,
+            site_key=key,
+            decided_at=self.at + 20,
+            versions=Versions(
+                product="edge-diagnostic-appliance/0.1.0",
+                table_edition=annex_e.EDITION,
+                table_sha256=annex_e.CONTENT_SHA256,
+                detectors={"text-detector": "ab" * 32},
+            ),
+        )
+        filed = signed(told, key)
+        sealed = seal(case.model_copy(update={"receipt": filed.stamp}))
+        with self.engine.begin() as c:
+            departures.put_receipt(
+                c,
+                case_id=case_id,
+                number=number,
+                revision=1,
+                body=filed.data,
+                sha256=filed.stamp.sha256,
+                signature=filed.stamp.signature,
+                key_id=filed.stamp.key_id,
+                part_sha256=sealed.sha256,
+                at=self.at + 25,
+            )
+        cases = sqlite.open_writer(self.places.cases_db, wire.CASES)
+        with cases.begin() as c:
+            wire.put_case(c, sealed, revision=1, urgency="routine", at=self.at + 25)
+        cases.dispose()
+
     def desk_rows(self, table: Any) -> list[Any]:
         engine = sqlite.open_reader(self.places.review_db)
         try:
@@ -160,6 +210,7 @@ def filled(seeded: Seeded) -> None:
     states = ["complete", "hard", "escalated", "answered"]
     answered = seeded.study("answered", states, lane="escalated", would_be="cleared", case_id=case_id)
     seeded.answer(answered, case_id)
+    seeded.receipt(answered, case_id)
     late_case = f"{8:032x}"
     escalated = seeded.study(
         "late",

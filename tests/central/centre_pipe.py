@@ -8,7 +8,8 @@ from typing import Any
 from centre_samples import DEVICE, an_answer, sealed
 from sqlalchemy import Connection, Engine
 
-from appliance.core.case import Receipt, Refusal, Roll, Sealed, Standing, Taken, Verdict, decode, encode, topic_up
+from appliance.core.case import Receipt, Refusal, Roll, Sealed, Standing, Taken, Verdict, topic_up
+from appliance.core.document import decode, encode
 from appliance.core.link import Acknowledged, Event, Message, Up
 from central import store
 from central.question import Answered, Question

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from centre_samples import DEVICE, ScriptedServer, answered, sealed, status
 
-from appliance.core.case import Receipt, Roll, Sealed, Standing, Taken, Verdict, decode, encode, topic_down, topic_up
+from appliance.core.case import Receipt, Roll, Sealed, Standing, Taken, Verdict, topic_down, topic_up
+from appliance.core.document import decode, encode
 from appliance.core.link import Message
 from appliance.world import broker
 from appliance.world.mqtt import Link

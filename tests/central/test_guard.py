@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from centre_samples import a_case, an_answer
 
-from appliance.core.case import Finding, Opinion, Urgency, Verdict, decode, encode
+from appliance.core.case import Finding, Opinion, Verdict
+from appliance.core.document import Urgency, decode, encode
 from central.guard import CHECKS, WITHHELD, higher, unread, verdict_on
 from central.question import NO_MODEL_ID, NO_MODEL_NOTICE, Answered
 

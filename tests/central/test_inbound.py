@@ -8,7 +8,8 @@ from centre_samples import DEVICE, a_case, case_number
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.core.case import CASE_BYTES_MAX, Case, Finding, Model, Roll, Taken, encode, topic_up
+from appliance.core.case import CASE_BYTES_MAX, Case, Finding, Model, Roll, Taken, topic_up
+from appliance.core.document import encode
 from central.inbound import identity_in_bytes, identity_in_case, read
 
 TOPIC = topic_up(DEVICE, "case")
@@ -59,7 +60,7 @@ def changed(**fields: Any) -> bytes:
         changed(urgency="stat"),
         changed(revision="1"),
         changed(revision=True),
-        changed(schema_version="case/2"),
+        changed(schema_version="case/3"),
         changed(reasons=["a b"]),
         changed(reasons=["line\nbreak"]),
         changed(reasons=["trailing\n"]),

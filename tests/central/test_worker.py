@@ -21,11 +21,10 @@ from appliance.core.case import (
     Standing,
     Taken,
     Verdict,
-    decode,
-    encode,
     topic_down,
     topic_up,
 )
+from appliance.core.document import decode, encode
 from appliance.errors import Quarantined, Unavailable
 from appliance.loop import Moment
 from central import store, worker

@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance.core import case, protocol
+from appliance.core import case, document, protocol
 from appliance.core.lifecycle import WIRE_MOVES
 
 
@@ -18,13 +18,26 @@ def section(text: str, name: str) -> str:
 def test_every_document_of_the_wire_is_described():
     every = {model for model in vars(case).values() if isinstance(model, type) and issubclass(model, case.Document)}
     named = {model for model in every if "schema_version" in model.model_fields}
-    assert named == set(protocol.DOCUMENTS.values())
+    assert named == {*protocol.DOCUMENTS.values(), *protocol.FORMER}
     assert tuple(protocol.DOCUMENTS) == case.UP_KINDS + case.DOWN_KINDS
 
 
 @pytest.mark.parametrize(
     "model",
-    [*protocol.DOCUMENTS.values(), case.Finding, case.Guard, case.Model, case.Opinion, case.Reader],
+    [
+        *protocol.DOCUMENTS.values(),
+        *protocol.FORMER,
+        *(
+            case.Characteristics,
+            case.Finding,
+            case.Guard,
+            case.KeyImage,
+            case.Model,
+            case.Opinion,
+            case.Reader,
+            case.Stamp,
+        ),
+    ],
     ids=lambda model: model.__name__,
 )
 def test_every_field_stands_in_its_document(text, model):
@@ -37,7 +50,7 @@ def test_limits_and_moves_are_those_of_the_code(text):
     assert f"at most {case.ROLL_MAX}; each `^[0-9a-f]{{32}}$`" in section(text, "Roll")
     assert "| `rev` | integer | 1 to 10000 |" in section(text, "Verdict")
     assert "| `probability` | number or null | 0 to 1 |" in section(text, "Finding")
-    assert f"more\nthan {case.MESSAGE_BYTES_MAX} bytes" in text
+    assert f"more\nthan {document.MESSAGE_BYTES_MAX} bytes" in text
     for (start, end), event in WIRE_MOVES.items():
         assert f"| {start} | {end} | {event} |" in text
 

@@ -76,6 +76,18 @@ def test_the_books_agree_and_the_reading_verbs_say_so(road: Processes) -> None:
     assert [line for line in road.told("check") if not line["ok"]] == []
 
 
+def test_every_case_that_left_has_a_receipt_that_holds_and_a_pseudonym_that_is_answered(road: Processes) -> None:
+    for study, row in road.studies().items():
+        told = road.told("receipt", str(row.number))
+        assert told["holds"], told["checks"]
+        assert [check["holds"] for check in told["checks"]].count(True) >= 6, "the part itself may be let go by now"
+        pseudonym = told["receipt"]["objects"][0]["sop_instance_uid"]
+        (person,) = road.told("crosswalk", pseudonym)
+        assert (person["study_instance_uid"], person["source"]) == (study, f"{study}.7.1")
+    log = (road.places.root / "log.txt").read_text()
+    assert not [word for word in (pseudonym, *STUDIES) if word in log]
+
+
 def test_a_reader_signs_in_sees_the_study_and_signs_it(road: Processes) -> None:
     address = road.child("review").address
     origin = address.rstrip("/")

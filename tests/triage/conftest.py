@@ -14,6 +14,7 @@ from appliance.triage import Triage
 from appliance.triage.judge import Court
 from appliance.world import ledger, sqlite, wire
 from tests.simulate.house import SITE_KEY, tiny
+from tests.triage.stand_in import StandIn
 
 UID = "1.2.826.0.1.7"
 
@@ -26,12 +27,15 @@ class Bench:
         self.config = Config.model_validate({"triage": told, "receive": {"disk_reserve_bytes": 0}})
         self.places = Places(root / "state")
         self.now = 1000.0
+        self.stand_in = StandIn(SITE_KEY)
         self.start()
 
     def start(self, court: Court | None = None) -> None:
         if hasattr(self, "triage"):
             self.triage.close()
-        self.triage = Triage(self.config, self.places, SITE_KEY, court or Court((), {}, "bench"))
+        self.triage = Triage(
+            self.config, self.places, SITE_KEY, court or Court((), {}, "bench"), self.stand_in.cleaning
+        )
         self.steps = self.triage.steps()
 
     def put(self, data: bytes) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 import pydicom
 import pytest
 
-from appliance.core.case import Case, Reader, Verdict, decode, encode
+from appliance.core.case import Case, Reader, Verdict
+from appliance.core.document import decode, encode
 from appliance.errors import Quarantined, Unavailable
 from appliance.loop import Moment
-from appliance.triage import handover, intake, judge
+from appliance.triage import handover, intake, judge, sealing
 from appliance.world import archive, desk, ledger, sqlite, wire
 from tests.simulate.house import tiny
 from tests.triage.conftest import UID, Bench
@@ -347,13 +348,13 @@ def test_two_patients_in_one_study_are_set_aside(bench: Bench, film: bytes) -> N
 
 
 def test_identity_in_a_case_keeps_it_here(bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = handover.wire_case.seal
+    real = sealing.wire_case.seal
 
     def careless(case: Case) -> Any:
         sealed = real(case)
         return replace(sealed, data=sealed.data.replace(b'"CHEST"', b'"PAT-1 Simulated"'))
 
-    monkeypatch.setattr(handover.wire_case, "seal", careless)
+    monkeypatch.setattr(sealing.wire_case, "seal", careless)
     bench.put(film)
     bench.step(passed=1)
     bench.step(passed=5)

@@ -13,6 +13,7 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from appliance.core.case import CASE_BYTES_MAX
 from appliance.core.link import NO_SUBSCRIBERS, PACKET_TOO_LARGE, Acknowledged, Down, Event, Message, Up
 from appliance.world import broker, mqtt
 
@@ -179,6 +180,19 @@ def test_an_old_message_is_not_acknowledged_in_a_new_connection(server, dial):
     rival = dial(server.port, "edge", "down/#")
     assert rival.messages()[0].payload == b"first"
     rival.link.stop()
+
+
+def test_the_largest_case_goes_through_and_is_kept_for_who_is_away(server, dial):
+    largest = random.Random(1).randbytes(CASE_BYTES_MAX)
+    edge, centre = dial(server.port, "edge").up(), dial(server.port, "centre", "up/#").up()
+    for away in (False, True):
+        if away:
+            centre.link.stop()
+        assert edge.send("up/case", largest).sent
+        centre = dial(server.port, "centre", "up/#") if away else centre
+        (message,) = centre.messages()
+        assert message.payload == largest
+        centre.link.ack(message)
 
 
 def test_a_packet_larger_than_the_broker_takes_is_refused_here(server, dial):

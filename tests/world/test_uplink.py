@@ -16,9 +16,7 @@ from sqlalchemy import event
 from appliance.config import Config, Places
 from appliance.core.case import (
     DOWN_KINDS,
-    MESSAGE_BYTES_MAX,
     Case,
-    Document,
     Reader,
     Receipt,
     Refusal,
@@ -27,12 +25,11 @@ from appliance.core.case import (
     Standing,
     Taken,
     Verdict,
-    decode,
-    encode,
     seal,
     topic_down,
     topic_up,
 )
+from appliance.core.document import MESSAGE_BYTES_MAX, Document, decode, encode
 from appliance.core.lifecycle import WIRE_MOVES, WIRE_STATES
 from appliance.core.link import NO_SUBSCRIBERS, Acknowledged, Down, Event, Message, Up
 from appliance.errors import CATALOGUE

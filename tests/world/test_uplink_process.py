@@ -15,20 +15,8 @@ from pathlib import Path
 import pytest
 
 from appliance.config import Config, Places
-from appliance.core.case import (
-    Case,
-    Reader,
-    Receipt,
-    Roll,
-    Standing,
-    Taken,
-    Verdict,
-    decode,
-    encode,
-    seal,
-    topic_down,
-    topic_up,
-)
+from appliance.core.case import Case, Reader, Receipt, Roll, Standing, Taken, Verdict, seal, topic_down, topic_up
+from appliance.core.document import decode, encode
 from appliance.core.link import Message
 from appliance.loop import moment
 from appliance.uplink import Uplink, dial

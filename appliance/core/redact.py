@@ -1,0 +1,156 @@
+"""Clean Pixel Data (PS3.15 E.3.1): text that stands in a picture is blackened in the stored values.
+
+Works on the file that the cleaner of headers wrote. Every frame is looked at. Text that is no mark of side, view or
+scale is overwritten by one value, the darkest of the object, so that nothing of it can be brought back by a window, an
+overlay or a look at the bits. It refuses, as Quarantined("deid-unsupported", "PixelData"), what it cannot decode.
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom import config
+
+from appliance.core import pixel_header
+from appliance.core.admit import DAMAGE
+from appliance.core.eyes import Eyes
+from appliance.core.pixels import Image, decode
+from appliance.core.redact_devices import banner_rows
+from appliance.core.redact_find import Line, lines, neighbours
+from appliance.core.redact_marks import benign
+from appliance.core.redact_write import blackened
+from appliance.errors import Quarantined
+
+SAMPLES_MAX = 2**28  # over all frames: half a gigabyte of 16-bit values
+Mask = NDArray[np.uint8]  # [row, column], 1 where a frame is blackened
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A blackened part of a frame, as the rectangle around it.
+
+    frame  from 1; row and column of the first pixel from 0
+    rule   text: it was read there; banner: a line of text in a known device's banner
+    """
+
+    frame: int
+    row: int
+    column: int
+    rows: int
+    columns: int
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """A whole Part 10 file, the identical bytes where nothing had to be blackened, and what was blackened."""
+
+    bytes: bytes = field(repr=False)
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Patch:
+    outline: NDArray[np.int32]  # corners [n, 2] as x, y
+    rule: str
+
+
+def redact(data: bytes, eyes: Eyes) -> Redacted:
+    """One object without text in its picture.
+
+    data     a Part 10 file whose header is clean
+    returns  native syntaxes stay; a compressed object in which something was blackened becomes Explicit VR Little
+             Endian, its pixels outside the regions as they were decoded
+    raises   Quarantined("deid-unsupported", place)
+    """
+    try:
+        with config.disable_value_validation():
+            return _redacted(data, eyes)
+    except Quarantined as fault:
+        raise Quarantined("deid-unsupported", "PixelData") from fault
+    except DAMAGE:
+        raise Quarantined("deid-unsupported", "PixelData") from None
+
+
+def _redacted(data: bytes, eyes: Eyes) -> Redacted:
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    keywords = [each for each in pixel_header.PIXEL_BITS if each in dataset]
+    if not keywords:
+        return Redacted(data, ())
+    if keywords != ["PixelData"]:
+        raise Quarantined("deid-unsupported", keywords[0])
+    image = decode(data, pixels_max=SAMPLES_MAX)
+    banner = banner_rows(dataset, *image.stored.shape[1:3])
+    patches = _patches(image, banner, eyes)
+    masks: dict[int, Mask] = {}
+    regions = []
+    for number, found in enumerate(patches):
+        for patch in found:
+            mask = masks.setdefault(number, np.zeros(image.stored.shape[1:3], np.uint8))
+            cv2.fillPoly(mask, [patch.outline], 1)
+            top, left, bottom, right = _box(patch, image)
+            regions.append(Region(number + 1, top, left, bottom - top, right - left, patch.rule))
+    if not masks:
+        return Redacted(data, ())
+    return Redacted(blackened(data, dataset, masks), tuple(regions))
+
+
+def _patches(image: Image, banner: int, eyes: Eyes) -> list[list[_Patch]]:
+    """What to blacken, for each frame."""
+    seen: dict[bytes, list[_Patch]] = {}
+    patches = []
+    for frame in image.stored:
+        # Equal bytes are the same picture, and the same picture gives the same answer.
+        digest = hashlib.sha256(frame.tobytes()).digest()
+        if digest not in seen:
+            seen[digest] = [_patch(line, banner, frame.shape) for line in _to_go(lines(frame, eyes))]
+        patches.append(list(seen[digest]))
+    if len(seen) > 1:
+        _carried_over(image, patches)
+    return patches
+
+
+def _to_go(found: tuple[Line, ...]) -> list[Line]:
+    """All lines but the marks that may stay; a mark beside other text is taken for a part of it."""
+    gone = [each for each in found if not benign(each.reading)]
+    return gone + [each for each in found if each not in gone and any(neighbours(each, other) for other in gone)]
+
+
+def _patch(line: Line, banner: int, shape: tuple[int, ...]) -> _Patch:
+    outline = np.rint(line.outline()).astype(np.int32)
+    if outline[:, 1].max() > banner:
+        return _Patch(outline, "text")
+    top, bottom, right = max(0, int(outline[:, 1].min())), int(outline[:, 1].max()), shape[1] - 1
+    return _Patch(np.array([[0, top], [right, top], [right, bottom], [0, bottom]], np.int32), "banner")
+
+
+def _carried_over(image: Image, patches: list[list[_Patch]]) -> None:
+    """Text that stands still in a film: what was found in one frame is blackened in every frame that shows the same."""
+    known: dict[tuple[int, int, int, int], dict[bytes, _Patch]] = {}
+    for frame, found in zip(image.stored, patches, strict=True):
+        for patch in found:
+            box = _box(patch, image)
+            known.setdefault(box, {})[_shown(frame, box)] = patch
+    for frame, found in zip(image.stored, patches, strict=True):
+        for box, shown in known.items():
+            same = shown.get(_shown(frame, box))
+            if same is not None and not any(same is each for each in found):
+                found.append(same)
+
+
+def _shown(frame: NDArray[Any], box: tuple[int, int, int, int]) -> bytes:
+    top, left, bottom, right = box
+    return hashlib.sha256(frame[top:bottom, left:right].tobytes()).digest()
+
+
+def _box(patch: _Patch, image: Image) -> tuple[int, int, int, int]:
+    """First row and column, and those behind the last, within the frame; whole pairs of columns, since two pixels
+    share their colour in YBR_FULL_422."""
+    rows, columns = image.stored.shape[1:3]
+    (left, top), (right, bottom) = (each.tolist() for each in (patch.outline.min(axis=0), patch.outline.max(axis=0)))
+    return max(0, top), max(0, left & ~1), min(rows, bottom + 1), min(columns, (right | 1) + 1)

@@ -129,11 +129,11 @@ def test_a_kept_path_that_names_the_patient_is_told(
 
 
 def test_a_damaged_header_is_refused_by_name(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # Transfer Syntax UID with a representation that its value cannot have
+    # Transfer Syntax UID with a representation that nobody knows
     whole = (SHIPPED / "CT_small.dcm").read_bytes()
-    (tmp_path / "ct.dcm").write_bytes(whole.replace(b"\x02\0\x10\0UI", b"\x02\0\x10\0FD"))
+    (tmp_path / "ct.dcm").write_bytes(whole.replace(b"\x02\0\x10\0UI", b"\x02\0\x10\0ZZ"))
     assert main(["--config", str(config), "deidentify", str(tmp_path / "ct.dcm"), "-o", str(tmp_path / "out")]) == 1
-    assert "refused: header-unreadable" in capsys.readouterr().out
+    assert "refused: deid-unsupported at file meta information" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 
 

@@ -31,6 +31,7 @@ from appliance.core.pseudonym import checked_key
 from appliance.errors import Fault, Misconfigured, Refused
 from appliance.loop import guarded
 from appliance.world import archive
+from appliance.world.eyes import open_eyes
 
 ACTION_WORDS = {  # PS3.15 E.1.1's letters, in words
     "X": "removed",
@@ -142,7 +143,7 @@ _HERE: dict[str, Any] = {}  # one a process: the reader of texts cannot travel
 def _open(output: Path, options: Options, key: bytes) -> None:
     quiet_libraries()
     logging.getLogger("appliance").setLevel(logging.CRITICAL)  # what happens to a file is said in its own line
-    eyes = None
+    eyes = open_eyes() if "clean-pixel-data" in options else None
     _HERE.update(output=output, options=options, key=key, eyes=eyes)
 
 
@@ -179,7 +180,7 @@ def _one(named_file: tuple[Path, Path]) -> Done:
             sha256=result.sha256,
             actions=dict(Counter(change.action for change in result.changes)),
             rules=dict(Counter(f"{change.rule} {change.action}" for change in result.changes)),
-            regions=tuple({} for _ in result.regions),
+            regions=tuple(asdict(region) for region in result.regions),
             telling_path=bool(findings(json.dumps(relative.parts).encode(), who)),
         )
 

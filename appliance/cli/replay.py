@@ -27,7 +27,7 @@ from appliance.core.assemble import conflicts
 from appliance.core.study import Instance
 from appliance.errors import CATALOGUE, Fault, Refused
 from appliance.loop import guarded
-from appliance.triage.cleaning import headers_only
+from appliance.triage.cleaning import for_the_centre
 from appliance.triage.judge import Court, judge, open_court
 from appliance.triage.sealing import sealed_case
 
@@ -123,7 +123,7 @@ def _study(files: list[File]) -> dict[str, Any]:
             read,
             site_key=_HERE["key"],
             models=court.models,
-            cleaning=headers_only(_HERE["key"]),
+            cleaning=for_the_centre(_HERE["key"]),
             pixels_max=_HERE["pixels_max"],
         )
         found.timings_ms["seal"] = round((time.perf_counter() - began) * 1000, 3)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from appliance.core.eyes import Eyes, Picture, Reading
 from appliance.core.identity import Identity
+from appliance.core.inspect_dates import date_forms
 from appliance.core.inspect_scan import in_text
 from appliance.core.inspect_search import Search, search_for
 from appliance.core.pixels import decode
@@ -57,6 +58,8 @@ def inspect_pixels(data: bytes, identity: Identity, eyes: Eyes) -> None:
     try:
         frames = decode(data, pixels_max=SAMPLES_MAX).stored
     except Quarantined as fault:
+        if fault.code == "pixel-missing":  # a report has no picture to look at
+            return
         raise Quarantined("inspect-unreadable", "PixelData") from fault
     search = search_for(identity)
     words = _words(search)
@@ -74,6 +77,17 @@ def inspect_pixels(data: bytes, identity: Identity, eyes: Eyes) -> None:
             unreadable = unreadable or f"PixelData frame {number}"
     if unreadable:
         raise Quarantined("inspect-unreadable", unreadable)
+
+
+def inspect_picture(picture: Picture, identity: Identity, eyes: Eyes) -> None:
+    """The same for a picture that has been taken out of an object, uint8 [row, column] or [row, column, 3].
+
+    raises  Quarantined("inspect-identity-found", "picture"), ("inspect-unreadable", "picture")
+    """
+    search = search_for(identity)
+    verdict = _verdict(search, _words(search), list(_readings(picture, eyes)))
+    if verdict:
+        raise Quarantined("inspect-identity-found" if verdict == "identity" else "inspect-unreadable", "picture")
 
 
 def _verdict(search: Search, words: frozenset[str], readings: list[Reading]) -> Verdict:
@@ -99,7 +113,8 @@ def _mark(text: str) -> bool:
 
 def _words(search: Search) -> frozenset[str]:
     """What to compare readings with: folded words, phrases and dates of the identity."""
-    texts = {*search.words, *search.inside, *search.phrases, *search.numbers, *search.dates}
+    dates = {form for date in search.dates for form in date_forms(date)}
+    texts = {*search.words, *search.inside, *search.numbers, *dates}
     return frozenset(word for word in map(_folded, texts) if len(word) >= COMPARED_CHARACTERS_MIN)
 
 

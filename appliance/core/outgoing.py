@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 
 from appliance.core.deface import deface
 from appliance.core.deidentify import Change, deidentify
+from appliance.core.eyes import Eyes
 from appliance.core.identity import Identity, identity_of
 from appliance.core.inspect import inspect
+from appliance.core.inspect_pixels import inspect_pixels
 from appliance.core.options import Options
+from appliance.core.redact import Region, redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +23,13 @@ class Outgoing:
 
     bytes: bytes = field(repr=False)
     changes: tuple[Change, ...] = field(repr=False)
-    regions: tuple[object, ...]
+    regions: tuple[Region, ...]
     options: Options
     source_sha256: str
     sha256: str
 
 
-def outgoing(data: bytes, site_key: bytes, options: Options, eyes: None = None) -> Outgoing:
+def outgoing(data: bytes, site_key: bytes, options: Options, eyes: Eyes | None = None) -> Outgoing:
     """One object as it may leave.
 
     data   a whole Part 10 file as received
@@ -38,14 +41,18 @@ def outgoing(data: bytes, site_key: bytes, options: Options, eyes: None = None) 
     return outgoing_of(data, identity_of(data), site_key, options, eyes)
 
 
-def outgoing_of(data: bytes, who: Identity, site_key: bytes, options: Options, eyes: None = None) -> Outgoing:
+def outgoing_of(data: bytes, who: Identity, site_key: bytes, options: Options, eyes: Eyes | None = None) -> Outgoing:
     """The same where the identity is known already, as that of a whole study."""
     clean = deidentify(data, site_key, options)
-    finished: bytes = clean.bytes
-    regions: tuple[object, ...] = ()
-    assert eyes is None
+    finished, regions = clean.bytes, tuple[Region, ...]()
     if "clean-recognizable-visual-features" in options:
         finished = deface(finished)
+    if "clean-pixel-data" in options:
+        assert eyes is not None, "clean-pixel-data needs eyes"
+        looked = redact(finished, eyes)
+        finished, regions = looked.bytes, looked.regions
     inspect(finished, who, kept=options)
+    if "clean-pixel-data" in options and eyes is not None:
+        inspect_pixels(finished, who, eyes)
     source_sha256, sha256 = (hashlib.sha256(each).hexdigest() for each in (data, finished))
     return Outgoing(finished, clean.changes, regions, options, source_sha256, sha256)

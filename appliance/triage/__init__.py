@@ -12,7 +12,7 @@ from appliance.core.pseudonym import checked_key
 from appliance.errors import Unavailable
 from appliance.loop import Moment, Step
 from appliance.triage.answers import Answers
-from appliance.triage.cleaning import headers_only
+from appliance.triage.cleaning import for_the_centre
 from appliance.triage.handover import Handover
 from appliance.triage.intake import Intake
 from appliance.triage.judge import Court, Judging, open_court
@@ -47,7 +47,7 @@ class Triage:
         self.engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         court = court or open_court(config.triage.model_folder, config.site.name)
-        cleaning = cleaning or headers_only(site_key)
+        cleaning = cleaning or for_the_centre(site_key)
         self.parts = (
             Intake(config, places, self.engine),
             Judging(config, places, self.engine, court),

@@ -1,25 +1,22 @@
-"""How this appliance makes an object fit to leave.
+"""How this appliance makes an object fit to leave: the centre's profile, its picture cleaned, and looked at again."""
 
-Until pictures are cleaned here, no picture leaves: the cleaner's word on its options says so, and a picture that were
-to leave all the same is refused unseen.
-"""
+from functools import cache
 
-import numpy as np
-from numpy.typing import NDArray
-
-from appliance.core.identity import Identity
-from appliance.core.options import chosen
+from appliance.core.inspect_pixels import inspect_picture
+from appliance.core.options import PROFILES, Options
 from appliance.core.outgoing import outgoing
-from appliance.errors import Quarantined
 from appliance.triage.sealing import Cleaning
+from appliance.world.eyes import DETECTORS, open_eyes
 
 
-def headers_only(site_key: bytes) -> Cleaning:
-    """The centre's profile on the header; pictures neither cleaned nor passed on."""
-    options = chosen("centre", left_out=["clean-pixel-data"])
-    return Cleaning(lambda data: outgoing(data, site_key, options), refused)
+def for_the_centre(site_key: bytes, options: Options = PROFILES["centre"]) -> Cleaning:
+    """What leaves for the centre. Where there is nothing to read pictures with, each study that needs it stays.
 
-
-def refused(_picture: NDArray[np.uint8], _who: Identity) -> None:
-    """Nobody here can read a picture."""
-    raise Quarantined("inspect-unreadable", "PixelData")
+    clean and look raise Misconfigured("ocr-models") then: whoever decides locally goes on.
+    """
+    eyes = cache(open_eyes)
+    return Cleaning(
+        clean=lambda data: outgoing(data, site_key, options, eyes() if "clean-pixel-data" in options else None),
+        look=lambda picture, who: inspect_picture(picture, who, eyes()),
+        detectors=DETECTORS,
+    )

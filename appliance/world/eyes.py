@@ -55,6 +55,9 @@ OTHER_LETTERS = Asset(
     "models/ppocrv6/ppocrv6_dict.txt", "769e7fa79bb297b5f18d8dbd149e364a45bc61f2b3f574e5ea836f0b261c23a6"
 )
 
+# What pictures are read with, by name and SHA-256: for the receipt of what left.
+DETECTORS = {asset.path: asset.sha256 for asset in (FIRST_DETECTOR, FIRST_RECOGNISER, OTHER_DETECTOR, OTHER_RECOGNISER)}
+
 
 def open_eyes() -> "OcrEyes":
     """Eyes on this machine; cheap, the models are read when they are first looked with.

@@ -4,6 +4,7 @@ A UN value of undefined length, and any value that reads as a sequence to its en
 damaged file: it yields what it could read, and the byte search over the whole file sees the rest.
 """
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def _meta(data: bytes) -> tuple[int, str]:
     if data[128:132] != b"DICM":
         return 0, IMPLICIT
     while at + 8 <= len(data) and data[at : at + 2] == b"\x02\0":
-        tag, vr, start, length = _head(data, at, "<", False)
+        tag, _, start, length = _head(data, at, "<", False)
         if tag == 0x00020010:
             syntax = data[start : start + length].decode("ascii", "replace").strip("\0 ")
         at = start + length
@@ -67,10 +68,8 @@ def elements(data: bytes) -> Iterator[tuple[str, str, bytes]]:
         yield f"meta {tag:08X}", vr.decode(), whole[start : start + length]
         at = start + length
     found: list[tuple[str, str, bytes]] = []
-    try:
+    with contextlib.suppress(Unreadable):
         _data_set(whole, meta_end, len(whole), ">" if syntax == BIG else "<", syntax == IMPLICIT, "", found, 0)
-    except Unreadable:
-        pass
     yield from found
 
 
@@ -117,9 +116,7 @@ def _data_set(
     return at
 
 
-def _sequence(
-    data: bytes, at: int, end: int, order: str, implicit: bool, place: str, found: list, depth: int
-) -> int:
+def _sequence(data: bytes, at: int, end: int, order: str, implicit: bool, place: str, found: list, depth: int) -> int:
     if depth > DEPTH_MAX:
         raise Unreadable
     number = 0

@@ -82,7 +82,9 @@ def stored(dataset: FileDataset) -> np.ndarray:
         packed = generate_frames(dataset.PixelData, number_of_frames=frames)
         return np.stack([imagecodecs.jpeg_decode(frame) for frame in packed])
     array = pixel_array(dataset, raw=True)
-    return array.reshape(frames, dataset.Rows, dataset.Columns, *array.shape[array.ndim - (dataset.SamplesPerPixel > 1) :])
+    return array.reshape(
+        frames, dataset.Rows, dataset.Columns, *array.shape[array.ndim - (dataset.SamplesPerPixel > 1) :]
+    )
 
 
 def taken(picture: Picture) -> tuple[FileDataset, np.ndarray]:
@@ -102,7 +104,7 @@ def taken(picture: Picture) -> tuple[FileDataset, np.ndarray]:
         if keyword in dataset and not (keyword.startswith("PerFrame") and len(pixels) == 2):
             del dataset[keyword]
     for group in range(0x6000, 0x6020, 2):  # overlays of the former size
-        for tag in [tag for tag in dataset.keys() if tag.group == group]:
+        for tag in [element.tag for element in dataset if element.tag.group == group]:
             del dataset[tag]
     if "PlanarConfiguration" in dataset:
         dataset.PlanarConfiguration = 0

@@ -10,9 +10,22 @@ from tests.deid.sheet import Sheet
 FREE = (
     *("DocumentTitle", "GraphicLayerDescription", "ContentDescription", "BeamName", "SequenceName"),
     *("ReceiveCoilName", "TransmitCoilName", "PositionReferenceIndicator", "SelectorLOValue", "SelectorSHValue"),
-    *("SelectorUTValue", "SelectorPNValue", "LUTExplanation", "WindowCenterWidthExplanation", "HangingProtocolDescription"),
+    *(
+        "SelectorUTValue",
+        "SelectorPNValue",
+        "LUTExplanation",
+        "WindowCenterWidthExplanation",
+        "HangingProtocolDescription",
+    ),
     *("DisplaySetLabel", "SegmentDescription", "SegmentLabel", "ProductName", "ExposureControlModeDescription"),
-    *("ImplantName", "PixelDataProviderURL", "RetrieveURL", "SelectorURValue", "HangingProtocolName", "EnergyWindowName"),
+    *(
+        "ImplantName",
+        "PixelDataProviderURL",
+        "RetrieveURL",
+        "SelectorURValue",
+        "HangingProtocolName",
+        "EnergyWindowName",
+    ),
 )
 # Words that a reader needs; each stands beside a name that must go.
 CLINICAL = {
@@ -59,7 +72,10 @@ def identities_in_text(sheet: Sheet) -> None:
     told = day.strftime(form)
     texts = {
         "ImageComments": (f"{given} {family}, born {told}, tel {phone}", (family, given, told, phone)),
-        "PatientComments": (f"{family.upper()}, {given[0]}. MRN {number}; lives {street}str. 14", (family, number, street)),
+        "PatientComments": (
+            f"{family.upper()}, {given[0]}. MRN {number}; lives {street}str. 14",
+            (family, number, street),
+        ),
         "StudyDescription": (f"Chest of Mrs {family}, {age} years old", (family, f"{age} years")),
         "SeriesDescription": (f"{town} hospital {told}", (town, told)),
         "AcquisitionComments": (f"mail {given.lower()}.{family.lower()}@{town.lower()}.example", (given, family, town)),
@@ -84,9 +100,7 @@ def descriptors(sheet: Sheet) -> None:
         sheet.dataset.add_new(tag, dictionary_VR(tag), form.format(token))
         sheet.expect("descriptor_names", f"{tag:08X}", "text", token)
         for word in kept:
-            sheet.expect(
-                "retain_clinical_words", f"{tag:08X}", "word", word, wanted_by=("clean-descriptors",)
-            )
+            sheet.expect("retain_clinical_words", f"{tag:08X}", "word", word, wanted_by=("clean-descriptors",))
 
 
 def _forget(sheet: Sheet, place: str) -> None:
@@ -109,7 +123,9 @@ def unknown(sheet: Sheet) -> None:
     sheet.expect("unknown_vr", "00089F10[0].00100010", "text", token)
     raw = sheet.words.word().encode()
     inner = b"\x10\0\x20\0" + len(raw).to_bytes(4, "little") + raw
-    sheet.dataset.add_new(0x00400000 + 0xA043 + 0x4000, "UN", b"\xfe\xff\0\xe0" + len(inner).to_bytes(4, "little") + inner)
+    sheet.dataset.add_new(
+        0x00400000 + 0xA043 + 0x4000, "UN", b"\xfe\xff\0\xe0" + len(inner).to_bytes(4, "little") + inner
+    )
     sheet.expect("unknown_vr", "0040E043[0].00100020", "text", raw.decode())
     for tag, vr in ((0x50002500, "LO"), (0x50000022, "LO"), (0x50003000, "OW"), (0x50000040, "SH")):
         sheet.put("curve", tag, vr)
@@ -136,7 +152,7 @@ def envelope(sheet: Sheet) -> tuple[dict[str, object], bytes]:
     token = words.word()
     meta["PrivateInformationCreatorUID"] = words.uid()
     meta["PrivateInformation"] = (token + "^A").encode()
-    sheet.expect("file_meta", "meta 00020100", "text", meta["PrivateInformationCreatorUID"])
+    sheet.expect("file_meta", "meta 00020100", "text", str(meta["PrivateInformationCreatorUID"]))
     sheet.expect("file_meta", "meta 00020102", "text", token)
     hint = words.word()
     sheet.expect("file_meta", "preamble", "text", hint)

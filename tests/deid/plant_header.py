@@ -49,7 +49,14 @@ def common(sheet: Sheet, person: Person) -> None:
 
 def own_uid(sheet: Sheet, keyword: str) -> None:
     place = f"{tag_for_keyword(keyword):08X}"
-    sheet.expect("uid_replaced", place, "uid", str(sheet.dataset[keyword].value), spared_by=("retain-uids",))
+    sheet.expect(
+        "uid_replaced",
+        place,
+        "uid",
+        str(sheet.dataset[keyword].value),
+        spared_by=("retain-uids",),
+        wanted_by=("retain-uids",),
+    )
 
 
 def planted_keyword(sheet: Sheet, category: str, keyword: str, inside: Dataset | None = None, place: str = "") -> str:
@@ -60,7 +67,7 @@ def planted_keyword(sheet: Sheet, category: str, keyword: str, inside: Dataset |
 
 
 def deeper(sheet: Sheet, person: Person) -> None:
-    """Sequences that real systems fill: request, original attributes, contributing equipment, performers, references."""
+    """Sequences that real systems fill: request, original attributes, equipment, performers, references."""
     dataset = sheet.dataset
     request, place = Dataset(), "00400275[0]."
     for keyword in (
@@ -101,7 +108,9 @@ def deeper(sheet: Sheet, person: Person) -> None:
     dataset.OtherPatientIDsSequence = Sequence([other])
     image = sheet.words.uid()
     dataset.ReferencedImageSequence = Sequence([reference("1.2.840.10008.5.1.4.1.1.2", image)])
-    sheet.expect("uid_replaced", "00081140[0].00081155", "uid", image, spared_by=("retain-uids",))
+    sheet.expect(
+        "uid_replaced", "00081140[0].00081155", "uid", image, spared_by=("retain-uids",), wanted_by=("retain-uids",)
+    )
 
 
 def private(sheet: Sheet) -> None:
@@ -110,7 +119,15 @@ def private(sheet: Sheet) -> None:
     creator = f"{words.word().upper()} PRIVATE"
     block = dataset.private_block(0x0029, creator, create=True)
     sheet.expect("private", "00290010", "text", creator.split()[0])
-    for element, vr in ((0x10, "LO"), (0x11, "DA"), (0x12, "UI"), (0x13, "UN"), (0x14, "PN"), (0x15, "LT"), (0x16, "ST")):
+    for element, vr in (
+        (0x10, "LO"),
+        (0x11, "DA"),
+        (0x12, "UI"),
+        (0x13, "UN"),
+        (0x14, "PN"),
+        (0x15, "LT"),
+        (0x16, "ST"),
+    ):
         value, token, kind = sheet.made(vr)
         block.add_new(element, vr, value)
         sheet.expect("uid_replaced_private" if vr == "UI" else "private", f"002910{element:02X}", kind, token)
@@ -138,6 +155,8 @@ def native(sheet: Sheet) -> None:
     for row in ROWS:
         tag = tag_for_keyword(row["keyword"]) if row["keyword"] else None
         if tag is None or tag not in sheet.dataset or row["basic_profile"] == "U" or row["vr"] not in texts:
+            continue
+        if row["keyword"] in ("PatientName", "PatientID"):  # already the corpus's own
             continue
         value = sheet.dataset[tag].value
         text = str(value).strip() if isinstance(value, str) or row["vr"] == "PN" else ""

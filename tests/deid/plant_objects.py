@@ -56,6 +56,9 @@ def report(sheet: Sheet) -> None:
         if kind == "NUM":
             measured = Dataset()
             measured.NumericValue = "42"
+            kept = ("clean-structured-content",)
+            sheet.expect("clean_content_kept", f"{place}0040A300[0].0040A30A", "keep", "", wanted_by=kept)
+            sheet.expect("clean_content_kept", f"{place}0040A043[0].00080100", "keep", "", wanted_by=kept)
             token = words.word()
             measured.MeasurementUnitsCodeSequence = Sequence([code(f"{token} units", "mm", "UCUM")])
             item.MeasuredValueSequence = Sequence([measured])
@@ -95,10 +98,15 @@ def presentation_state(sheet: Sheet) -> None:
     dataset, words = sheet.dataset, sheet.words
     note, shape = Dataset(), Dataset()
     text = words.word()
-    shape.BoundingBoxAnnotationUnits, shape.UnformattedTextValue = "PIXEL", f"{text}, see here"
+    shape.UnformattedTextValue = f"{text}, see here"
     shape.AnchorPoint, shape.AnchorPointVisibility, shape.AnchorPointAnnotationUnits = [10, 10], "N", "PIXEL"
     note.GraphicLayer = "LAYER1"
     note.TextObjectSequence = Sequence([shape])
+    line = Dataset()
+    line.GraphicAnnotationUnits, line.GraphicDimensions, line.NumberOfGraphicPoints = "PIXEL", 2, 2
+    line.GraphicData, line.GraphicType, line.GraphicFilled = [10.0, 10.0, 40.0, 52.5], "POLYLINE", "N"
+    note.GraphicObjectSequence = Sequence([line])
+    sheet.expect("clean_graphics_kept", "00700001[0].00700009[0].00700022", "keep", "", wanted_by=("clean-graphics",))
     dataset.GraphicAnnotationSequence = Sequence([note])
     sheet.expect("gsps", "00700001[0].00700008[0].00700006", "text", text)
     layer = Dataset()
@@ -116,7 +124,8 @@ def state_of(sheet: Sheet, images: list[str], series: str) -> FileDataset:
     """A presentation state over images of a study."""
     dataset = FileDataset("", {}, file_meta=None, preamble=b"")
     dataset.SOPClassUID, dataset.SOPInstanceUID = GSPS, sheet.words.uid()
-    dataset.Modality, dataset.SeriesInstanceUID, dataset.SeriesNumber, dataset.InstanceNumber = "PR", sheet.words.uid(), 90, 1
+    dataset.Modality, dataset.SeriesInstanceUID = "PR", sheet.words.uid()
+    dataset.SeriesNumber, dataset.InstanceNumber = 90, 1
     dataset.StudyDate = dataset.StudyTime = dataset.StudyID = dataset.PatientBirthDate = dataset.PatientSex = ""
     dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
     dataset.Manufacturer = "ACME"

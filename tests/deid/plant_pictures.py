@@ -7,7 +7,7 @@ import numpy as np
 from tests.deid import pictures
 from tests.deid.pictures import Picture
 from tests.deid.plant_pixels import BENIGN, FACES, Canvas, Wish
-from tests.deid.sheet import Sheet
+from tests.deid.sheet import Person, Sheet
 
 COLOURS = ((255, 255, 255), (255, 255, 0), (0, 255, 0), (255, 120, 40), (90, 200, 255), (255, 90, 90))
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -24,9 +24,13 @@ def chosen(rng: random.Random, number: int) -> tuple[Picture, str]:
     return picture, pictures.GREY_SYNTAXES[number % len(pictures.GREY_SYNTAXES)]
 
 
-def identity(sheet: Sheet) -> str:
-    """What identifies somebody, as it stands on pictures."""
+def identity(sheet: Sheet, person: Person) -> str:
+    """What identifies somebody, as it stands on pictures: often, but not always, the patient of the header."""
     words, rng = sheet.words, sheet.rng
+    if rng.random() < 0.3:
+        born = f"{person.birth[6:]}.{person.birth[4:6]}.{person.birth[:4]}"
+        whole = f"{person.family} {person.given}"
+        return rng.choice((whole, whole.upper(), f"ID {person.id}", f"*{born}", f"{person.family.upper()} {born}"))
     day = words.day(0, 25_000)
     match rng.randrange(12):
         case 0:
@@ -55,10 +59,10 @@ def identity(sheet: Sheet) -> str:
             return words.foreign(rng.choice(("kanji", "hangul", "chinese", "cyrillic", "greek")), 4)
 
 
-def wish(sheet: Sheet, benign: bool, small: bool) -> Wish:
+def wish(sheet: Sheet, person: Person, benign: bool, small: bool) -> Wish:
     rng = sheet.rng
     tall = (9, 10, 12, 12, 14, 16) if small else (10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40, 52, 68, 86)
-    text = rng.choice(BENIGN) if benign else identity(sheet)
+    text = rng.choice(BENIGN) if benign else identity(sheet, person)
     face = rng.choice((*FACES, "hershey0", "hershey1", "hershey2", "hershey3"))
     return Wish(
         text,
@@ -72,7 +76,7 @@ def wish(sheet: Sheet, benign: bool, small: bool) -> Wish:
     )
 
 
-def burned(sheet: Sheet, pixels: np.ndarray) -> None:
+def burned(sheet: Sheet, person: Person, pixels: np.ndarray) -> None:
     """Two to four identities and a marker; in a multi-frame picture on one frame only."""
     canvas = Canvas.of(sheet.dataset, pixels)
     frame = sheet.rng.randrange(len(pixels))
@@ -81,7 +85,7 @@ def burned(sheet: Sheet, pixels: np.ndarray) -> None:
     for _ in range(40):
         if wanted == 0:
             break
-        wanted -= canvas.burned(sheet, wish(sheet, False, small), frame)
+        wanted -= canvas.burned(sheet, wish(sheet, person, False, small), frame)
     for _ in range(8):
-        if canvas.burned(sheet, wish(sheet, True, small), frame):
+        if canvas.burned(sheet, wish(sheet, person, True, small), frame):
             break

@@ -4,6 +4,7 @@ A text is drawn into the stored values of a real picture, in the picture's own c
 glyphs go into the answer key.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import cv2
@@ -56,12 +57,14 @@ def drawn(wish: Wish) -> Drawn:
     else:
         face = cv2.FontFace(wish.face if ascii_only and wish.face in FACES else "uni")
         size = max(8, round(wish.height / 0.72))
-        widths = [cv2.getTextSize((0, 0), wish.text[: n + 1], (0, 0), face, size, 500)[2] for n in range(len(wish.text))]
+        widths = [
+            cv2.getTextSize((0, 0), wish.text[: n + 1], (0, 0), face, size, 500)[2] for n in range(len(wish.text))
+        ]
         ends = [0, *widths]
         image = np.zeros((size * 2 + 2 * MARGIN, ends[-1] + size + 2 * MARGIN), np.uint8)
         cv2.putText(image, wish.text, (MARGIN, size + MARGIN), 255, face, size, 500)
     labels = np.zeros_like(image)
-    for number, (left, right) in enumerate(zip(ends, ends[1:], strict=False)):
+    for number, (left, right) in enumerate(itertools.pairwise(ends)):
         if not wish.text[number].isspace():
             labels[:, left + MARGIN : right + MARGIN] = number + 1
     labels[image == 0] = 0

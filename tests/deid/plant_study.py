@@ -54,15 +54,22 @@ def refers(sheet: Sheet, images: list[str], frame: str) -> None:
     """References to other images of the study in every common sequence; each must still resolve."""
     dataset = sheet.dataset
     dataset.FrameOfReferenceUID = frame
-    sheet.expect("uid_replaced", "00200052", "uid", frame, spared_by=("retain-uids",))
+    sheet.expect("uid_replaced", "00200052", "uid", frame, spared_by=("retain-uids",), wanted_by=("retain-uids",))
     for keyword, tag in (("ReferencedImageSequence", 0x00081140), ("SourceImageSequence", 0x00082112)):
         setattr(dataset, keyword, Sequence([reference(CT, uid) for uid in images]))
         for number, uid in enumerate(images):
             place = f"{tag:08X}[{number}].00081155"
-            sheet.expect("uid_reference", place, "uid", uid, spared_by=("retain-uids",))
+            sheet.expect("uid_reference", place, "uid", uid, spared_by=("retain-uids",), wanted_by=("retain-uids",))
     study = reference("1.2.840.10008.3.1.2.3.1", str(dataset.StudyInstanceUID))
     dataset.ReferencedStudySequence = Sequence([study])
-    sheet.expect("uid_reference", "00081110[0].00081155", "uid", str(dataset.StudyInstanceUID), spared_by=("retain-uids",))
+    sheet.expect(
+        "uid_reference",
+        "00081110[0].00081155",
+        "uid",
+        str(dataset.StudyInstanceUID),
+        spared_by=("retain-uids",),
+        wanted_by=("retain-uids",),
+    )
 
 
 def bears(sheet: Sheet, person: Person, name: str | None = None) -> None:

@@ -8,7 +8,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from tests.deid.answer_key import FULL_DATES, MODIFIED_DATES
-from tests.deid.sheet import Sheet, reference
+from tests.deid.sheet import CT, Sheet, reference
 
 TABLE = Path(__file__).parents[2] / "appliance" / "core" / "annex_e.json"
 ROWS: list[dict] = json.loads(TABLE.read_text("utf-8"))["rows"]
@@ -30,15 +30,17 @@ def tag_of(row: dict) -> int:
 
 
 def expectations(row: dict) -> dict[str, tuple[str, ...]]:
-    """Which options let the row's value stay, which want it moved."""
+    """Which options let the row's value stay, and which of them want it to."""
     options = {name.replace("_", "-"): action for name, action in row["options"].items()}
-    spared = {name for name, action in options.items() if action == "K"}
+    kept = {name for name, action in options.items() if action == "K"} - {FULL_DATES, MODIFIED_DATES}
     # An AE title that is cleaned may keep a part of it: the standard leaves open which.
-    spared |= {name for name, action in options.items() if name == "retain-device-identity" and row["vr"] == "AE"}
-    more: dict[str, tuple[str, ...]] = {"spared_by": tuple(sorted(spared - {FULL_DATES, MODIFIED_DATES}))}
+    cleaned = {name for name in options if name == "retain-device-identity" and row["vr"] == "AE"}
+    spared = kept | cleaned
     if row["vr"] not in ("DA", "DT", "TM") and MODIFIED_DATES in options:
-        more["spared_by"] += (FULL_DATES, MODIFIED_DATES)
-    return more
+        spared |= {FULL_DATES, MODIFIED_DATES}
+    # What a patient is like is kept where its values are numbers or codes; free words may still name somebody.
+    wanted = set() if "retain-patient-characteristics" in kept and row["vr"] not in ("AS", "DS", "US", "CS") else kept
+    return {"spared_by": tuple(sorted(spared)), "wanted_by": tuple(sorted(wanted))}
 
 
 def planted_row(sheet: Sheet, row: dict, category: str, inside: Dataset | None = None, place: str = "") -> None:
@@ -46,8 +48,9 @@ def planted_row(sheet: Sheet, row: dict, category: str, inside: Dataset | None =
     more = expectations(row)
     if tag in UID_SEQUENCES:
         uid = sheet.words.uid()
-        (sheet.dataset if inside is None else inside).add_new(tag, "SQ", Sequence([reference("1.2.840.10008.5.1.4.1.1.2", uid)]))
-        sheet.expect(category, f"{place}{tag:08X}[0].00081155", "uid", uid, spared_by=("retain-uids",))
+        (sheet.dataset if inside is None else inside).add_new(tag, "SQ", Sequence([reference(CT, uid)]))
+        kept = ("retain-uids",)
+        sheet.expect(category, f"{place}{tag:08X}[0].00081155", "uid", uid, spared_by=kept, wanted_by=kept)
         return
     sheet.put(category, tag, row["vr"] or "LO", inside, place, **more)
 

@@ -29,6 +29,14 @@ def pixels_of(data: bytes) -> np.ndarray:
         return pictures.stored(pydicom.dcmread(io.BytesIO(data), force=True))
 
 
+def decoded(data: bytes) -> np.ndarray | None:
+    """None where the picture cannot be decoded any more: a failure, whatever the cause."""
+    try:
+        return pixels_of(data)
+    except (ValueError, RuntimeError, AttributeError, KeyError, TypeError, imagecodecs.DelayedImportError):
+        return None
+
+
 def high_bits(data: bytes, stored: int) -> bool:
     """Whether a bit above the stored ones is set in any word, native or JPEG-LS."""
     dataset = pydicom.dcmread(io.BytesIO(data), force=True)
@@ -57,7 +65,9 @@ def visible_share(picture: np.ndarray, text: Text, mask: np.ndarray) -> float:
     height, width = picture.shape[1:3]
     wide = np.pad(mask, pad).astype(float)
     area = np.zeros((rows + 2 * pad, columns + 2 * pad, *picture.shape[3:]))
-    inside = np.s_[max(0, top - pad) : min(height, top + rows + pad), max(0, left - pad) : min(width, left + columns + pad)]
+    inside = np.s_[
+        max(0, top - pad) : min(height, top + rows + pad), max(0, left - pad) : min(width, left + columns + pad)
+    ]
     cut = picture[frame][inside]
     at = max(0, pad - top), max(0, pad - left)
     area[at[0] : at[0] + cut.shape[0], at[1] : at[1] + cut.shape[1]] = cut
@@ -79,21 +89,28 @@ def scored(
             continue
         old_data, new_data = (before / note.file).read_bytes(), (after / note.file).read_bytes()
         if note.pixels == "planted":
-            _texts(note, by_file.get(note.file, []), masks, pixels_of(old_data), pixels_of(new_data), tally)
+            _texts(note, by_file.get(note.file, []), masks, pixels_of(old_data), decoded(new_data), tally)
         elif note.pixels == "":
             _identical(note, old_data, new_data, tally)
 
 
 def _texts(
-    note: FileNote, texts: list[Text], masks: Mapping[str, np.ndarray], old: np.ndarray, new: np.ndarray, tally: Tally
+    note: FileNote,
+    texts: list[Text],
+    masks: Mapping[str, np.ndarray],
+    old: np.ndarray,
+    new: np.ndarray | None,
+    tally: Tally,
 ) -> None:
-    tally.note("pixels_shape", note.file, "pixels", old.shape != new.shape)
-    if old.shape != new.shape:
+    tally.note("pixels_shape", note.file, "pixels", new is None or old.shape != new.shape)
+    if new is None or old.shape != new.shape:
         return
     outside = np.ones(old.shape[:3], bool)
     for text in texts:
         share = visible_share(new, text, masks[text.mask])
-        place = f"{text.text if text.benign else text.look} {text.height}px x{text.contrast} {text.turned}deg {text.box}"
+        place = (
+            f"{text.text if text.benign else text.look} {text.height}px x{text.contrast} {text.turned}deg {text.box}"
+        )
         if not text.legible:
             pass
         elif text.benign:
@@ -121,9 +138,14 @@ def _identical(note: FileNote, old_data: bytes, new_data: bytes, tally: Tally) -
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before, after = pixels_of(old_data), pixels_of(new_data)
+        before, after = pixels_of(old_data), decoded(new_data)
+    if after is None:
+        tally.note("pixels_identical", note.file, "undecodable", True)
+        return
     stored = pydicom.dcmread(io.BytesIO(new_data), force=True).BitsStored
     full = (1 << int(stored)) - 1
     if before.dtype.kind in "iu" and before.dtype.itemsize * 8 > stored:
         before, after = before.astype(np.int64) & full, after.astype(np.int64) & full
-    tally.note("pixels_identical", note.file, "pixels", before.shape != after.shape or not np.array_equal(before, after))
+    tally.note(
+        "pixels_identical", note.file, "pixels", before.shape != after.shape or not np.array_equal(before, after)
+    )

@@ -1,5 +1,6 @@
 """What must hold across files: UIDs replaced one to one and valid, references that resolve, patients kept apart."""
 
+import datetime
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -63,8 +64,6 @@ def dates(
     key: Key, before: Mapping[str, Opened], after: Mapping[str, Opened], options: Collection[str], tally: Tally
 ) -> None:
     """Under modified dates: whole weeks, one offset a patient, not zero. Under full dates: as they were."""
-    import datetime
-
     if not {FULL_DATES, MODIFIED_DATES} & set(options):
         return
     patient_of = {note.file: note.patient for note in key.files}
@@ -77,7 +76,9 @@ def dates(
             tally.note("dates_full", item.file, item.place, new != item.value)
             continue
         try:
-            old_day, new_day = (datetime.datetime.strptime(text, "%Y%m%d") for text in (item.value, new))
+            old_day, new_day = (
+                datetime.date.fromisoformat(f"{text[:4]}-{text[4:6]}-{text[6:]}") for text in (item.value, new)
+            )
         except ValueError:
             tally.note("dates_shifted", item.file, item.place, True)
             continue

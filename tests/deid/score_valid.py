@@ -18,7 +18,7 @@ def errors(path: Path) -> Counter[str]:
 
 def _bare(line: str) -> str:
     """Without the values, offsets and item numbers that differ between two runs of the same fault."""
-    line = re.sub(r"<[^<>]*>", "<>", line)
+    line = re.sub(r"(?<!Element=)(?<!Module=)<[^<>]*>", "<>", line)
     line = re.sub(r"\[\d+\]|\d+", "", line)
     return re.sub(r"value (`|')[^']*'", "value", line)
 

@@ -23,6 +23,10 @@ SENTENCES = (
 )
 
 
+# Coded values with enumerated terms: a word of ours would be no valid value.
+CLOSED = {0x00100040: "F", 0x00102203: "ALTERED", 0x001021A0: "YES"}
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     family: str
@@ -82,6 +86,12 @@ class Sheet:
         where = self.dataset if inside is None else inside
         here = f"{place}{int(tag):08X}"
         value, token, kind = self.made(vr)
+        if int(tag) in CLOSED:
+            value, token, kind = CLOSED[int(tag)], CLOSED[int(tag)], "value"
+        if vr == "AS" and int(token[:3]) > 89:  # folded, whatever is retained
+            more = {**more, "spared_by": (), "wanted_by": ()}
+        if vr == "SQ" and "wanted_by" in more:  # the token is deep inside: its own place
+            here += "[0].00080104"
         if vr in ("DA", "DT", "TM"):
             more.setdefault("moved_by", (MODIFIED_DATES,))
             more["spared_by"] = (*more.get("spared_by", ()), FULL_DATES)
@@ -119,7 +129,7 @@ class Sheet:
                 token = words.clock()
                 return token, token, "value"
             case "AS":
-                token = f"{rng.randint(91, 99):03}Y"
+                token = f"{rng.choice((rng.randint(18, 88), rng.randint(91, 99))):03}Y"
                 return token, token, "value"
             case "DS":
                 token = f"{rng.randint(100, 999)}.{words.digits(6)}"

@@ -46,15 +46,15 @@ class Words:
         return self._new(lambda: str(self.rng.randint(10 ** (number - 1), 10**number - 1)))
 
     def day(self, first: int = 0, days: int = DAYS) -> datetime.date:
-        made = self._new(
-            lambda: (FIRST_DAY + datetime.timedelta(first + self.rng.randrange(days))).strftime("%Y%m%d")
-        )
-        return datetime.datetime.strptime(made, "%Y%m%d").date()
+        made = self._new(lambda: (FIRST_DAY + datetime.timedelta(first + self.rng.randrange(days))).strftime("%Y%m%d"))
+        return datetime.date.fromisoformat(f"{made[:4]}-{made[4:6]}-{made[6:]}")
 
     def clock(self) -> str:
         return self._new(
-            lambda: f"{self.rng.randrange(24):02}{self.rng.randrange(60):02}{self.rng.randrange(60):02}"
-            f".{self.rng.randrange(100_000, 999_999)}"
+            lambda: (
+                f"{self.rng.randrange(24):02}{self.rng.randrange(60):02}{self.rng.randrange(60):02}"
+                f".{self.rng.randrange(100_000, 999_999)}"
+            )
         )
 
     def uid(self) -> str:

@@ -4,6 +4,7 @@ from pydicom.dataelem import DataElement
 from pydicom.tag import Tag
 
 from tests.deid.sheet import Sheet
+from tests.deid.table import expectations
 
 # declared (0008,0005), script, Python codec of the bytes, wrong: the declaration does not fit the bytes
 SETS: tuple[tuple[str, str, str, bool], ...] = (
@@ -62,7 +63,7 @@ def charset(sheet: Sheet, declared: str, script: str, codec: str) -> None:
         raw += b" " * (len(raw) % 2)
         # As bytes under a byte-like representation, renamed when the file's bytes are there.
         dataset[tag] = DataElement(Tag(tag), "UN", raw)
-        sheet.expect("charset", f"{tag:08X}", "text", token, encoding=codec)
+        sheet.expect("charset", f"{tag:08X}", "text", token, encoding=codec, **expectations(tag))
 
 
 def relabelled(data: bytes) -> bytes:

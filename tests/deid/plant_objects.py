@@ -39,6 +39,8 @@ def report(sheet: Sheet) -> None:
         ("CODE", "ConceptCodeSequence", "121042", "Subject Role", None, {}),
         ("NUM", "MeasuredValueSequence", "121206", "Distance", None, {}),
     )
+    if "Basic Text" in dataset.SOPClassUID.name:  # it knows no numbers
+        leaves = leaves[:-1]
     for number, (kind, keyword, value, meaning, form, more) in enumerate(leaves):
         item = Dataset()
         item.RelationshipType, item.ValueType = "CONTAINS", kind

@@ -99,7 +99,9 @@ def _item(item: Item, before: Opened, after: Opened, choice: Choice, tally: Tall
         tally.note(item.category, item.file, item.place, bad)
         return bad
     if item.must_stay(choice.options) and not (item.moved_by and MODIFIED_DATES in choice.options):
-        tally.note("retained_by_option", item.file, item.place, not stands_at(after, item))
+        stays = stands_at(after, item)
+        if stays or "[" not in item.place:  # inside a sequence that had to go, nothing can stay
+            tally.note("retained_by_option", item.file, item.place, not stays)
         return False
     bad = leaks(after, item, choice.options)
     tally.note(item.category, item.file, item.place, bad)

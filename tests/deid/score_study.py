@@ -72,6 +72,8 @@ def dates(
         if item.kind != "date" or not item.moved_by or item.file not in after:
             continue
         new = (text_at(after[item.file], item.place) or "")[:8]
+        if not new and "[" in item.place:
+            continue  # its sequence may have had to go
         if FULL_DATES in options:
             tally.note("dates_full", item.file, item.place, new != item.value)
             continue

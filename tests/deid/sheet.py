@@ -4,15 +4,36 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
-from tests.deid.answer_key import FULL_DATES, MODIFIED_DATES, FileNote, Item, Key
+from tests.deid.answer_key import FileNote, Item, Key
+from tests.deid.table import expectations
 from tests.deid.words import Words
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
+# Fields of one kind of value: a sentence there would be no plausible plant.
+FORMS = (
+    ("Address", "{} street 14"),
+    ("Telecom", "{}"),
+    ("InstitutionName", "{} Clinic"),
+    ("Department", "{} ward"),
+    ("Manufacturer", "{} Inc"),
+    ("Name", "{}"),
+    ("ID", "{}"),
+    ("Number", "{}"),
+    ("Location", "{} building"),
+    ("Residence", "{}"),
+    ("Label", "{}"),
+    ("Occupation", "{}"),
+    ("Rank", "{}"),
+    ("Locator", "{}"),
+    ("Issuer", "{}"),
+    ("SerialNumber", "{}"),
+)
 SENTENCES = (
     "{} told so",
     "seen by Dr {} today",
@@ -85,21 +106,19 @@ class Sheet:
         """A value of that representation with a token of its own; returns the token."""
         where = self.dataset if inside is None else inside
         here = f"{place}{int(tag):08X}"
-        value, token, kind = self.made(vr)
+        value, token, kind = self.made(vr, keyword_for_tag(tag))
+        more = {**expectations(int(tag)), **more}
         if int(tag) in CLOSED:
             value, token, kind = CLOSED[int(tag)], CLOSED[int(tag)], "value"
         if vr == "AS" and int(token[:3]) > 89:  # folded, whatever is retained
             more = {**more, "spared_by": (), "wanted_by": ()}
-        if vr == "SQ" and "wanted_by" in more:  # the token is deep inside: its own place
+        if vr == "SQ":  # the token is deep inside: its own place
             here += "[0].00080104"
-        if vr in ("DA", "DT", "TM"):
-            more.setdefault("moved_by", (MODIFIED_DATES,))
-            more["spared_by"] = (*more.get("spared_by", ()), FULL_DATES)
         where[tag] = DataElement(Tag(tag), vr, value)
         self.expect(category, here, kind, token, **more)
         return token
 
-    def made(self, vr: str) -> tuple[object, str, str]:
+    def made(self, vr: str, keyword: str = "") -> tuple[object, str, str]:
         """A value, the token in it, and the kind of its item."""
         words, rng = self.words, self.rng
         match vr:
@@ -109,7 +128,8 @@ class Sheet:
                 return form.format(token, rng.choice(("Anna", "Peter", "Mei", "Ivan"))), token, "text"
             case "LO" | "ST" | "LT" | "UT" | "UC":
                 token = words.word()
-                return rng.choice(SENTENCES).format(token), token, "text"
+                form = next((form for part, form in FORMS if part in keyword), rng.choice(SENTENCES))
+                return form.format(token), token, "text"
             case "SH":
                 token = words.word()
                 return token, token, "text"

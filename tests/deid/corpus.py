@@ -1,6 +1,5 @@
 """The corpus: which plants go into which files, from one seed. `build` writes the files and their key."""
 
-import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pydicom.uid import (
 from tests.deid import (
     pictures,
     plant_bytes,
+    plant_camera,
     plant_charset,
     plant_free,
     plant_header,
@@ -87,7 +87,7 @@ def build(seed: int, folder: Path, size: Size | None = None) -> Key:
     making = Making(plot, [plot.person() for _ in range(4)], size or Size())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is planted is dirty on purpose, and pydicom says so
-        for step in (_headers, _tables, _charsets, _objects, _bytes, _studies, _pictures):
+        for step in (_headers, _tables, _charsets, _objects, _bytes, _studies, _pictures, _camera):
             step(making)
     plot.key.write(folder / "key.json")
     np.savez_compressed(folder / "masks.npz", **plot.masks)
@@ -249,12 +249,23 @@ def _pictures(making: Making) -> None:
         used = pictures.put(sheet.dataset, pixels, syntax)
         sheet.note.syntax = used
         plant_free.retained(sheet)
-        path = _write(sheet, used)
-        stored = score_pixels.pixels_of(path.read_bytes())
-        for text in making.field.key.texts:
-            if text.file == sheet.note.file:
-                text.legible = score_pixels.visible_share(stored, text, making.field.masks[text.mask]) >= LEGIBLE
+        _judged(making, sheet, _write(sheet, used))
 
 
-def read(folder: Path) -> dict:
-    return json.loads((folder / "key.json").read_text("utf-8"))
+def _camera(making: Making) -> None:
+    """Real pictures with the camera's own writing, three of the packages' own in a corpus that is cut short."""
+    for number, name in enumerate(list(plant_camera.WRITTEN)[: making.size.pictures // 2]):
+        sheet = making.sheet(f"camera/{Path(name).stem}.dcm", name, "camera", making.people[number % 4])
+        sheet.note.pixels = "camera"
+        plant_camera.camera(sheet, name)
+        sheet.note.syntax = str(sources.syntax_of(sheet.dataset))
+        path = _write(sheet, sheet.note.syntax)
+        _judged(making, sheet, path)
+
+
+def _judged(making: Making, sheet: Sheet, path: Path) -> None:
+    """Notes which texts can be read in the picture as it was stored."""
+    stored = score_pixels.pixels_of(path.read_bytes())
+    for text in making.field.key.texts:
+        if text.file == sheet.note.file:
+            text.legible = score_pixels.visible_share(stored, text, making.field.masks[text.mask]) >= LEGIBLE

@@ -57,7 +57,7 @@ COLOUR = (
     Picture("US1_UNCR.dcm", (110, 90, 250, 460), 3),
     Picture("SC_ybr_full_uncompressed.dcm"),
 )
-PALETTE = (Picture("OBXXXX1A.dcm", (90, 170, 400, 420)), Picture("OBXXXX1A.dcm", (300, 120, 280, 560)))
+PALETTE = (Picture("OBXXXX1A.dcm", (180, 170, 240, 420)), Picture("OBXXXX1A.dcm", (250, 240, 300, 480)))
 GREY_SYNTAXES = (
     *(ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian),
     *(RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGLosslessSV1, JPEGExtended12Bit, JPEGBaseline8Bit),
@@ -134,7 +134,7 @@ def put(dataset: FileDataset, pixels: np.ndarray, syntax: str) -> str:
 def _possible(dataset: FileDataset, syntax: UID) -> UID:
     interpretation = dataset.PhotometricInterpretation
     if syntax == JPEGBaseline8Bit and dataset.BitsAllocated != 8:
-        return RLELossless
+        syntax = JPEGExtended12Bit
     deep = dataset.BitsStored > 12 or dataset.BitsAllocated != 16 or dataset.PixelRepresentation
     if syntax == JPEGExtended12Bit and deep:
         return JPEGLosslessSV1

@@ -112,7 +112,7 @@ def unknown(sheet: Sheet) -> None:
     """Elements of no dictionary: unassigned even groups, group 0004 outside a DICOMDIR, UN, curves, padding."""
     for tag, vr in (
         *((0x00081F01, "LO"), (0x00189FF1, "UN"), (0x00101F02, "SH"), (0x00289F03, "LT"), (0x0040FF01, "UT")),
-        *((0x00041600, "LO"), (0x00041500, "CS"), (0x00041130, "CS"), (0x00220001 + 0x1F00, "PN")),
+        *((0x00041700, "LO"), (0x00041500, "CS"), (0x00041130, "CS"), (0x00220001 + 0x1F00, "PN")),
         *((0x0020F0F0, "DA"), (0x0020F0F2, "UI"), (0x0020F0F4, "OB"), (0x00F00010, "LO"), (0x71000010, "ST")),
     ):
         sheet.put("unknown_vr", tag, vr)

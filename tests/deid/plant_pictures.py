@@ -14,14 +14,14 @@ MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 
 
 def chosen(rng: random.Random, number: int) -> tuple[Picture, str]:
-    """Every kind of picture and syntax in turn, so that a small corpus sees them too."""
+    """A picture and the syntax it is stored in; colour and palette have their turns."""
     kind = number % 10
     if kind in (2, 5, 8):
-        return rng.choice(pictures.COLOUR), pictures.COLOUR_SYNTAXES[(number // 3) % len(pictures.COLOUR_SYNTAXES)]
+        return rng.choice(pictures.COLOUR), rng.choice(pictures.COLOUR_SYNTAXES)
     if kind == 6:
-        return rng.choice(pictures.PALETTE), pictures.PALETTE_SYNTAXES[(number // 10) % len(pictures.PALETTE_SYNTAXES)]
+        return rng.choice(pictures.PALETTE), rng.choice(pictures.PALETTE_SYNTAXES)
     picture = rng.choice(pictures.GREY)
-    return picture, pictures.GREY_SYNTAXES[number % len(pictures.GREY_SYNTAXES)]
+    return picture, rng.choice(pictures.GREY_SYNTAXES)
 
 
 def identity(sheet: Sheet, person: Person) -> str:

@@ -67,6 +67,7 @@ MEANINGS = {
     "overlay": "overlay planes, labels, descriptions",
     "padding": "Data Set Trailing Padding",
     "patient_consistent": "one number a patient, no two alike",
+    "pixel_camera": "what cameras really wrote: house, number, date, time",
     "pixel_phi": "texts burned into pictures",
     "pixels_identical": "pictures without text: every stored value as before",
     "pixels_same_outside": "frames with text: every value away from it as before (lossless syntaxes)",
@@ -91,6 +92,7 @@ MEANINGS = {
     "waveform": "ECG annotations and labels",
 }
 EXAMPLES = 6
+PIXELS = ("pixel_phi", "pixel_camera")
 
 
 def page(results: Mapping[str, Sequence[Result]], seeds: Sequence[int], told: Sequence[str], spent_s: float) -> str:
@@ -147,8 +149,8 @@ def _profile(name: str, results: Sequence[Result]) -> str:
     tally = _sum(results)
     gone = [category for category in sorted(tally.checked) if category not in UTILITY]
     stays = [category for category in sorted(tally.checked) if category in UTILITY]
-    number = sum(tally.checked[one] for one in gone if one != "pixel_phi")
-    failed = sum(tally.failed[one] for one in gone if one != "pixel_phi")
+    number = sum(tally.checked[one] for one in gone if one not in PIXELS)
+    failed = sum(tally.failed[one] for one in gone if one not in PIXELS)
     files = sum(result.files for result in results)
     refused = Counter((told.code, told.place, told.file.rpartition("/")[2]) for one in results for told in one.refused)
     shown = "\n".join(
@@ -188,7 +190,7 @@ def _options(results: Mapping[str, Sequence[Result]]) -> str:
     rows = []
     for name, of_choice in results.items():
         tally = _sum(of_choice)
-        gone = [one for one in tally.checked if one not in UTILITY and one != "pixel_phi"]
+        gone = [one for one in tally.checked if one not in UTILITY and one not in PIXELS]
         number, failed = (sum(counter[one] for one in gone) for counter in (tally.checked, tally.failed))
         kept = tally.checked["retained_by_option"]
         kept_failed = tally.failed["retained_by_option"]

@@ -35,8 +35,10 @@ def uids(key: Key, after: Mapping[str, Opened], options: Collection[str], tally:
     for old, new in new_of.items():
         tally.note("uid_one_to_one", "", old, len(new) > 1 or any(len(old_of[one]) > 1 for one in new))
     known = {text_at(opened, place) for opened in after.values() for place in ("00080018", "0020000D")}
+    own = {item.value for item in key.items if item.place in ("00080018", "0020000D") and item.file in after}
     for item in key.items:
-        if item.category == "uid_reference" and item.file in after:
+        # Whoever was refused cannot be referred to.
+        if item.category == "uid_reference" and item.file in after and item.value in own:
             tally.note("references_resolve", item.file, item.place, text_at(after[item.file], item.place) not in known)
     for file, opened in after.items():
         meta = text_at(opened, "meta 00020003")

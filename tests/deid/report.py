@@ -72,7 +72,7 @@ def _one(folder: Path, seed: int, asked: argparse.Namespace, wanted: list[Choice
         step(f"seed {seed}: {choice.name}")
         main_choice = choice in (BASIC, CENTRE)
         key, where = (whole, folder / "whole") if main_choice else (few, folder / "few")
-        result = score.run(key, where, choice, validate=main_choice)
+        result = score.run(key, where, choice, validate=int(main_choice))
         if main_choice:
             score.again(where, choice, result)
         results[choice.name].append(result)

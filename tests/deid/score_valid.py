@@ -27,7 +27,7 @@ def errors(path: Path) -> Counter[str]:
 
 
 def _plain(data: bytes) -> bytes:
-    """A deflated file as Explicit VR Little Endian, which is all that the validator reads; empty where it is no such."""
+    """A deflated file as Explicit VR Little Endian, which the validator can read; empty where it is not deflated."""
     whole, syntax = body(data)
     if syntax != DEFLATED:
         return b""

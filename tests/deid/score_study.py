@@ -35,6 +35,7 @@ def uids(key: Key, after: Mapping[str, Opened], options: Collection[str], tally:
     for old, new in new_of.items():
         tally.note("uid_one_to_one", "", old, len(new) > 1 or any(len(old_of[one]) > 1 for one in new))
     known = {text_at(opened, place) for opened in after.values() for place in ("00080018", "0020000D")}
+    known.discard(None)
     own = {item.value for item in key.items if item.place in ("00080018", "0020000D") and item.file in after}
     for item in key.items:
         # Whoever was refused cannot be referred to.

@@ -113,12 +113,18 @@ def _headers(making: Making) -> None:
         plant_header.deeper(sheet, person)
         plant_header.private(sheet)
         plant_free.free_text(sheet)
-        plant_free.unknown(sheet)
+        plant_free.unknown(sheet, sources.syntax_of(sheet.dataset).is_little_endian)
         if "PixelData" in sheet.dataset:
             plant_free.overlay_texts(sheet, 0x6002)
             plant_bytes.icon(sheet)
             plant_bytes.overlay(sheet)
-        (plant_free.descriptors if number % 2 else plant_free.identities_in_text)(sheet)
+        if number % 3 == 0:
+            plant_free.identities_in_text(sheet)
+        elif number % 3 == 1:
+            plant_free.descriptors(sheet)
+        else:
+            plant_free.own_name(sheet, person)
+        plant_free.long_text(sheet)
         plant_free.retained(sheet)
         meta, preamble = plant_free.envelope(sheet)
         _write(sheet, sources.syntax_of(sheet.dataset), meta, preamble)

@@ -5,7 +5,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from tests.deid.answer_key import ALWAYS
-from tests.deid.sheet import Sheet
+from tests.deid.sheet import Person, Sheet
 
 FREE = (
     *("DocumentTitle", "GraphicLayerDescription", "ContentDescription", "BeamName", "SequenceName"),
@@ -103,12 +103,46 @@ def descriptors(sheet: Sheet) -> None:
             sheet.expect("retain_clinical_words", f"{tag:08X}", "word", word, wanted_by=("clean-descriptors",))
 
 
+# The patient of the header in a description: parts, orders, cases, glued to clinical words.
+GLUED = (
+    ("SeriesDescription", "Thorax_{family}_axial"),
+    ("ProtocolName", "{given}{family}-Abdomen"),
+    ("StudyDescription", "CT HEAD {FAMILY} {g}."),
+    ("ImageComments", "pt {family}, {given}, id {id}; effusion"),
+    ("PerformedProcedureStepDescription", "knee left/{family}/{born}"),
+    ("RequestedProcedureDescription", "{family}s knee, {given} told"),
+)
+
+
+def own_name(sheet: Sheet, person: Person) -> None:
+    words = {"family": person.family, "given": person.given, "FAMILY": person.family.upper(), "id": person.id}
+    words |= {"g": person.given[0], "born": f"{person.birth[6:]}/{person.birth[4:6]}/{person.birth[:4]}"}
+    for keyword, form in GLUED:
+        tag = tag_for_keyword(keyword)
+        assert tag is not None
+        _forget(sheet, f"{tag:08X}")
+        sheet.dataset.add_new(tag, dictionary_VR(tag), form.format(**words))
+        for name, token in words.items():
+            if "{" + name + "}" in form and len(token) > 1:
+                sheet.expect("text_patient", f"{tag:08X}", "text", token, shared=True)
+
+
+def long_text(sheet: Sheet) -> None:
+    """A name at the end of a long text, and one in the middle of a long value that no text is expected in."""
+    filler = "no abnormality was seen in this region " * 240
+    for tag, vr in ((0x00402400, "LT"), (0x00404052, "LO"), (0x0042FF10, "UT")):
+        token = sheet.words.word()
+        value = f"{filler}{token}" if vr != "LO" else f"{filler[:40]}{token}"
+        sheet.dataset.add_new(tag, vr, value)
+        sheet.expect("long_text", f"{tag:08X}", "text", token)
+
+
 def _forget(sheet: Sheet, place: str) -> None:
     """The place is planted anew: what was planted before is no longer there."""
     sheet.items[:] = [item for item in sheet.items if item.place != place]
 
 
-def unknown(sheet: Sheet) -> None:
+def unknown(sheet: Sheet, little_endian: bool) -> None:
     """Elements of no dictionary: unassigned even groups, group 0004 outside a DICOMDIR, UN, curves, padding."""
     for tag, vr in (
         *((0x00081F01, "LO"), (0x00189FF1, "UN"), (0x00101F02, "SH"), (0x00289F03, "LT"), (0x0040FF01, "UT")),
@@ -127,8 +161,20 @@ def unknown(sheet: Sheet) -> None:
         0x00400000 + 0xA043 + 0x4000, "UN", b"\xfe\xff\0\xe0" + len(inner).to_bytes(4, "little") + inner
     )
     sheet.expect("unknown_vr", "0040E043[0].00100020", "text", raw.decode())
+    if little_endian:
+        _open_ended(sheet)
     for tag, vr in ((0x50002500, "LO"), (0x50000022, "LO"), (0x50003000, "OW"), (0x50000040, "SH")):
         sheet.put("curve", tag, vr)
+
+
+def _open_ended(sheet: Sheet) -> None:
+    """A UN of undefined length: a sequence in Implicit VR Little Endian (PS3.5 6.2.2)."""
+    token = sheet.words.word()
+    item = b"\x10\0\x10\0" + len(token).to_bytes(4, "little") + token.encode()
+    value = b"\xfe\xff\0\xe0\xff\xff\xff\xff" + item + b"\xfe\xff\r\xe0\0\0\0\0"
+    sheet.dataset.add_new(0x0040E045, "UN", value)
+    sheet.dataset[0x0040E045].is_undefined_length = True
+    sheet.expect("unknown_vr", "0040E045[0].00100010", "text", token)
 
 
 def overlay_texts(sheet: Sheet, group: int = 0x6000) -> None:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 SITE_KEY = hashlib.sha512(b"a site key of the benchmark").digest()
+TIMEOUT_S = 7200
 HOUSE = Path(__file__).parents[2]
 OPTIONS = (
     *("clean-recognizable-visual-features", "clean-graphics", "clean-structured-content", "clean-descriptors"),
@@ -64,11 +65,11 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(_house())}
 
 
-def deidentified(inputs: Path, output: Path, choice: Choice, timeout_s: float = 3600) -> dict[str, Told]:
+def deidentified(inputs: Path, output: Path, choice: Choice, site_key: bytes = SITE_KEY) -> dict[str, Told]:
     """Cleans a folder; what was said of each file, by its path below `inputs`."""
     key = output.with_name(output.name + ".key")
     key.parent.mkdir(parents=True, exist_ok=True)
-    key.write_bytes(SITE_KEY)
+    key.write_bytes(site_key)
     command = [sys.executable, "-m", "appliance", "deidentify", str(inputs), "-o", str(output), "--site-key", str(key)]
     command += ["--profile", choice.profile]
     for option in choice.added:
@@ -77,7 +78,7 @@ def deidentified(inputs: Path, output: Path, choice: Choice, timeout_s: float = 
         command += ["--without", option]
     command += ["--report", "json"] if "--report" in _speaks() else ["--json"]
     done = subprocess.run(
-        command, cwd=_house(), capture_output=True, text=True, check=False, env=_environment(), timeout=timeout_s
+        command, cwd=_house(), capture_output=True, text=True, check=False, env=_environment(), timeout=TIMEOUT_S
     )
     told: dict[str, Told] = {}
     for line in done.stdout.splitlines():

@@ -82,6 +82,8 @@ MEANINGS = {
     "rt_text": "plan and structure set labels",
     "signature": "digital signatures",
     "sr": "reports: PNAME, TEXT, DATE, TIME, UIDREF, CODE, observer",
+    "long_text": "a name at the end of nine thousand characters",
+    "text_patient": "the patient's own name, number, birthday glued to clinical words",
     "text_identity": "name parts, dates, phones, addresses, ages in descriptions",
     "trailing": "bytes behind the last native frame",
     "uid_reference": "UIDs in references",

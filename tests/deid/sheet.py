@@ -32,7 +32,11 @@ FORMS = (
     ("Rank", "{}"),
     ("Locator", "{}"),
     ("Issuer", "{}"),
-    ("SerialNumber", "{}"),
+    ("Model", "{} 5"),
+    ("Make", "{}"),
+    ("System", "{}_PACS"),
+    ("Specification", "{} f/2"),
+    ("Identifier", "{}"),
 )
 SENTENCES = (
     "{} told so",

@@ -15,7 +15,7 @@ from tests.deid import corpus, score, score_pixels
 from tests.deid.answer_key import Key, Text
 from tests.deid.corpus import Size
 from tests.deid.plant_pixels import Wish, drawn, glyphs
-from tests.deid.product import OPTIONS, Choice, Told
+from tests.deid.product import OPTIONS, SITE_KEY, Choice, Told, deidentified
 from tests.deid.score import UTILITY, Result
 from tests.deid.tally import Tally, wilson
 
@@ -28,7 +28,18 @@ ROOT = Path(__file__).parents[2]
 PLANTED = (
     *("charset", "code_strings", "codestream", "curve", "descriptor_names", "e11_nested", "e11_top", "encapsulated"),
     *("file_meta", "free_text", "gsps", "hdr_common", "high_bits", "icon", "native", "nested", "overlay", "padding"),
-    *("private", "private_safe_dirty", "raw_scan", "rt_text", "signature", "sr", "text_identity", "trailing"),
+    *(
+        "long_text",
+        "text_patient",
+        "private",
+        "private_safe_dirty",
+        "raw_scan",
+        "rt_text",
+        "signature",
+        "sr",
+        "text_identity",
+        "trailing",
+    ),
     *("uid_reference", "uid_replaced", "uid_replaced_private", "unknown_vr", "waveform"),
 )
 KEPT = (
@@ -106,6 +117,20 @@ def test_each_option_lets_stay_what_it_names_and_nothing_else(choice: Choice, ti
         if result.tally.failed[category]
     }
     assert not failed
+
+
+def test_pseudonyms_are_stable_under_one_key_and_strange_under_another(tiny: tuple[Key, Path], tmp_path: Path) -> None:
+    folder = tiny[1] / "in" / "study" / "0"
+    choice = Choice("stable", without=HEADERS)
+    other_key = bytes(reversed(SITE_KEY))
+    for name, key in (("a", SITE_KEY), ("b", SITE_KEY), ("c", other_key)):
+        deidentified(folder, tmp_path / name, choice, key)
+    for path in sorted((tmp_path / "a").glob("*.dcm")):
+        same, strange = ((tmp_path / name / path.name).read_bytes() for name in "bc")
+        assert path.read_bytes() == same, path.name
+        mine, theirs = (score.Opened.of(data).values for data in (path.read_bytes(), strange))
+        for place in ("00080018", "0020000D", "0020000E", "00100020"):
+            assert mine[place] != theirs[place], place
 
 
 def test_a_copy_of_the_input_removes_nothing_and_keeps_everything(small: tuple[Key, Path], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from tests.deid.answer_key import ALWAYS
+from tests.deid.clinical import BESIDE, BY_KEYWORD, EXACT, words_of
 from tests.deid.sheet import Person, Sheet
 
 FREE = (
@@ -27,19 +28,6 @@ FREE = (
         "EnergyWindowName",
     ),
 )
-# Words that a reader needs; each stands beside a name that must go.
-CLINICAL = {
-    "StudyDescription": ("CT Thorax with contrast for {}", ("Thorax", "contrast")),
-    "SeriesDescription": ("T2 axial fat sat, {} repeated", ("axial", "fat")),
-    "ProtocolName": ("Abdomen portal venous {}", ("Abdomen", "venous")),
-    "RequestedProcedureDescription": ("MRI knee left, {}", ("knee", "left")),
-    "ImageComments": ("pleural effusion on the right, seen by {}", ("pleural", "effusion")),
-    "AdditionalPatientHistory": ("known pneumonia, treated by Dr {}", ("pneumonia",)),
-    "DerivationDescription": ("lossy compression asked by {}", ("compression",)),
-    "ContrastBolusAgent": ("Iopamidol 300 {}", ("Iopamidol",)),
-    "PerformedProcedureStepDescription": ("Chest PA and lateral {}", ("Chest", "lateral")),
-    "ReasonForStudy": ("cough and fever, sent by {}", ("cough", "fever")),
-}
 DATE_FORMS = ("%d.%m.%Y", "%Y-%m-%d", "%m/%d/%Y", "%d %b %Y", "%B %d, %Y", "%d-%b-%y", "%Y%m%d", "%d/%m/%y", "%Y.%m.%d")
 
 
@@ -92,7 +80,11 @@ def identities_in_text(sheet: Sheet) -> None:
 
 def descriptors(sheet: Sheet) -> None:
     """Clinical words beside a name: the name goes always, the words stay under Clean Descriptors."""
-    for keyword, (form, kept) in CLINICAL.items():
+    texts = {}
+    for keyword, choices in BY_KEYWORD.items():
+        text = sheet.rng.choice(choices)
+        texts[keyword] = sheet.rng.choice(BESIDE).format(text=text, name="{}"), words_of(text)
+    for keyword, (form, kept) in (*texts.items(), *EXACT.items()):
         tag = tag_for_keyword(keyword)
         assert tag is not None
         token = sheet.words.word()

@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.deid import pictures
 from tests.deid.pictures import Picture
-from tests.deid.plant_pixels import BENIGN, FACES, Canvas, Wish
+from tests.deid.plant_pixels import FACES, MARKERS, TECHNIQUE, Canvas, Wish
 from tests.deid.sheet import Person, Sheet
 
 COLOURS = ((255, 255, 255), (255, 255, 0), (0, 255, 0), (255, 120, 40), (90, 200, 255), (255, 90, 90))
@@ -62,7 +62,7 @@ def identity(sheet: Sheet, person: Person) -> str:
 def wish(sheet: Sheet, person: Person, benign: bool, small: bool) -> Wish:
     rng = sheet.rng
     tall = (9, 10, 12, 12, 14, 16) if small else (10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40, 52, 68, 86)
-    text = rng.choice(BENIGN) if benign else identity(sheet, person)
+    text = rng.choice(rng.choice((MARKERS, MARKERS, TECHNIQUE))) if benign else identity(sheet, person)
     face = rng.choice((*FACES, "hershey0", "hershey1", "hershey2", "hershey3"))
     return Wish(
         text,

@@ -16,10 +16,12 @@ from tests.deid.sheet import Sheet
 
 HERSHEY = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_PLAIN)
 FACES = ("sans", "italic", "uni")
-BENIGN = (
-    *("L", "R", "AP", "PA", "LAT", "RT", "LT", "10 cm", "5 mm", "SUPINE", "ERECT", "PORTABLE", "W 400", "L 40"),
-    *("kV 120", "mAs 80", "MLO", "CC", "LPO", "RAO", "A", "P", "H", "F", "WL: 40 WW: 400", "Zoom 1.5", "12 cm"),
+# What a reader needs to see: side, view, position, scale; and, less so, how the picture was made.
+MARKERS = (
+    *("L", "R", "AP", "PA", "LAT", "RT", "LT", "10 cm", "5 mm", "12 cm", "SUPINE", "ERECT", "PORTABLE", "MLO", "CC"),
+    *("LPO", "RAO", "A", "P", "H", "F", "RCC", "LMLO", "DECUB", "AXIAL", "2 cm"),
 )
+TECHNIQUE = ("W 400", "L 40", "kV 120", "mAs 80", "WL: 40 WW: 400", "Zoom 1.5", "TE 85 TR 2500", "5.0 mm", "MI 1.1")
 MARGIN = 3
 
 
@@ -135,6 +137,8 @@ class Canvas:
             name = f"m{len(sheet.field.masks):05}"
             sheet.field.masks[name] = made.mask
             look = "boxed" if wish.boxed else "colour" if len(set(wish.colour)) > 1 else "plain"
+            if wish.benign:
+                look = "technique" if wish.text in TECHNIQUE else "marker"
             sheet.field.key.texts.append(
                 Text(
                     sheet.note.file,

@@ -32,7 +32,15 @@ CODES = {
 # Categories that count what must stay; every other one counts what must go.
 UTILITY = {
     *("retain_std", "retain_clinical_words", "retain_safe_private", "pixels_identical", "pixels_same_outside"),
-    *("markers_kept", "pixels_shape", "references_resolve", "uid_one_to_one", "uid_valid", "uid_meta_matches"),
+    *(
+        "markers_kept",
+        "technique_kept",
+        "pixels_shape",
+        "references_resolve",
+        "uid_one_to_one",
+        "uid_valid",
+        "uid_meta_matches",
+    ),
     *("patient_consistent", "mark_identity_removed", "mark_longitudinal", "mark_method_codes", "dates_full"),
     *("dates_shifted", "dates_one_offset", "valid_no_new_error", "idempotent", "uid_study_whole", "retained_by_option"),
     *("clean_graphics_kept", "clean_content_kept", "delivered_or_refused"),

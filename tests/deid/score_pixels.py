@@ -126,7 +126,8 @@ def _texts(
         if not text.legible:
             pass
         elif text.benign:
-            tally.note("markers_kept", note.file, place, share < 0.6)
+            kind = "technique_kept" if text.look == "technique" else "markers_kept"
+            tally.note(kind, note.file, place, share < 0.6)
         else:
             left = share > GLYPHS_LEFT_SHARE and share * len(text.glyphs) > 1
             tally.note("pixel_camera" if note.pixels == "camera" else "pixel_phi", note.file, place, left)

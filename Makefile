@@ -3,10 +3,11 @@
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help demo test check faults bench bench-deid docs evaluate system-packages
+.PHONY: help demo test check faults bench bench-deid docs evaluate deid-report system-packages
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s
+", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/made: pyproject.toml constraints.txt
 	python3 -m venv .venv
@@ -48,3 +49,6 @@ docs: .venv/made  ## print the generated pages of docs/ anew
 
 evaluate: .venv/made-test  ## every figure of the model cards again
 	$(PY) models/evaluate_cxr_paediatric.py $(ARGS)
+
+deid-report: .venv/made-test  ## the de-identifier on unseen seeds, into docs/deid-report.md; ARGS='--seeds 3 --files 20'
+	$(PY) -m tests.deid.report $(ARGS)

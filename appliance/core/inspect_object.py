@@ -31,9 +31,11 @@ from appliance.core.inspect_words import standard_codes
 from appliance.core.options import Options
 
 _FORMATS = {b"UL": "L", b"SL": "l", b"UV": "Q", b"SV": "q", b"FL": "f", b"FD": "d"}
-_FORM = re.compile(
-    r"|\d{2,14}(\.\d{1,6})?([+-]\d{4})?|\d{4}[.-]\d\d[.-]\d\d|\d\d:\d\d(:\d\d(\.\d{1,6})?)?"
-)  # DA, TM and DT of PS3.5 6.2
+# Characters of PS3.5 6.2, and the padding.
+_DATE_FORM = re.compile(rb"[\d.:+\- \\]*\0?")
+_UID_FORM = re.compile(rb"[\d.\\]*\0?(?:\\[\d.\\]*\0?)*")
+_NUMBER_FORM = re.compile(rb"[\d.+\-eE \\]*")
+_TERM_FORM = re.compile(rb"[A-Z\d_ \\]*")
 _LONG_RUN = re.compile(rb"\d{6,}")
 _NUMBER_MIN = 100_000  # six digits: shorter identifiers are not looked for among numbers
 
@@ -45,6 +47,7 @@ def in_object(data: bytes, identity: Identity, kept: Options) -> Iterator[Findin
         yield Finding(place, "structure")
     look = _Look(whole, identity, kept)
     yield from look.misplaced()
+    yield from look.malformed()
     yield from look.dates()
     yield from look.texts()
     yield from look.numbers()
@@ -102,6 +105,19 @@ class _Look:
     def value(self, element: Element) -> bytes:
         return self.whole.body[element.start : element.end]
 
+    def malformed(self) -> Iterator[Finding]:
+        """Words where the standard has only digits, or capitals: PS3.5 6.2. Nobody would look for them there."""
+        for elements, form in (
+            (self.by_kind["uid"], _UID_FORM),
+            (self.by_kind["number"], _NUMBER_FORM),
+            ([one for one in self.by_kind["text"] if one.vr == b"CS"], _TERM_FORM),
+        ):
+            if not form.fullmatch(b"\\".join(map(self.value, elements))):
+                yield from (self.found(one, "structure") for one in elements if not form.fullmatch(self.value(one)))
+        for element in (*self.by_kind["date"], *self.by_kind["time"]):
+            if not _DATE_FORM.fullmatch(self.value(element)):
+                yield self.found(element, "structure")
+
     def misplaced(self) -> Iterator[Finding]:
         for element in self.lost:
             yield self.found(element, "structure")
@@ -120,9 +136,9 @@ class _Look:
                 continue
             texts = [text.strip() for text in value.decode("latin-1").split("\\")]
             asked = ~excused_at(self.whole, element, self.kept)
-            if not all(_FORM.fullmatch(text) for text in texts):
+            if not _DATE_FORM.fullmatch(value):
                 yield from self._text(element)
-            elif element.vr == b"TM":
+            if element.vr == b"TM":
                 same = (element.tag, value) in self.identity.stood
                 if asked & BITS["time"] and (same or not known_times.isdisjoint(text[:6] for text in texts)):
                     yield self.found(element)
@@ -206,7 +222,7 @@ class _Look:
             if any(text.strip("\0 ") in known for text in texts):
                 if not excused_at(self.whole, element, self.kept) & BITS["uid"]:
                     yield self.found(element)
-            elif not all(re.fullmatch(r"[\d.]*", text.strip("\0 ")) for text in texts):
+            elif not _UID_FORM.fullmatch(self.value(element)):
                 yield from self._text(element)
 
     def all_bytes(self) -> Iterator[Finding]:

@@ -155,16 +155,16 @@ class _Look:
         lines = []
         for element in self.by_kind["text"]:
             value = body[element.start : element.end]
-            lines.append(value)
-            if b"\\" in value:
-                lines.append(value.replace(b"\\", b" "))  # a name may be spread over the values
+            # A name may be spread over the values.
+            lines.append(value if b"\\" not in value else value + b"\n" + value.replace(b"\\", b" "))
             if (element.tag, value.strip(b"\0 ")) in stood:
                 excused = excused_at(self.whole, element, self.kept)
                 if BITS[kind_of(element.tag, element.vr)] & ~excused:
                     yield self.found(element)
         if perhaps_in_texts(self.filters, b"\n".join(lines)):
-            for element in self.by_kind["text"]:
-                yield from self._text(element)
+            for element, line in zip(self.by_kind["text"], lines, strict=True):
+                if perhaps_in_texts(self.filters, line):
+                    yield from self._text(element)
 
     def _text(self, element: Element) -> Iterator[Finding]:
         value, word = self.value(element), keyword(element.tag)

@@ -27,7 +27,7 @@ from appliance.core.inspect_search import BITS, STRONG, Search, search_for
 from appliance.core.inspect_streams import Budget, streams_in
 from appliance.core.inspect_structure import How, demanded, misfit, role_of
 from appliance.core.inspect_tags import keyword
-from appliance.core.inspect_words import standard_codes
+from appliance.core.inspect_words import METHOD_PLACES, standard_codes, without_method
 from appliance.core.options import Options
 
 _FORMATS = {b"UL": "L", b"SL": "l", b"UV": "Q", b"SV": "q", b"FL": "f", b"FD": "d"}
@@ -171,6 +171,8 @@ class _Look:
         excused = excused_at(self.whole, element, self.kept)
         loose = word not in PRODUCTS and element.vr != b"CS"
         for text in readings(value, self._charset(element.item), EVERY):
+            if word in METHOD_PLACES:
+                text = without_method(text)
             parts = text.split("\\") if element.vr in MANY_VALUED or element.vr == b"CS" else [text]
             if word in CODES and text.strip("\0 ") in standard_codes():
                 continue  # what the standard itself says names nobody, whoever is called so
@@ -252,6 +254,10 @@ class _Look:
             excused |= BITS["date"]
         if keyword(element.tag) in CODES and self.value(element).decode("latin-1").strip("\0 ") in standard_codes():
             return False
+        if keyword(element.tag) in METHOD_PLACES:
+            said = without_method(self.value(element).decode("latin-1")).encode("latin-1")
+            if hit.needle not in said.lower():
+                return False
         pictures = how == "bulk"
         return bool(self._bits(hit, pictures=pictures) & ~excused & (STRONG if pictures else -1))
 

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     out = tmp_path / "out" / "deep"
     out.mkdir(parents=True)
     for name in ("CT_small.dcm", "MR_small.dcm"):
-        cleaned = deidentify(pydicom.dcmread(SHIPPED / name), KEY)
+        cleaned = deidentify((SHIPPED / name).read_bytes(), KEY)
         (out / name).write_bytes(cleaned.bytes)
     return tmp_path / "out"
 
@@ -88,7 +88,7 @@ def test_an_identity_may_be_written_down(
     sought: dict[str, list[str]], place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, identity = tmp_path / "a.dcm", tmp_path / "who.json"
-    dataset = pydicom.dcmread(io.BytesIO(deidentify(pydicom.dcmread(SHIPPED / "CT_small.dcm"), KEY).bytes))
+    dataset = pydicom.dcmread(io.BytesIO(deidentify((SHIPPED / "CT_small.dcm").read_bytes(), KEY).bytes))
     dataset.PatientComments = (
         "graf, mina; 99881-7 born 7.5.1931, call (0761) 27034010, Quellbrunnthal; KLINIK-AM-WEIHER, OHRWURMSTEIN"
     )

@@ -94,9 +94,11 @@ class Identity:
 def identity_of(data: bytes) -> Identity:
     """What identifies in a Part 10 file, at every nesting level, in the file meta information and in the preamble.
 
-    Lenient: what cannot be read is searched for characters.
-    raises  Quarantined("deid-unsupported", place): no Part 10 file, or more in it than a limit allows
+    Lenient: a file may lack preamble and file meta information, and what cannot be read is searched for characters.
+    raises  Quarantined("deid-unsupported", place): more in it than a limit allows
     """
+    if data[128:132] != b"DICM":
+        data = bytes(128) + b"DICM" + data
     try:
         whole = read(data, strict=False)
     except Unreadable as fault:

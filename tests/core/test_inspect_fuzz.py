@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from planted_objects import REAL_FILES, SITE_KEY, TOKENS, planted, spelled_in
+from planted_objects import REAL_FILES, SITE_KEY, TOKENS, deidentify, planted, spelled_in
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -22,7 +22,6 @@ from pydicom.uid import (
 from undone_rules import undone
 
 from appliance.core import inspect_read
-from appliance.core.deidentify import deidentify
 from appliance.core.identity import Identity, Item, identity_of
 from appliance.core.inspect import findings, inspect
 from appliance.core.inspect_read import DEPTH_MAX, Unreadable
@@ -47,7 +46,7 @@ def pair(which: int) -> tuple[bytes, bytes, Identity]:
         data = buffer.getvalue()
     else:
         data = next(path for path in REAL_FILES if path.name == ENCAPSULATED[which - len(SYNTAXES)]).read_bytes()
-    return data, deidentify(pydicom.dcmread(io.BytesIO(data)), SITE_KEY).bytes, identity_of(data)
+    return data, deidentify(data, SITE_KEY).bytes, identity_of(data)
 
 
 @st.composite

@@ -19,7 +19,7 @@ from appliance.core.inspect_charsets import EVERY, readings
 from appliance.core.inspect_filter import Filter, filters_for, perhaps_in_numbers, perhaps_in_texts
 from appliance.core.inspect_findings import Finding
 from appliance.core.inspect_hits import Hit, hits_in
-from appliance.core.inspect_kept import MODIFIED_DATES, excused_at
+from appliance.core.inspect_kept import KEPT_WHOLE, MODIFIED_DATES, excused_at
 from appliance.core.inspect_kinds import CODES, MANY_VALUED, PRODUCTS, kind_of
 from appliance.core.inspect_read import CHARACTER_SET, Element, Read, read
 from appliance.core.inspect_scan import counts, in_bytes, in_number, in_text, in_uid
@@ -102,6 +102,14 @@ class _Look:
     def found(self, element: Element, kind: str = "identity") -> Finding:
         return Finding(self.whole.path(element), "identity" if kind == "identity" else "structure")
 
+    def excused(self, element: Element) -> int:
+        """What may stay in an element; more of it where it stands as it stood because an option keeps it whole."""
+        bits = excused_at(self.whole, element, self.kept)
+        its_own = self.kept and BITS[kind_of(element.tag, element.vr)] & bits
+        if its_own and (element.tag, self.value(element).strip(b"\0 ")) in self.identity.stood:
+            bits |= KEPT_WHOLE
+        return bits
+
     def value(self, element: Element) -> bytes:
         return self.whole.body[element.start : element.end]
 
@@ -135,7 +143,7 @@ class _Look:
             if value in NOBODYS:
                 continue
             texts = [text.strip() for text in value.decode("latin-1").split("\\")]
-            asked = ~excused_at(self.whole, element, self.kept)
+            asked = ~self.excused(element)
             if not _DATE_FORM.fullmatch(value):
                 yield from self._text(element)
             if element.vr == b"TM":
@@ -158,7 +166,7 @@ class _Look:
             # A name may be spread over the values.
             lines.append(value if b"\\" not in value else value + b"\n" + value.replace(b"\\", b" "))
             if (element.tag, value.strip(b"\0 ")) in stood:
-                excused = excused_at(self.whole, element, self.kept)
+                excused = self.excused(element)
                 if BITS[kind_of(element.tag, element.vr)] & ~excused:
                     yield self.found(element)
         if perhaps_in_texts(self.filters, b"\n".join(lines)):
@@ -168,7 +176,7 @@ class _Look:
 
     def _text(self, element: Element) -> Iterator[Finding]:
         value, word = self.value(element), keyword(element.tag)
-        excused = excused_at(self.whole, element, self.kept)
+        excused = self.excused(element)
         loose = word not in PRODUCTS and element.vr != b"CS"
         for text in readings(value, self._charset(element.item), EVERY):
             if word in METHOD_PLACES:
@@ -214,7 +222,7 @@ class _Look:
     def search_number(self, text: str, element: Element) -> bool:
         if not text.isascii():
             return in_text(self.search, text)
-        return in_number(self.search, text, excused_at(self.whole, element, self.kept))
+        return in_number(self.search, text, self.excused(element))
 
     def uids(self) -> Iterator[Finding]:
         """UIDs of the source; those that are built around an identifier are found among all bytes."""
@@ -222,7 +230,7 @@ class _Look:
         for element in self.by_kind["uid"]:
             texts = self.value(element).decode("latin-1").split("\\")
             if any(text.strip("\0 ") in known for text in texts):
-                if not excused_at(self.whole, element, self.kept) & BITS["uid"]:
+                if not self.excused(element) & BITS["uid"]:
                     yield self.found(element)
             elif not _UID_FORM.fullmatch(self.value(element)):
                 yield from self._text(element)
@@ -243,7 +251,7 @@ class _Look:
         """What the exact search says of one hit of a filter."""
         if element is None:
             return bool(self._bits(hit, pictures=False))
-        excused = excused_at(self.whole, element, self.kept)
+        excused = self.excused(element)
         how = role_of(element.tag, element.vr, element.item > 0, self.kept).how
         if how == "uid":
             texts = [text.strip("\0 ") for text in self.value(element).decode("latin-1").split("\\")]
@@ -289,7 +297,7 @@ class _Look:
                 seen.add(value)
                 for stream in streams_in(value, budget):
                     if any(one.everything.hits(stream.lower(), often=one.often) for one in self.filters) and in_bytes(
-                        self.search, stream, excused_at(self.whole, element, self.kept)
+                        self.search, stream, self.excused(element)
                     ):
                         yield self.found(element)
                         break

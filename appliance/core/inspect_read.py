@@ -110,7 +110,9 @@ def read(data: bytes, *, strict: bool) -> Read:
     if named == DEFLATED:
         walk.data = _unfolded(data, start, strict)
     # A file without meta information says by its first group, which is a small number, how it is written.
-    told_by_group = not named and not strict and walk.data[start : start + 1] == b"\0" != walk.data[start + 1 : start + 2]
+    told_by_group = (
+        not named and not strict and walk.data[start : start + 1] == b"\0" != walk.data[start + 1 : start + 2]
+    )
     walk.order(">" if named == BIG_ENDIAN or told_by_group else "<")
     first = walk.data[start + 4 : start + 6]
     implicit = named == IMPLICIT or not (strict or first in SHORT_VRS or first in LONG_VRS)

@@ -6,8 +6,7 @@ ARGS ?=
 .PHONY: help demo test check faults bench bench-deid docs evaluate deid-report system-packages
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s
-", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/made: pyproject.toml constraints.txt
 	python3 -m venv .venv

@@ -42,7 +42,13 @@ NESTED_MAX = 8  # sequences inside values of unknown representation
 REMEMBERED, REMEMBERED_BYTES_MAX = 1 << 13, 1 << 10  # values whose items are remembered, and how long they may be
 TEXT_CHARACTERS_MAX = 100_000  # of one value
 OPAQUE_BYTES_MAX = 1 << 20  # of one value of unknown representation
-_PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]{5,}")
+_TEXTUAL = re.compile(rb"[\t\r\n\x20-\x7e\x80-\xff]+")
+_TEXTUAL_BYTES_MAX = 4096
+# Runs of characters among other bytes: as noise has many short ones, those of large values are to be longer.
+_RUNS, _LONG_RUNS = re.compile(rb"[\x20-\x7e]{5,}"), re.compile(rb"[\x20-\x7e]{8,}")
+_UTF_8_RUNS = re.compile(rb"(?:[\x20-\x7e]|[\xc3-\xf4][\x80-\xbf]{1,3}){5,}")
+_LATIN_RUNS = re.compile(rb"[A-Za-z\xc0-\xff]{5,}")
+_TWO_LETTERS = re.compile(rb"[A-Za-z]{2}")
 _WIDE = re.compile(rb"(?:[\x20-\x7e]\0){5,}|(?:\0[\x20-\x7e]){5,}")
 _DATE = re.compile(r"\d{4}[-.]?\d{2}[-.]?\d{2}")
 _STANDARD_UID = "1.2.840.10008."
@@ -94,9 +100,11 @@ class Identity:
 def identity_of(data: bytes) -> Identity:
     """What identifies in a Part 10 file, at every nesting level, in the file meta information and in the preamble.
 
-    Lenient: what cannot be read is searched for characters.
-    raises  Quarantined("deid-unsupported", place): no Part 10 file, or more in it than a limit allows
+    Lenient: a file may lack preamble and file meta information, and what cannot be read is searched for characters.
+    raises  Quarantined("deid-unsupported", place): more in it than a limit allows
     """
+    if data[128:132] != b"DICM":
+        data = bytes(128) + b"DICM" + data
     try:
         whole = read(data, strict=False)
     except Unreadable as fault:
@@ -152,8 +160,8 @@ class _Gathered:
     stood: set[tuple[int, bytes]] = field(default_factory=set)
     dated: set[tuple[tuple[int, ...], bytes]] = field(default_factory=set)
 
-    def opaque(self, place: str, value: bytes) -> None:
-        self.items.update(dict.fromkeys(_of_opaque(place, value)))
+    def opaque(self, place: str, value: bytes, charset: str = "") -> None:
+        self.items.update(dict.fromkeys(_of_opaque(place, value, charset)))
         self.counted(place)
 
     def counted(self, place: str) -> None:
@@ -177,8 +185,9 @@ def _of_elements(found: _Gathered, whole: Read, elements: list[Element], depth: 
         if tag == CHARACTER_SET:
             charsets[item] = body[start:end].decode("latin-1")
         if vr in OPAQUE_VRS or vr == b"SQ":
-            if not NOT_TEXT.search(keyword(tag)):
-                _of_value(found, keyword(tag), body[start : min(end, start + OPAQUE_BYTES_MAX)], depth)
+            if not NOT_TEXT.search(keyword(tag)) and not (tag >> 24 == 0x60 and tag & 0xFFFF == 0x3000):
+                value = body[start : min(end, start + OPAQUE_BYTES_MAX)]
+                _of_value(found, keyword(tag), value, _charset(whole, charsets, item), depth)
             continue
         value = body[start:end]
         plain = value.isascii() and b"\x1b" not in value
@@ -209,13 +218,13 @@ def _charset(whole: Read, charsets: dict[int, str], item: int) -> str:
     return charsets[item]
 
 
-def _of_value(found: _Gathered, place: str, value: bytes, depth: int) -> None:
+def _of_value(found: _Gathered, place: str, value: bytes, charset: str, depth: int) -> None:
     """A value of unknown representation: a sequence if it reads as one, else words."""
     inner = sequence_in(value) if depth < NESTED_MAX else None
     if inner is not None:
         _of_elements(found, inner, inner.elements, depth + 1)
     else:
-        found.opaque(place, value)
+        found.opaque(place, value, charset)
 
 
 @lru_cache(REMEMBERED)
@@ -251,11 +260,22 @@ def _of_text(place: str, vr: bytes, text: str) -> Iterator[Item]:
         yield Item(attribute_kind(place, vr), text, place)
 
 
-def _of_opaque(place: str, value: bytes) -> Iterator[Item]:
-    """Runs of characters in bytes that nothing explains, in the encodings that are always possible."""
-    for run in _PRINTABLE.findall(value):
+def _of_opaque(place: str, value: bytes, charset: str = "") -> Iterator[Item]:
+    """A value that nothing explains: a text if all of it may be one, else runs of characters in the encodings that are
+    always possible."""
+    text = value.strip(b"\0 ")
+    if len(text) <= _TEXTUAL_BYTES_MAX and _TEXTUAL.fullmatch(text):
+        for reading in readings(text, charset):
+            yield Item("private", reading.strip(), place)
+        return
+    runs = (_LONG_RUNS if len(text) > _TEXTUAL_BYTES_MAX else _RUNS).findall(text)
+    wide = [run.replace(b"\0", b"") for run in _WIDE.findall(text)]
+    for run in (*runs, *wide):
+        yield Item("private", run.decode("ascii").strip(), place)
+    if len(text) > _TEXTUAL_BYTES_MAX:
+        return
+    for run in _UTF_8_RUNS.findall(text):
         yield Item("private", run.decode("utf-8", "ignore").strip(), place)
-        if not run.isascii():
-            yield Item("private", run.decode("latin-1").strip(), place)
-    for wide in _WIDE.findall(value):
-        yield Item("private", wide.replace(b"\0", b"").decode("ascii").strip(), place)
+    for run in _LATIN_RUNS.findall(text):
+        if not run.isascii() and _TWO_LETTERS.search(run):
+            yield Item("private", run.decode("latin-1"), place)

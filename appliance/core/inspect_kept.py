@@ -15,7 +15,11 @@ from appliance.core.options import Options
 
 # An age above it is told as it: 45 CFR 164.514(b)(2)(i)(C).
 AGE_YEARS_MAX = 89
+<<<<<<< HEAD
 FOLDED = "090Y"  # what stands for every age above it
+=======
+AGES_BEYOND = "090Y"  # all of them, as one
+>>>>>>> inspector
 _DAYS = {"D": 1.0, "W": 7.0, "M": 30.44, "Y": 365.25}
 # Attributes with coded or numeric values that tell of the patient; TRAITS are the others.
 TRAIT_CODES = frozenset(
@@ -73,6 +77,8 @@ _SEQUENCES = {
 }
 _DEVICE_BITS = BITS["device"] | WEAK
 _INSTITUTION_BITS = BITS["institution"] | BITS["address"] | WEAK
+# What a value that an option keeps whole may share with other values: words of places, of houses, of machines.
+KEPT_WHOLE = BITS["institution"] | BITS["address"] | BITS["device"] | WEAK
 _DATES = (b"DA", b"DT", b"TM")
 # Identifiers are often made of the date and the time of the study: where those may stand, so may their digits.
 NUMBERED = BITS["id"] | WEAK
@@ -81,8 +87,6 @@ FULL_DATES, MODIFIED_DATES = "retain-longitudinal-full-dates", "retain-longitudi
 
 def excused_at(whole: Read, element: Element, kept: Options) -> int:
     """Bits of inspect_search.BITS that may stay in an element, by itself and by the sequences around it."""
-    if not kept:
-        return 0
     bits, item = _excused(element.tag, element.vr, kept), element.item
     while item > 0:
         place = whole.items[item]
@@ -98,6 +102,8 @@ def _excused(tag: int, vr: bytes, kept: Options) -> int:
         bits |= WEAK
     if "retain-safe-private" in kept and tag >> 16 & 1:
         bits |= WEAK
+    if word == "EncapsulatedDocument":
+        bits |= WEAK  # the words of a page with nothing on it stand in every page
     if "retain-uids" in kept and vr == b"UI" and word not in NEVER_KEPT_UIDS:
         bits |= BITS["uid"]
     if "retain-device-identity" in kept and word in DEVICE:
@@ -130,7 +136,11 @@ def _excused_inside(tag: int, kept: Options) -> int:
 
 def too_old(age: str) -> bool:
     """An age that hardly anybody reaches, PS3.5 6.2 AS: nnnD, nnnW, nnnM, nnnY. What is no age is too old."""
+<<<<<<< HEAD
     if age == FOLDED:
+=======
+    if age == AGES_BEYOND:
+>>>>>>> inspector
         return False
     if len(age) != 4 or not age[:3].isdigit() or age[3] not in _DAYS:
         return True

@@ -19,7 +19,7 @@ from appliance.core.inspect_charsets import EVERY, readings
 from appliance.core.inspect_filter import Filter, filters_for, perhaps_in_numbers, perhaps_in_texts
 from appliance.core.inspect_findings import Finding
 from appliance.core.inspect_hits import Hit, hits_in
-from appliance.core.inspect_kept import MODIFIED_DATES, excused_at
+from appliance.core.inspect_kept import KEPT_WHOLE, MODIFIED_DATES, excused_at
 from appliance.core.inspect_kinds import CODES, MANY_VALUED, PRODUCTS, kind_of
 from appliance.core.inspect_read import CHARACTER_SET, Element, Read, read
 from appliance.core.inspect_scan import counts, in_bytes, in_number, in_text, in_uid
@@ -27,13 +27,15 @@ from appliance.core.inspect_search import BITS, STRONG, Search, search_for
 from appliance.core.inspect_streams import Budget, streams_in
 from appliance.core.inspect_structure import How, demanded, misfit, role_of
 from appliance.core.inspect_tags import keyword
-from appliance.core.inspect_words import standard_codes
+from appliance.core.inspect_words import METHOD_PLACES, standard_codes, without_method
 from appliance.core.options import Options
 
 _FORMATS = {b"UL": "L", b"SL": "l", b"UV": "Q", b"SV": "q", b"FL": "f", b"FD": "d"}
-_FORM = re.compile(
-    r"|\d{2,14}(\.\d{1,6})?([+-]\d{4})?|\d{4}[.-]\d\d[.-]\d\d|\d\d:\d\d(:\d\d(\.\d{1,6})?)?"
-)  # DA, TM and DT of PS3.5 6.2
+# Characters of PS3.5 6.2, and the padding.
+_DATE_FORM = re.compile(rb"[\d.:+\- \\]*\0?")
+_UID_FORM = re.compile(rb"[\d.\\]*\0?(?:\\[\d.\\]*\0?)*")
+_NUMBER_FORM = re.compile(rb"[\d.+\-eE \\]*")
+_TERM_FORM = re.compile(rb"[A-Z\d_ \\]*")
 _LONG_RUN = re.compile(rb"\d{6,}")
 _NUMBER_MIN = 100_000  # six digits: shorter identifiers are not looked for among numbers
 
@@ -45,6 +47,7 @@ def in_object(data: bytes, identity: Identity, kept: Options) -> Iterator[Findin
         yield Finding(place, "structure")
     look = _Look(whole, identity, kept)
     yield from look.misplaced()
+    yield from look.malformed()
     yield from look.dates()
     yield from look.texts()
     yield from look.numbers()
@@ -99,8 +102,29 @@ class _Look:
     def found(self, element: Element, kind: str = "identity") -> Finding:
         return Finding(self.whole.path(element), "identity" if kind == "identity" else "structure")
 
+    def excused(self, element: Element) -> int:
+        """What may stay in an element; more of it where it stands as it stood because an option keeps it whole."""
+        bits = excused_at(self.whole, element, self.kept)
+        its_own = self.kept and BITS[kind_of(element.tag, element.vr)] & bits
+        if its_own and (element.tag, self.value(element).strip(b"\0 ")) in self.identity.stood:
+            bits |= KEPT_WHOLE
+        return bits
+
     def value(self, element: Element) -> bytes:
         return self.whole.body[element.start : element.end]
+
+    def malformed(self) -> Iterator[Finding]:
+        """Words where the standard has only digits, or capitals: PS3.5 6.2. Nobody would look for them there."""
+        for elements, form in (
+            (self.by_kind["uid"], _UID_FORM),
+            (self.by_kind["number"], _NUMBER_FORM),
+            ([one for one in self.by_kind["text"] if one.vr == b"CS"], _TERM_FORM),
+        ):
+            if not form.fullmatch(b"\\".join(map(self.value, elements))):
+                yield from (self.found(one, "structure") for one in elements if not form.fullmatch(self.value(one)))
+        for element in (*self.by_kind["date"], *self.by_kind["time"]):
+            if not _DATE_FORM.fullmatch(self.value(element)):
+                yield self.found(element, "structure")
 
     def misplaced(self) -> Iterator[Finding]:
         for element in self.lost:
@@ -119,10 +143,10 @@ class _Look:
             if value in NOBODYS:
                 continue
             texts = [text.strip() for text in value.decode("latin-1").split("\\")]
-            asked = ~excused_at(self.whole, element, self.kept)
-            if not all(_FORM.fullmatch(text) for text in texts):
+            asked = ~self.excused(element)
+            if not _DATE_FORM.fullmatch(value):
                 yield from self._text(element)
-            elif element.vr == b"TM":
+            if element.vr == b"TM":
                 same = (element.tag, value) in self.identity.stood
                 if asked & BITS["time"] and (same or not known_times.isdisjoint(text[:6] for text in texts)):
                     yield self.found(element)
@@ -139,22 +163,24 @@ class _Look:
         lines = []
         for element in self.by_kind["text"]:
             value = body[element.start : element.end]
-            lines.append(value)
-            if b"\\" in value:
-                lines.append(value.replace(b"\\", b" "))  # a name may be spread over the values
+            # A name may be spread over the values.
+            lines.append(value if b"\\" not in value else value + b"\n" + value.replace(b"\\", b" "))
             if (element.tag, value.strip(b"\0 ")) in stood:
-                excused = excused_at(self.whole, element, self.kept)
+                excused = self.excused(element)
                 if BITS[kind_of(element.tag, element.vr)] & ~excused:
                     yield self.found(element)
         if perhaps_in_texts(self.filters, b"\n".join(lines)):
-            for element in self.by_kind["text"]:
-                yield from self._text(element)
+            for element, line in zip(self.by_kind["text"], lines, strict=True):
+                if perhaps_in_texts(self.filters, line):
+                    yield from self._text(element)
 
     def _text(self, element: Element) -> Iterator[Finding]:
         value, word = self.value(element), keyword(element.tag)
-        excused = excused_at(self.whole, element, self.kept)
+        excused = self.excused(element)
         loose = word not in PRODUCTS and element.vr != b"CS"
         for text in readings(value, self._charset(element.item), EVERY):
+            if word in METHOD_PLACES:
+                text = without_method(text)
             parts = text.split("\\") if element.vr in MANY_VALUED or element.vr == b"CS" else [text]
             if word in CODES and text.strip("\0 ") in standard_codes():
                 continue  # what the standard itself says names nobody, whoever is called so
@@ -196,7 +222,7 @@ class _Look:
     def search_number(self, text: str, element: Element) -> bool:
         if not text.isascii():
             return in_text(self.search, text)
-        return in_number(self.search, text, excused_at(self.whole, element, self.kept))
+        return in_number(self.search, text, self.excused(element))
 
     def uids(self) -> Iterator[Finding]:
         """UIDs of the source; those that are built around an identifier are found among all bytes."""
@@ -204,9 +230,9 @@ class _Look:
         for element in self.by_kind["uid"]:
             texts = self.value(element).decode("latin-1").split("\\")
             if any(text.strip("\0 ") in known for text in texts):
-                if not excused_at(self.whole, element, self.kept) & BITS["uid"]:
+                if not self.excused(element) & BITS["uid"]:
                     yield self.found(element)
-            elif not all(re.fullmatch(r"[\d.]*", text.strip("\0 ")) for text in texts):
+            elif not _UID_FORM.fullmatch(self.value(element)):
                 yield from self._text(element)
 
     def all_bytes(self) -> Iterator[Finding]:
@@ -225,7 +251,7 @@ class _Look:
         """What the exact search says of one hit of a filter."""
         if element is None:
             return bool(self._bits(hit, pictures=False))
-        excused = excused_at(self.whole, element, self.kept)
+        excused = self.excused(element)
         how = role_of(element.tag, element.vr, element.item > 0, self.kept).how
         if how == "uid":
             texts = [text.strip("\0 ") for text in self.value(element).decode("latin-1").split("\\")]
@@ -236,6 +262,10 @@ class _Look:
             excused |= BITS["date"]
         if keyword(element.tag) in CODES and self.value(element).decode("latin-1").strip("\0 ") in standard_codes():
             return False
+        if keyword(element.tag) in METHOD_PLACES:
+            said = without_method(self.value(element).decode("latin-1")).encode("latin-1")
+            if hit.needle not in said.lower():
+                return False
         pictures = how == "bulk"
         return bool(self._bits(hit, pictures=pictures) & ~excused & (STRONG if pictures else -1))
 
@@ -267,7 +297,7 @@ class _Look:
                 seen.add(value)
                 for stream in streams_in(value, budget):
                     if any(one.everything.hits(stream.lower(), often=one.often) for one in self.filters) and in_bytes(
-                        self.search, stream, excused_at(self.whole, element, self.kept)
+                        self.search, stream, self.excused(element)
                     ):
                         yield self.found(element)
                         break

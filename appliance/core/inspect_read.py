@@ -109,7 +109,11 @@ def read(data: bytes, *, strict: bool) -> Read:
     named = syntax.decode("latin-1").strip("\0 ")
     if named == DEFLATED:
         walk.data = _unfolded(data, start, strict)
-    walk.order(">" if named == BIG_ENDIAN else "<")
+    # A file without meta information says by its first group, which is a small number, how it is written.
+    told_by_group = (
+        not named and not strict and walk.data[start : start + 1] == b"\0" != walk.data[start + 1 : start + 2]
+    )
+    walk.order(">" if named == BIG_ENDIAN or told_by_group else "<")
     first = walk.data[start + 4 : start + 6]
     implicit = named == IMPLICIT or not (strict or first in SHORT_VRS or first in LONG_VRS)
     try:
@@ -121,7 +125,7 @@ def read(data: bytes, *, strict: bool) -> Read:
         end = len(walk.data)
     if end != len(walk.data) and strict:
         raise Unreadable("data set")
-    return Read(walk.data, named, named != BIG_ENDIAN, meta, walk.elements, walk.items, walk.unread)
+    return Read(walk.data, named, walk.little, meta, walk.elements, walk.items, walk.unread)
 
 
 def _unfolded(data: bytes, start: int, strict: bool) -> bytes:

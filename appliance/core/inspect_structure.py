@@ -166,9 +166,10 @@ def _enhanced(whole: Read) -> bool:
 
 
 def _one_item(whole: Read, element: Element) -> bool:
-    """The dummy: one comment at the root."""
-    mine = [place for place in whole.items[1:] if place.tag == element.tag]
-    return len(mine) <= 1 and not element.item
+    """The dummy: one comment, with nothing below it."""
+    mine = [number for number, place in enumerate(whole.items) if number and place.tag == element.tag]
+    here = [number for number in mine if whole.items[number].around == element.item]
+    return len(here) <= 1 and element.item not in mine
 
 
 def first(whole: Read, tag: int) -> str:

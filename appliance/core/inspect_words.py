@@ -18,7 +18,7 @@ DEFINED_TERMS = frozenset(
         female foot hand head heart hip image jaw knee left leg localizer male mpr mri neck none normal nose original
         other pelvis phantom primary removed right sagittal secondary shoulder skull spine study test thorax unknown
         unspecified whole code composite container contains continuous date datetime num pname separate text time
-        uidref waveform""",
+        uidref waveform yes modified unmodified""",
     )
 )
 # What cases themselves speak of: the question a film was taken for is no identity when the answer repeats it.
@@ -48,6 +48,23 @@ MAKERS = frozenset(
     )
 )
 _TOKEN = re.compile(r"[^\W_]+")
+
+
+# What a de-identifier says of itself, in the two places where it may: no patient is meant, whoever is called so, and
+# "PS3.15 2026" is no day in March.
+METHOD_PLACES = frozenset({"DeidentificationMethod", "ImplementationVersionName"})
+_METHOD = re.compile(
+    r"PS ?3\.15|\b20\d\d[a-e]\b|\d{6}(?= )|(?<![a-z])(?:and|annex|appliance|application|basic|characteristics|clean|"
+    r"confidentiality|content|deid|dates|descriptors|device|diagnostic|earlier|edge|features|full|graphics|identity|"
+    r"institution|its|level|longitudinal|method|modified|options?|patient|pixel data|private|profile|recognizable|"
+    r"removed|retain|safe|structured|temporal|text|uids|visual|with)(?![a-z])",
+    re.IGNORECASE,
+)
+
+
+def without_method(text: str) -> str:
+    """A text of METHOD_PLACES without what any de-identifier may say there."""
+    return _METHOD.sub(" ", text)
 
 
 def words_of(text: str) -> list[str]:

@@ -21,6 +21,7 @@ from undone_rules import claiming, undone
 from appliance.core.deidentify.values import BLANK_PDF
 from appliance.core.identity import Identity, Item, identity_of
 from appliance.core.inspect import Finding, findings
+from appliance.core.inspect_kinds import Kind
 from appliance.core.inspect_read import LONG_VRS
 from appliance.core.inspect_tags import YOUNGER, keyword
 from appliance.core.options import CODES, OPTIONS, Option, Options
@@ -389,3 +390,22 @@ def test_bits_that_no_pixel_uses(bit: int, signed: int) -> None:
     negative = io.BytesIO()
     output.save_as(negative)
     assert (findings(negative.getvalue(), who) == ()) == bool(signed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("date", "20260315"),
+        ("name", "Edge^Basic"),
+        ("name", "Appliance^Profile"),
+        ("institution", "Diagnostic Appliance"),
+    ],
+)
+def test_what_we_say_of_ourselves_means_nobody(kind: Kind, text: str) -> None:
+    data, _ = pair()
+    who = Identity((Item(kind, text, "PatientName"),))
+    assert findings(data, who) == ()
+    said = "PS3.15 2026d Basic Profile, edge diagnostic appliance, for Zwetschgenkern, 15.3.2026"
+    output = undone(data, 0x00120063, element(0x00120063, "LO", said.encode()), 0)
+    assert (findings(output, who) != ()) == (kind == "date")
+    assert findings(output, Identity((Item("name", NAME, "PatientName"),))) != ()

@@ -15,11 +15,7 @@ from appliance.core.options import Options
 
 # An age above it is told as it: 45 CFR 164.514(b)(2)(i)(C).
 AGE_YEARS_MAX = 89
-<<<<<<< HEAD
-FOLDED = "090Y"  # what stands for every age above it
-=======
 AGES_BEYOND = "090Y"  # all of them, as one
->>>>>>> inspector
 _DAYS = {"D": 1.0, "W": 7.0, "M": 30.44, "Y": 365.25}
 # Attributes with coded or numeric values that tell of the patient; TRAITS are the others.
 TRAIT_CODES = frozenset(
@@ -136,11 +132,7 @@ def _excused_inside(tag: int, kept: Options) -> int:
 
 def too_old(age: str) -> bool:
     """An age that hardly anybody reaches, PS3.5 6.2 AS: nnnD, nnnW, nnnM, nnnY. What is no age is too old."""
-<<<<<<< HEAD
-    if age == FOLDED:
-=======
     if age == AGES_BEYOND:
->>>>>>> inspector
         return False
     if len(age) != 4 or not age[:3].isdigit() or age[3] not in _DAYS:
         return True

@@ -53,7 +53,7 @@ _WIDE = re.compile(rb"(?:[\x20-\x7e]\0){5,}|(?:\0[\x20-\x7e]){5,}")
 _DATE = re.compile(r"\d{4}[-.]?\d{2}[-.]?\d{2}")
 _STANDARD_UID = "1.2.840.10008."
 # Dummies of an earlier de-identification: nobody's, and they stand again where they stood.
-NOBODYS = frozenset((b"", b"REMOVED", b"urn:removed", b"18991230", b"18991230000000", b"000000", b"CORRECT", b"000Y"))
+NOBODYS = frozenset(b" REMOVED urn:removed 18991230 18991230000000 000000 CORRECT 000Y 0 99REMOVED +0000".split(b" "))
 # What pydicom raises on values that are not what they say: named once, for this module and for the inspector.
 DAMAGE = (
     ValueError,

@@ -22,6 +22,7 @@ _TITLES = (
     "signora dott patient pat pt name nurse tech technologist radiologist physician operator nom nombre nome"
 )
 BEFORE_NAMES = frozenset(_TITLES.split())
+MODALITIES = frozenset(("MR", "PT", "SR"))  # which are titles too, in small letters
 # A number stays only with the unit that makes it a quantity.
 QUANTITY = re.compile(
     r"(?<![\w.,/-])\d{1,3}(?:\.\d{1,3})?(?:\s?x\s?\d{1,3}(?:\.\d{1,3})?){0,2}"

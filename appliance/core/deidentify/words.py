@@ -6,7 +6,7 @@ against it; and not even then where it is a word of somebody's name. It refuses 
 
 import re
 
-from appliance.core.deidentify.clinical_words import BEFORE_NAMES, QUANTITY, SHORT_TERM, WORDS
+from appliance.core.deidentify.clinical_words import BEFORE_NAMES, MODALITIES, QUANTITY, SHORT_TERM, WORDS
 
 _TOKEN = re.compile(r"[^\W_]+")
 _PLAIN_GAP = re.compile(r"[ ,;:/()+&*_.-]{1,3}")
@@ -28,7 +28,7 @@ def clinical_words(text: str, owned: frozenset[str]) -> str:
         word = match[0].casefold()
         if taken[match.start()]:
             continue
-        if word in BEFORE_NAMES:
+        if word in BEFORE_NAMES and match[0] not in MODALITIES:
             skip = _AFTER_TITLE
         elif skip:
             skip -= 1

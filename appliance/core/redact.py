@@ -21,7 +21,7 @@ from appliance.core.admit import DAMAGE
 from appliance.core.eyes import Eyes
 from appliance.core.pixels import Image, decode
 from appliance.core.redact_devices import banner_rows
-from appliance.core.redact_find import Line, lines, neighbours
+from appliance.core.redact_find import Line, lines, neighbours, within
 from appliance.core.redact_marks import benign
 from appliance.core.redact_write import blackened
 from appliance.errors import Quarantined
@@ -86,15 +86,20 @@ def _redacted(data: bytes, eyes: Eyes) -> Redacted:
         raise Quarantined("deid-unsupported", keywords[0])
     image = decode(data, pixels_max=SAMPLES_MAX)
     banner = banner_rows(dataset, *image.stored.shape[1:3])
-    patches = _patches(image, banner, eyes)
     masks: dict[int, Mask] = {}
     regions = []
-    for number, found in enumerate(patches):
-        for patch in found:
-            mask = masks.setdefault(number, np.zeros(image.stored.shape[1:3], np.uint8))
-            cv2.fillPoly(mask, [patch.outline], 1)
+    for number, found in enumerate(_patches(image, banner, eyes)):
+        mask = np.zeros(image.stored.shape[1:3], np.uint8)
+        for patch in sorted(found, key=lambda each: -cv2.contourArea(each.outline)):
             top, left, bottom, right = _box(patch, image)
-            regions.append(Region(number + 1, top, left, bottom - top, right - left, patch.rule))
+            patched = np.zeros((bottom - top, right - left), np.uint8)
+            cv2.fillPoly(patched, [patch.outline - (left, top)], 1)
+            there = mask[top:bottom, left:right]
+            if (patched > there).any():  # else larger patches hold all of it
+                there |= patched
+                regions.append(Region(number + 1, top, left, bottom - top, right - left, patch.rule))
+        if found:
+            masks[number] = mask
     if not masks:
         return Redacted(data, ())
     return Redacted(blackened(data, dataset, masks), tuple(regions))
@@ -116,9 +121,17 @@ def _patches(image: Image, banner: int, eyes: Eyes) -> list[list[_Patch]]:
 
 
 def _to_go(found: tuple[Line, ...]) -> list[Line]:
-    """All lines but the marks that may stay; a mark beside other text is taken for a part of it."""
-    gone = [each for each in found if not benign(each.reading)]
-    return gone + [each for each in found if each not in gone and any(neighbours(each, other) for other in gone)]
+    """Every line but the marks that may stay and what was taken for a part of one of them; a mark beside other text is
+    a part of that."""
+    marks = [each for each in found if benign(each.reading)]
+    gone = [
+        each for each in found if each.alone and each not in marks and not any(within(each, mark) for mark in marks)
+    ]
+    return gone + [
+        each
+        for each in found
+        if each not in gone and (each in marks or not each.alone) and any(neighbours(each, other) for other in gone)
+    ]
 
 
 def _patch(line: Line, banner: int, shape: tuple[int, ...]) -> _Patch:

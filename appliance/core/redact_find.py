@@ -7,7 +7,7 @@ redact_marks.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -30,10 +30,10 @@ UNREAD_HEIGHT_MAX = 0.17  # of the frame's shorter side: a spine is no line of t
 AROUND_PX, CONFIRMED_LIKELY_MIN, CONFIRMED_PART_MIN = 24, 0.3, 0.12  # of the proposal, for the second detector
 SPACED_SCORE_MIN, SPACED_CHARACTERS_MIN = 0.85, 0.9  # letters so far apart that each is a proposal of its own
 SURE_LETTER = 0.9  # no other direction is tried
-ENLARGED_AREA_MAX, HALF_ENLARGED_AREA_MAX = 1_100_000, 2_500_000
+ENLARGED_AREA_MAX = 1_200_000
 CLAHE_CLIP, CLAHE_TILE_PX = 3.0, 64
 PERCENTILES = (0.5, 99.5)
-LOCAL_PX, LOCAL_FLOOR, LOCAL_GAIN = 49, 2.0, 45.0
+LOCAL_PX, LOCAL_FLOOR, LOCAL_GAIN = 49, 1.0, 60.0
 
 Rect = tuple[float, float, float, float, float]  # centre x and y, width, height (pixels of the frame), angle (degrees)
 
@@ -45,11 +45,13 @@ class Line:
     rect     its core, as the detector draws it
     score    0 to 1, how likely the detector finds it
     reading  the best of its directions
+    alone    it is text by itself; else it only stands beside such a line
     """
 
     rect: Rect
     score: float
     reading: Reading = field(repr=False)
+    alone: bool = True
 
     def outline(self) -> NDArray[np.float32]:
         """Four corners [4, 2] as x, y, grown from the core to the whole of the characters and a margin around them."""
@@ -58,7 +60,7 @@ class Line:
 
 def _corners(rect: Rect, unclip: float, margin_px: float, along: float = 0.0) -> NDArray[np.float32]:
     x, y, width, height, angle = rect
-    grown = width * height * unclip / (2 * (width + height)) + margin_px
+    grown = _grown(width, height, unclip) + margin_px
     width, height = width + 2 * grown, height + 2 * grown
     longer = 2 * along * min(width, height)
     if width >= height:
@@ -66,6 +68,11 @@ def _corners(rect: Rect, unclip: float, margin_px: float, along: float = 0.0) ->
     else:
         height += longer
     return np.asarray(cv2.boxPoints(((x, y), (width, height), angle)), np.float32)
+
+
+def _grown(width: float, height: float, unclip: float) -> float:
+    """Pixels by which a core grows on each side: its area times `unclip` over its perimeter."""
+    return width * height * unclip / (2 * (width + height))
 
 
 def lines(frame: NDArray[Any], eyes: Eyes) -> tuple[Line, ...]:
@@ -129,10 +136,8 @@ def _half_local(levels: NDArray[np.float32]) -> NDArray[np.uint8]:
 def looks(area: int) -> tuple[tuple[float, int], ...]:
     """(scale, quarter turns) of each look at a frame of so many pixels."""
     if area <= ENLARGED_AREA_MAX:
-        return (2.0, 0), (1.0, 1)
-    if area <= HALF_ENLARGED_AREA_MAX:
-        return (1.5, 0), (0.75, 1)
-    return (1.0, 0), (0.5, 0), (0.5, 1)
+        return (1.5, 0), (1.5, 1)
+    return (1.0, 0), (1.0, 1), (0.5, 0)  # the last for letters too high for the detector
 
 
 def _proposals(picture: Picture, eyes: Eyes, scale: float, turned: int) -> Iterator[tuple[Rect, float]]:
@@ -158,13 +163,18 @@ def _proposals(picture: Picture, eyes: Eyes, scale: float, turned: int) -> Itera
 
 def _same(one: Rect, other: Rect) -> bool:
     """Whether two looks proposed one line: most of the smaller lies in the larger."""
-    _, common = cv2.rotatedRectangleIntersection(
-        ((one[0], one[1]), (one[2], one[3]), one[4]), ((other[0], other[1]), (other[2], other[3]), other[4])
-    )
-    if common is None:
-        return False
     area, other_area = one[2] * one[3], other[2] * other[3]
-    return cv2.contourArea(cv2.convexHull(common)) > 0.7 * max(area, 0.5 * other_area)
+    return _common_area(one, other) > 0.7 * max(area, 0.5 * other_area)
+
+
+def _common_area(one: Rect, other: Rect) -> float:
+    _, common = cv2.rotatedRectangleIntersection(_box(one), _box(other))
+    return 0.0 if common is None else float(cv2.contourArea(cv2.convexHull(common)))
+
+
+def _box(rect: Rect) -> tuple[tuple[float, float], tuple[float, float], float]:
+    x, y, width, height, angle = rect
+    return (x, y), (width, height), angle
 
 
 def _best_reading(picture: Picture, rect: Rect, eyes: Eyes) -> Reading:
@@ -237,7 +247,14 @@ def _spaced(weak: list[Line]) -> list[Line]:
 
 def _beside(strong: list[Line], weak: list[Line]) -> list[Line]:
     """Unread proposals next to text: the letter or the stroke that belongs to a word though it reads like nothing."""
-    return [each for each in weak if any(neighbours(each, other) for other in strong)]
+    return [replace(each, alone=False) for each in weak if any(neighbours(each, other) for other in strong)]
+
+
+def within(one: Line, other: Line) -> bool:
+    """Whether most of one line lies in what was read as the other."""
+    x, y, width, height, angle = other.rect
+    grown = 2 * _grown(width, height, READ_UNCLIP)
+    return _common_area(one.rect, (x, y, width + grown, height + grown, angle)) > 0.7 * one.rect[2] * one.rect[3]
 
 
 def neighbours(one: Line, other: Line) -> bool:
@@ -250,7 +267,5 @@ def neighbours(one: Line, other: Line) -> bool:
 
 
 def _touch(one: Rect, other: Rect) -> bool:
-    kind, _ = cv2.rotatedRectangleIntersection(
-        ((one[0], one[1]), (one[2], one[3]), one[4]), ((other[0], other[1]), (other[2], other[3]), other[4])
-    )
+    kind, _ = cv2.rotatedRectangleIntersection(_box(one), _box(other))
     return bool(kind != cv2.INTERSECT_NONE)

@@ -8,7 +8,7 @@ import re
 
 from appliance.core.eyes import Reading
 
-CERTAINTY_MIN, MEAN_CERTAINTY_MIN = 0.7, 0.9  # of the least and of all characters
+CERTAINTY_MIN, MEAN_CERTAINTY_MIN = 0.5, 0.8  # of the least and of all characters
 WORDS_MAX = 3
 _WORD = re.compile(
     r"""(?:
@@ -17,7 +17,7 @@ _WORD = re.compile(
     | AP | PA | LAT | LATERAL | LL | RL | OBL | OBLIQUE | LPO | RPO | LAO | RAO
     | [LR]?(?:MLO | CC | ML | LM | XCCL | SIO | AT | CV)     # PS3.16 CID 4014, mammography views
     | ERECT | UPRIGHT | SUPINE | PRONE | STANDING | SITTING | PORTABLE | DECUB | DECUBITUS | INSP | EXP
-    | FRONTAL | AXIAL | SAGITTAL | CORONAL
+    | FRONTAL | AXIAL | SAGITTAL | CORONAL | CM | MM
     )""",
     re.VERBOSE,
 )
@@ -33,7 +33,7 @@ _SIZED = re.compile(
 
 def benign(reading: Reading) -> bool:
     """Whether a text is a mark that may stay, read with enough certainty to say so."""
-    sure = reading.certainty
+    sure = [each for letter, each in zip(reading.text, reading.certainty, strict=True) if not letter.isspace()]
     if not sure or min(sure) < CERTAINTY_MIN or sum(sure) / len(sure) < MEAN_CERTAINTY_MIN:
         return False
     text = " ".join(reading.text.upper().split())

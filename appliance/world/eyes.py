@@ -25,8 +25,7 @@ TILE_PX, OVERLAP_PX = 1024, 192  # a detector sees no larger picture at once: it
 STRIDE_PX = 32  # the detectors halve a picture five times
 LINE_PX, LINE_COLUMNS_MIN, LINE_COLUMNS_MAX = 48, 48, 320
 # Mean and deviation of what the detectors were trained on, channels as OpenCV orders them: blue, green, red.
-MEAN = np.array((0.485, 0.456, 0.406), np.float32)
-DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Asset(NamedTuple):
@@ -153,8 +152,10 @@ class Detector:
         rows, columns = tile.shape[:2]
         below, beside = -rows % STRIDE_PX, -columns % STRIDE_PX
         whole = cv2.copyMakeBorder(tile, 0, below, 0, beside, cv2.BORDER_REPLICATE)
-        scaled = (whole[..., ::-1].astype(np.float32) / 255 - MEAN) / DEVIATION
-        tensor = np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
+        tensor = np.empty((1, 3, *whole.shape[:2]), np.float32)
+        for number, (mean, deviation) in enumerate(zip(MEAN, DEVIATION, strict=True)):
+            np.multiply(whole[..., 2 - number], np.float32(1 / (255 * deviation)), out=tensor[0, number])
+            tensor[0, number] -= np.float32(mean / deviation)
         found: NDArray[np.float32] = self.session.run(None, {self.input_name: tensor})[0]
         return found[0, 0, :rows, :columns]
 

@@ -252,8 +252,9 @@ def test_what_is_not_on_the_allow_list(text: str) -> None:
 
 
 def test_a_mark_that_is_not_read_with_certainty_is_none() -> None:
-    assert not benign(Reading("L", (0.8,)))
-    assert not benign(Reading("LAT", (1.0, 0.65, 1.0)))
+    assert benign(Reading("10 cm", (0.9, 0.9, 0.1, 0.9, 0.9)))  # a blank is no character
+    assert not benign(Reading("L", (0.75,)))
+    assert not benign(Reading("LAT", (1.0, 0.45, 1.0)))
 
 
 HARD = [

@@ -117,11 +117,11 @@ def _item(item: Item, before: Opened, after: Opened, choice: Choice, tally: Tall
     return bad
 
 
-def run(key: Key, folder: Path, choice: Choice, validate: int = 1) -> Result:
+def run(key: Key, folder: Path, choice: Choice, validate: int = 1, jobs: int = 0) -> Result:
     """Cleans the corpus with the product and scores it; `validate` as for scored()."""
     output = folder / choice.name
     shutil.rmtree(output, ignore_errors=True)
-    told = deidentified(folder / "in", output, choice)
+    told = deidentified(folder / "in", output, choice, jobs=jobs)
     return scored(key, folder, output, told, choice, validate)
 
 

@@ -45,7 +45,7 @@ PLANTED = (
 KEPT = (
     *("retain_std", "references_resolve", "uid_one_to_one", "uid_valid", "uid_meta_matches", "patient_consistent"),
     *("mark_identity_removed", "mark_longitudinal", "mark_method_codes", "pixels_identical", "pixels_shape"),
-    *("pixels_same_outside", "valid_no_new_error", "idempotent", "uid_study_whole"),
+    *("pixels_same_outside", "valid_no_new_error", "idempotent", "idempotent_pixels", "uid_study_whole"),
 )
 HEADERS = ("clean-pixel-data",)  # the tests of options look at headers: reading pictures would be most of their time
 NEEDS_A_HEAD = {"clean-recognizable-visual-features"}

@@ -210,7 +210,7 @@ RETAINED = (
     *("PatientPosition", "InstanceNumber", "NumberOfFrames", "FrameTime", "InversionTime", "EchoTrainLength"),
     *("MRAcquisitionType", "ScanningSequence", "SequenceVariant", "BodyPartExamined", "ViewPosition", "SAR"),
     *("DoseGridScaling", "DoseUnits", "DoseType", "DoseSummationType", "GridFrameOffsetVector", "SegmentationType"),
-    *("PlanarConfiguration", "PhotometricInterpretation", "LossyImageCompression", "PixelBandwidth"),
+    *("LossyImageCompression", "PixelBandwidth"),
     *("SmallestImagePixelValue", "LargestImagePixelValue", "PixelPaddingValue", "FrameIncrementPointer"),
     *("FilterType", "FocalSpots", "GeneratorPower", "AcquisitionMatrix", "InPlanePhaseEncodingDirection"),
     *("AcquisitionNumber", "SeriesNumber", "TemporalPositionIdentifier", "TriggerTime", "HeartRate", "Laterality"),

@@ -60,9 +60,11 @@ MEANINGS = {
     "hdr_common": "patient, visit, study, people, house, device",
     "high_bits": "a name in the bits above Bits Stored",
     "icon": "icon images",
-    "idempotent": "a second pass changes no picture and loses nothing",
+    "idempotent": "a second pass refuses nothing and loses no element",
+    "idempotent_pixels": "a second pass blackens nothing more",
     "markers_kept": "side, view, position, scale (L, AP, 10 cm) still legible",
     "technique_kept": "how the picture was made (kV 120, W 400) still legible",
+    "pixels_outside": "pixels away from texts, one by one (lossless syntaxes)",
     "pixels_shape": "rows, columns, frames and samples as before",
     "mark_identity_removed": "(0012,0062) says YES",
     "mark_longitudinal": "(0028,0303) says what became of dates",
@@ -152,8 +154,9 @@ def _row(category: str, tally: Tally) -> str:
     number, failed = tally.checked[category], tally.failed[category]
     low, high = wilson(number - failed, number)
     share = 100 * (number - failed) / number
+    exact = f"{share:.1f}" if failed == 0 or share < 99.9 else f"{share:.3f}"
     meaning = MEANINGS.get(category, "")
-    return f"| {category} | {meaning} | {number} | {failed} | {share:.1f} | {100 * low:.1f} to {100 * high:.1f} |"
+    return f"| {category} | {meaning} | {number} | {failed} | {exact} | {100 * low:.1f} to {100 * high:.1f} |"
 
 
 def _table(title: str, categories: Sequence[str], tally: Tally) -> str:
@@ -195,7 +198,7 @@ Refused:
 def _failures(tally: Tally) -> str:
     lines = []
     for category in sorted(tally.failed):
-        if tally.failed[category]:
+        if tally.failed[category] and tally.examples[category]:
             places = Counter(f"{file.rpartition('/')[2]} {place}" for file, place in tally.examples[category])
             told = "; ".join(f"{place}" for place, _ in places.most_common(EXAMPLES))
             lines.append(f"- **{category}** ({tally.failed[category]}): {told}")

@@ -42,7 +42,15 @@ UTILITY = {
         "uid_meta_matches",
     ),
     *("patient_consistent", "mark_identity_removed", "mark_longitudinal", "mark_method_codes", "dates_full"),
-    *("dates_shifted", "dates_one_offset", "valid_no_new_error", "idempotent", "uid_study_whole", "retained_by_option"),
+    *(
+        "dates_shifted",
+        "dates_one_offset",
+        "valid_no_new_error",
+        "idempotent",
+        "idempotent_pixels",
+        "uid_study_whole",
+        "retained_by_option",
+    ),
     *("clean_graphics_kept", "clean_content_kept", "delivered_or_refused"),
 }
 
@@ -117,16 +125,16 @@ def _item(item: Item, before: Opened, after: Opened, choice: Choice, tally: Tall
     return bad
 
 
-def run(key: Key, folder: Path, choice: Choice, validate: int = 1) -> Result:
+def run(key: Key, folder: Path, choice: Choice, validate: int = 1, jobs: int = 0) -> Result:
     """Cleans the corpus with the product and scores it; `validate` as for scored()."""
     output = folder / choice.name
     shutil.rmtree(output, ignore_errors=True)
-    told = deidentified(folder / "in", output, choice)
+    told = deidentified(folder / "in", output, choice, jobs=jobs)
     return scored(key, folder, output, told, choice, validate)
 
 
 def again(folder: Path, choice: Choice, result: Result) -> None:
-    """Idempotence: a second pass removes nothing more, refuses nothing, changes no picture."""
+    """Idempotence: a second pass refuses nothing, loses nothing, blackens nothing more."""
     first, second = folder / choice.name, folder / f"{choice.name}-again"
     shutil.rmtree(second, ignore_errors=True)
     told = deidentified(first, second, choice)
@@ -134,7 +142,15 @@ def again(folder: Path, choice: Choice, result: Result) -> None:
         if row.code:
             result.tally.note("idempotent", name, row.code, True)
             continue
-        old, new = (Opened.of((where / name).read_bytes()).values for where in (first, second))
-        pixels = [place for place in old if place.startswith("7FE0") and old[place] != new.get(place)]
-        lost = [place for place in old if place not in new and not place.startswith(("0012", "meta"))]
-        result.tally.note("idempotent", name, ",".join((pixels + lost)[:4]), bool(pixels or lost))
+        old, new = (Opened.of((where / name).read_bytes()) for where in (first, second))
+        lost = [
+            place for place in old.values if place not in new.values and not place.startswith(("0012", "meta", "7FE0"))
+        ]
+        result.tally.note("idempotent", name, ",".join(lost[:4]), bool(lost))
+        changed = any(old.values[place] != new.values.get(place) for place in old.values if place.startswith("7FE0"))
+        result.tally.note("idempotent_pixels", name, "pixels", changed and not _same_picture(old.data, new.data))
+
+
+def _same_picture(old: bytes, new: bytes) -> bool:
+    first, second = score_pixels.decoded(old), score_pixels.decoded(new)
+    return first is not None and second is not None and np.array_equal(first, second)

@@ -144,6 +144,7 @@ def _texts(
         written = {text.box[0] for text in texts}
         for frame in range(len(old)):
             changed = ~same[frame] & outside[frame]
+            tally.many("pixels_outside", int(outside[frame].sum()), int(changed.sum()))
             if frame in written:
                 tally.note("pixels_same_outside", note.file, f"frame {frame}", bool(changed.mean() > AWAY_SHARE))
             else:

@@ -23,6 +23,10 @@ class Tally:
             if len(self.examples[category]) < EXAMPLES_MAX:
                 self.examples[category].append((file, place))
 
+    def many(self, category: str, checked: int, failed: int) -> None:
+        self.checked[category] += checked
+        self.failed[category] += failed
+
     def add(self, other: "Tally") -> None:
         self.checked += other.checked
         self.failed += other.failed

@@ -78,9 +78,5 @@ def date_forms(date: str) -> tuple[str, ...]:
 
 
 def date_needles(date: str) -> frozenset[bytes]:
-    """A date in bytes: in each of its forms, and as digits two bytes each."""
-    if not date.isascii():
-        return frozenset()
-    plain = date.encode()
-    wide = b"\0".join(plain[at : at + 1] for at in range(len(plain)))
-    return frozenset((*(form.encode() for form in date_forms(date)), wide))
+    """A date in bytes, in each of its forms."""
+    return frozenset(form.encode() for form in date_forms(date)) if date.isascii() else frozenset()

@@ -14,7 +14,7 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation
 from appliance.core.identity import Identity, Item
 from appliance.core.inspect_dates import short_dates_in, short_times_in
 from appliance.core.inspect_scan import ENCODED
-from appliance.core.inspect_search import BITS, NUMBER_DIGITS_MIN, STRONG, excused_words, needles_of
+from appliance.core.inspect_search import BITS, NUMBER_DIGITS_MIN, STRONG, excused_words, needles_of, wide_forms
 
 FILTERS_MAX = 8
 LEFT_OVER_MAX = 48  # items that are not in a kept filter and get a small one of their own
@@ -25,6 +25,8 @@ _RUN = re.compile(r"\d{4,}")
 _LONG_RUN = re.compile(rb"\d{6,}")
 _SPACED = re.compile(r"\d(?:[ ()./+_-]{0,3}\d){5,}")
 _ENCODED = re.compile(ENCODED.pattern.encode())
+# Letters of two or four bytes each, as many as the shortest needle has.
+WIDE = re.compile(rb"(?:[!-~]\0){5}|(?:[!-~]\0\0\0){5}")
 _BETWEEN = bytes(byte for byte in range(128) if not chr(byte).isalnum())
 
 
@@ -85,10 +87,10 @@ class Filter:
         self.short_dates = {date[2:] for date in self.dates}
         if known is not None:
             spelled.difference_update(known.everything.needles)
-            strong.difference_update(known.pictures.needles)
+            strong.difference_update(known.one_letter_a_cell.needles)
         self.everything: Automaton = Automaton(spelled)
-        self.pictures: Automaton = Automaton(strong)
-        self.one_letter_a_cell = Automaton(needle for needle in strong if b"\0" not in needle)
+        self.pictures: Automaton = Automaton((*strong, *(wide for needle in strong for wide in wide_forms(needle))))
+        self.one_letter_a_cell: Automaton = Automaton(strong)
         self.ascii_only = all(needle.isascii() for needle in strong)
 
     def perhaps_in_texts(self, lowered: bytes, text: str, runs: set[str], spaced: list[str]) -> bool:
@@ -141,6 +143,13 @@ def filters_for(identity: Identity) -> tuple[Filter, ...]:
 @lru_cache(FILTERS_MAX)
 def _excused(products: tuple[str, ...]) -> frozenset[str]:
     return excused_words(products)
+
+
+def perhaps_in_bytes(filters: tuple[Filter, ...], data: bytes) -> bool:
+    """Whether identity may be spelled in bytes, in letters of any width."""
+    lowered = data.lower()
+    haystacks = (lowered, lowered.translate(None, b"\0")) if WIDE.search(lowered) else (lowered,)
+    return any(one.everything.hits(each, often=one.often) for one in filters for each in haystacks)
 
 
 def perhaps_in_texts(filters: tuple[Filter, ...], texts: bytes) -> bool:

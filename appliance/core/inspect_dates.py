@@ -68,19 +68,23 @@ def short_times_in(text: str) -> Iterator[str]:
 def date_forms(date: str) -> tuple[str, ...]:
     """The ways in which people and programs write a date: YYYYMMDD first."""
     year, month, day = date[:4], date[4:6], date[6:8]
-    forms = [date]
-    for order in ((year, month, day), (day, month, year), (month, day, year)):
-        forms += [mark.join(order) for mark in "-/."]
     name = MONTHS[int(month) - 1] if month.isdigit() and 1 <= int(month) <= 12 else month
     plain = day.lstrip("0")
-    forms += [f"{plain} {name} {year}", f"{day}-{name}-{year}", f"{day} {name} {year}", f"{name} {plain}, {year}"]
-    return tuple(forms)
+    return (
+        date,
+        *(f"{year}{mark}{month}{mark}{day}" for mark in "-/."),
+        *(f"{day}{mark}{month}{mark}{year}" for mark in "-/."),
+        *(f"{month}{mark}{day}{mark}{year}" for mark in "-/."),
+        *(f"{plain} {name} {year}", f"{day}-{name}-{year}", f"{day} {name} {year}", f"{name} {plain}, {year}"),
+    )
+
+
+def usual_needles(date: str) -> frozenset[bytes]:
+    """20250311, 2025-03-11, 11.03.2025, 03/11/2025."""
+    year, month, day = date[:4], date[4:6], date[6:8]
+    return frozenset(f"{date}\n{year}-{month}-{day}\n{day}.{month}.{year}\n{month}/{day}/{year}".encode().split(b"\n"))
 
 
 def date_needles(date: str) -> frozenset[bytes]:
-    """A date in bytes: in each of its forms, and as digits two bytes each."""
-    if not date.isascii():
-        return frozenset()
-    plain = date.encode()
-    wide = b"\0".join(plain[at : at + 1] for at in range(len(plain)))
-    return frozenset((*(form.encode() for form in date_forms(date)), wide))
+    """A date in bytes, in each of its forms."""
+    return frozenset("\n".join(date_forms(date)).encode().split(b"\n")) if date.isascii() else frozenset()

@@ -7,24 +7,39 @@ hold more than one identity asks for, and is kept for the next file of the same 
 import re
 from collections import deque
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
 from appliance.core.identity import Identity, Item
-from appliance.core.inspect_dates import short_dates_in, short_times_in
+from appliance.core.inspect_dates import short_dates_in, short_times_in, usual_needles
 from appliance.core.inspect_scan import ENCODED
-from appliance.core.inspect_search import BITS, NUMBER_DIGITS_MIN, STRONG, excused_words, needles_of
+from appliance.core.inspect_search import (
+    BITS,
+    BYTES_MIN,
+    NUMBER_DIGITS_MIN,
+    STRONG,
+    WEAK,
+    WORD_LETTERS_MIN,
+    excused_words,
+    needles_of,
+    wide_forms,
+)
+from appliance.core.inspect_words import common_words
 
 FILTERS_MAX = 8
 LEFT_OVER_MAX = 48  # items that are not in a kept filter and get a small one of their own
 UID_BYTES = 20  # as much of a UID as is looked for: UIDs of one machine begin alike
 TABLE_BYTES_MAX = 32_000  # of needles: the table of their states is a thousand times as large
+# Kinds of which only words are looked for, as many texts at once as there are.
+_PLAIN_KINDS = frozenset({"text", "private", "trait", "institution", "address", "device"})
 _WORD = re.compile(r"[a-z0-9]+")
 _RUN = re.compile(r"\d{4,}")
 _LONG_RUN = re.compile(rb"\d{6,}")
 _SPACED = re.compile(r"\d(?:[ ()./+_-]{0,3}\d){5,}")
 _ENCODED = re.compile(ENCODED.pattern.encode())
+# Letters of two or four bytes each, as many as the shortest needle has.
+WIDE = re.compile(rb"(?:[!-~]\0){5}|(?:[!-~]\0\0\0){5}")
 _BETWEEN = bytes(byte for byte in range(128) if not chr(byte).isalnum())
 
 
@@ -67,7 +82,11 @@ class Filter:
         self.times: set[str] = set()
         spelled: set[bytes] = set()
         strong: set[bytes] = set()
+        plain: dict[bool, list[str]] = {True: [], False: []}
         for item in items:
+            if item.kind in _PLAIN_KINDS and item.text.isascii():
+                plain[bool(BITS[item.kind] & WEAK)].append(item.text)
+                continue
             words, groups, inside, numbers, tails, dates, times, uids, raw = needles_of(item, excused)
             if uids:
                 raw = frozenset(uid[:UID_BYTES] for uid in raw)
@@ -80,16 +99,37 @@ class Filter:
             spelled |= raw
             spelled.update(word.encode() for word in inside if word.isascii())
             if BITS[item.kind] & STRONG:
-                strong |= raw
+                # Of all spellings of a date only the usual ones: a picture is searched for each of them.
+                strong |= raw.intersection(*map(usual_needles, dates)) if dates else raw
+        for weak, texts in plain.items():
+            spelled |= self._of_plain_texts(texts, common_words() | excused if weak else common_words())
         self.years = {date[:4] for date in self.dates}
         self.short_dates = {date[2:] for date in self.dates}
         if known is not None:
             spelled.difference_update(known.everything.needles)
-            strong.difference_update(known.pictures.needles)
+            strong.difference_update(known.one_letter_a_cell.needles)
         self.everything: Automaton = Automaton(spelled)
-        self.pictures: Automaton = Automaton(strong)
-        self.one_letter_a_cell = Automaton(needle for needle in strong if b"\0" not in needle)
+        self.one_letter_a_cell: Automaton = Automaton(strong)
         self.ascii_only = all(needle.isascii() for needle in strong)
+
+    @cached_property
+    def pictures(self) -> Automaton:
+        """What is looked for in pictures, in letters of any width."""
+        narrow = self.one_letter_a_cell.needles
+        return Automaton((*narrow, *(wide for needle in narrow for wide in wide_forms(needle))))
+
+    def _of_plain_texts(self, texts: list[str], common: frozenset[str]) -> set[bytes]:
+        """All that needles_of() makes of many texts of which words are looked for, and perhaps more."""
+        each = [_WORD.findall(text.lower()) for text in texts]
+        words = {word for own in each for word in own if len(word) >= WORD_LETTERS_MIN} - common
+        numbers = {word.lstrip("0") for word in words if word.isdigit()}
+        numbers = {number for number in numbers if len(number) >= NUMBER_DIGITS_MIN}
+        inside = {word for word in words if len(word) >= BYTES_MIN}
+        # A whole text is found by any long word of it; one without them is looked for as it is.
+        whole = {"".join(own) for own in each if inside.isdisjoint(own)}
+        self.words |= words
+        self.numbers |= numbers
+        return {word.encode() for word in (*inside, *numbers, *(text for text in whole if len(text) >= BYTES_MIN))}
 
     def perhaps_in_texts(self, lowered: bytes, text: str, runs: set[str], spaced: list[str]) -> bool:
         """Whether any text of many may hold identity."""
@@ -141,6 +181,13 @@ def filters_for(identity: Identity) -> tuple[Filter, ...]:
 @lru_cache(FILTERS_MAX)
 def _excused(products: tuple[str, ...]) -> frozenset[str]:
     return excused_words(products)
+
+
+def perhaps_in_bytes(filters: tuple[Filter, ...], data: bytes) -> bool:
+    """Whether identity may be spelled in bytes, in letters of any width."""
+    lowered = data.lower()
+    haystacks = (lowered, lowered.translate(None, b"\0")) if WIDE.search(lowered) else (lowered,)
+    return any(one.everything.hits(each, often=one.often) for one in filters for each in haystacks)
 
 
 def perhaps_in_texts(filters: tuple[Filter, ...], texts: bytes) -> bool:

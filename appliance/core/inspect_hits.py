@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from appliance.core.inspect_filter import Filter
+from appliance.core.inspect_filter import WIDE, Filter
 from appliance.core.inspect_read import NATIVE, PIXEL_DATA, Element, Read
+from appliance.core.inspect_search import wide_forms
 
 CELL_MAX = 0x1FFF  # its upper byte is no printable character
 CELLS_MIN = 1 << 12  # fewer are not worth a second look
@@ -35,6 +36,8 @@ def hits_in(whole: Read, filters: tuple[Filter, ...]) -> Iterator[Hit]:
         for one in filters:
             for number, start, end in one.everything.hits(lowered, often=one.often):
                 yield Hit(one.everything.needles[number], offset + start, offset + end)
+        if WIDE.search(lowered):
+            yield from _wide(lowered, offset, filters)
     cells = body[picture.start : picture.end]
     low = _lower_bytes(cells, whole, filters)
     if low is not None:
@@ -44,6 +47,17 @@ def hits_in(whole: Read, filters: tuple[Filter, ...]) -> Iterator[Hit]:
     for one in filters:
         for number, start, end in one.pictures.hits(lowered, often=one.often):
             yield Hit(one.pictures.needles[number], picture.start + start, picture.start + end)
+
+
+def _wide(lowered: bytes, offset: int, filters: tuple[Filter, ...]) -> Iterator[Hit]:
+    """Needles in letters of two or four bytes: looked for without the zeros, then compared with them."""
+    letters = np.flatnonzero(np.frombuffer(lowered, "u1"))
+    dense = lowered.translate(None, b"\0")
+    for one in filters:
+        for number, start, end in one.everything.hits(dense, often=one.often):
+            first, last = int(letters[start]), int(letters[end - 1])
+            if lowered[first : last + 1] in wide_forms(one.everything.needles[number]):
+                yield Hit(lowered[first : last + 1], offset + first, offset + last + 1)
 
 
 def _lower_bytes(cells: bytes, whole: Read, filters: tuple[Filter, ...]) -> bytes | None:
@@ -61,7 +75,6 @@ def _in_cells(whole: Read, low: bytes, begin: int, filters: tuple[Filter, ...]) 
         narrow = one.one_letter_a_cell
         for number, start, end in narrow.hits(lowered, often=one.often):
             if not any(whole.body[upper + 2 * start : upper + 2 * end : 2]):
-                needle = narrow.needles[number]
-                wide = b"\0".join(needle[at : at + 1] for at in range(len(needle)))
+                wide = wide_forms(narrow.needles[number])[0]
                 first = begin + (not whole.little) + 2 * start
                 yield Hit(wide, first, first + len(wide))

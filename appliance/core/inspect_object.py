@@ -16,14 +16,14 @@ from pydicom._uid_dict import UID_dictionary
 from appliance.core.identity import NOBODYS, Identity
 from appliance.core.inspect_beside import beside_the_picture
 from appliance.core.inspect_charsets import EVERY, readings
-from appliance.core.inspect_filter import Filter, filters_for, perhaps_in_numbers, perhaps_in_texts
+from appliance.core.inspect_filter import Filter, filters_for, perhaps_in_bytes, perhaps_in_numbers, perhaps_in_texts
 from appliance.core.inspect_findings import Finding
 from appliance.core.inspect_hits import Hit, hits_in
 from appliance.core.inspect_kept import KEPT_WHOLE, MODIFIED_DATES, excused_at
 from appliance.core.inspect_kinds import CODES, MANY_VALUED, PRODUCTS, kind_of
 from appliance.core.inspect_read import CHARACTER_SET, Element, Read, read
 from appliance.core.inspect_scan import counts, in_bytes, in_number, in_text, in_uid
-from appliance.core.inspect_search import BITS, STRONG, Search, search_for
+from appliance.core.inspect_search import BITS, STRONG, Search, search_for, wide_forms
 from appliance.core.inspect_streams import Budget, streams_in
 from appliance.core.inspect_structure import How, demanded, misfit, role_of
 from appliance.core.inspect_tags import keyword
@@ -280,9 +280,11 @@ class _Look:
         if bits and not counts(self.whole.body, hit.start, hit.end, pictures=pictures):
             bits = 0
         for uid in self.search.uids:
-            spelled = uid.encode("ascii", "ignore")
-            if spelled.startswith(hit.needle) and self.whole.body.startswith(spelled, hit.start):
-                bits |= BITS["uid"] * counts(self.whole.body, hit.start, hit.start + len(spelled), pictures=pictures)
+            plain = uid.encode("ascii", "ignore")
+            for spelled in (plain, *wide_forms(plain)):
+                if spelled.startswith(hit.needle) and self.whole.body.startswith(spelled, hit.start):
+                    end = hit.start + len(spelled)
+                    bits |= BITS["uid"] * counts(self.whole.body, hit.start, end, pictures=pictures)
         return bits
 
     def streams(self) -> Iterator[Finding]:
@@ -296,8 +298,6 @@ class _Look:
                     continue
                 seen.add(value)
                 for stream in streams_in(value, budget):
-                    if any(one.everything.hits(stream.lower(), often=one.often) for one in self.filters) and in_bytes(
-                        self.search, stream, self.excused(element)
-                    ):
+                    if perhaps_in_bytes(self.filters, stream) and in_bytes(self.search, stream, self.excused(element)):
                         yield self.found(element)
                         break

@@ -67,7 +67,7 @@ class Needles(NamedTuple):
     dates: frozenset[str] = frozenset()
     times: frozenset[str] = frozenset()
     uids: frozenset[str] = frozenset()
-    raw: frozenset[bytes] = frozenset()  # in bytes, ASCII letters in lower case
+    raw: frozenset[bytes] = frozenset()  # in bytes, ASCII letters in lower case; wide_forms() of them too
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,18 @@ def search_for(identity: Identity) -> Search:
         for many, into in zip(needles_of(item, excused), _fields(search), strict=True):
             for needle in many:
                 into[needle] = into.get(needle, 0) | bit
+    for plain, bits in list(search.raw.items()):
+        for wide in wide_forms(plain):
+            search.raw[wide] = search.raw.get(wide, 0) | bits
     return search
+
+
+def wide_forms(plain: bytes) -> tuple[bytes, ...]:
+    """ASCII with two and with four bytes a letter; in either byte order the same stands between the letters."""
+    if not plain.isascii():
+        return ()
+    text = plain.decode("ascii")
+    return text.encode("utf-16-le")[:-1], text.encode("utf-32-le")[:-3]
 
 
 def _fields(search: Search) -> tuple[dict[object, int], ...]:
@@ -144,7 +155,8 @@ def _needles(kind: Kind, text: str) -> Needles:
 
 
 def _own_words(kind: Kind, text: str) -> set[str]:
-    words = {word.casefold() for word in words_of(text) if len(set(word)) > 1}
+    folded = text.casefold()
+    words = {word for word in words_of(folded) if word.count(word[0]) < len(word)}
     if kind == "name":
         words |= _typed(text)
         return {
@@ -152,8 +164,8 @@ def _own_words(kind: Kind, text: str) -> set[str]:
         } | {word for word in words if word.isdigit() and len(word) >= ID_CHARACTERS_MIN}
     if kind == "id":
         # Words around a number, such as those of a protocol's name, are no identifier by themselves.
-        whole = "".join(words_of(text)).casefold()
-        words = {word for word in (*words, whole) if _numbered(word) or word == text.strip().casefold()}
+        whole = "".join(words_of(folded))
+        words = {word for word in (*words, whole) if _numbered(word) or word == folded.strip()}
         return {word for word in words - common_words() if len(word) >= ID_CHARACTERS_MIN}
     return {word for word in words - common_words() if _long_enough(word, WORD_LETTERS_MIN)}
 
@@ -231,8 +243,7 @@ def _raw(texts: Iterable[str], tails: Iterable[str]) -> frozenset[bytes]:
         if text.isascii():
             plain = text.encode()
             if len(plain) >= BYTES_MIN:
-                # Two and four bytes a letter, in either byte order: what stands between the letters is the same.
-                found |= {plain, b"\0".join(_each(plain)), b"\0\0\0".join(_each(plain))}
+                found.add(plain)
             continue
         for form in {text, text.upper(), text.title()}:
             for encoding in (*ENCODINGS, *WIDE_ENCODINGS):
@@ -240,10 +251,6 @@ def _raw(texts: Iterable[str], tails: Iterable[str]) -> frozenset[bytes]:
                 if len(spelled) >= (4 if _dense(text) else BYTES_MIN):
                     found.add(spelled.lower())
     return frozenset(found)
-
-
-def _each(plain: bytes) -> list[bytes]:
-    return [plain[at : at + 1] for at in range(len(plain))]
 
 
 def _spelled(text: str, encoding: str) -> bytes:

@@ -93,7 +93,7 @@ CLEANED = deidentify(planted(), b"a site key of thirty-two bytes: \x9c\x01").byt
 @given(st.data())
 def test_the_pass_over_all_bytes_finds_what_a_naive_one_finds(data: st.DataObject) -> None:
     who = data.draw(IDENTITIES)
-    strong = Identity(tuple(item for item in who.items if item.kind in ("name", "id", "phone", "date", "uid")))
+    strong = Identity(tuple(item for item in who.items if item.kind in ("name", "id", "phone", "uid")))
     text = data.draw(texts(who)).encode(data.draw(st.sampled_from(["utf-8", "utf-16-le", "utf-16-be"])), "replace")
     rows = CELLS_MIN // 16 * 2
     noise = np.random.default_rng(data.draw(st.integers(0, 99))).integers(

@@ -27,7 +27,7 @@ from appliance.core.inspect_search import (
 )
 from appliance.core.inspect_words import common_words
 
-FILTERS_MAX = 8
+FILTERS_MAX = 32
 LEFT_OVER_MAX = 48  # items that are not in a kept filter and get a small one of their own
 UID_BYTES = 20  # as much of a UID as is looked for: UIDs of one machine begin alike
 TABLE_BYTES_MAX = 32_000  # of needles: the table of their states is a thousand times as large
@@ -74,6 +74,7 @@ class Filter:
         self.items = items
         self.excused = excused
         self.often = False
+        self.without = 0
         self.words: set[str] = set()
         self.groups: set[frozenset[str]] = set()
         self.numbers: set[str] = set()
@@ -164,16 +165,22 @@ class Filter:
 _kept: deque[Filter] = deque(maxlen=FILTERS_MAX)
 
 
-def filters_for(identity: Identity) -> tuple[Filter, ...]:
-    """Filters that together hold all that `identity` asks for: a kept one and what it lacks, or a new one."""
+def filters_for(identity: Identity, without: int = 0) -> tuple[Filter, ...]:
+    """Filters that together hold all that `identity` asks for: a kept one and what it lacks, or a new one.
+
+    without  bits of inspect_search.BITS: kinds of things that are not asked for
+    """
     items, excused = frozenset(identity.items), _excused(identity.products)
+    if without:
+        items = frozenset(item for item in items if BITS[item.kind] & ~without)
     for kept in reversed(_kept):
-        if kept.excused == excused:
+        if kept.excused == excused and kept.without == without:
             lacking = items - kept.items
             if len(lacking) <= LEFT_OVER_MAX:
                 kept.often = True
                 return (kept, Filter(lacking, excused, kept)) if lacking else (kept,)
     made = Filter(items, excused)
+    made.without = without
     _kept.append(made)
     return (made,)
 

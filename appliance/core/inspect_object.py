@@ -25,18 +25,12 @@ from appliance.core.inspect_read import CHARACTER_SET, Element, Read, read
 from appliance.core.inspect_scan import counts, in_bytes, in_number, in_text, in_uid
 from appliance.core.inspect_search import BITS, STRONG, Search, search_for, wide_forms
 from appliance.core.inspect_streams import Budget, streams_in
-from appliance.core.inspect_structure import How, demanded, misfit, role_of
+from appliance.core.inspect_structure import DATE_FORM, UID_FORM, How, demanded, malformed, misfit, role_of
 from appliance.core.inspect_tags import keyword
 from appliance.core.inspect_words import METHOD_PLACES, standard_codes, without_method
 from appliance.core.options import Options
 
 _FORMATS = {b"UL": "L", b"SL": "l", b"UV": "Q", b"SV": "q", b"FL": "f", b"FD": "d"}
-# Characters of PS3.5 6.2, and the padding.
-_DATE_FORM = re.compile(rb"[\d.:+\- \\]*\0?")
-_UID_FORM = re.compile(rb"[\d.\\]*\0?(?:\\[\d.\\]*\0?)*")
-_NUMBER_FORM = re.compile(rb"[\d.+\-eE \\]*")
-_TERM_FORM = re.compile(rb"[A-Z\d_ \\]*")
-_LONG_RUN = re.compile(rb"\d{6,}")
 _NUMBER_MIN = 100_000  # six digits: shorter identifiers are not looked for among numbers
 
 
@@ -47,7 +41,6 @@ def in_object(data: bytes, identity: Identity, kept: Options) -> Iterator[Findin
         yield Finding(place, "structure")
     look = _Look(whole, identity, kept)
     yield from look.misplaced()
-    yield from look.malformed()
     yield from look.dates()
     yield from look.texts()
     yield from look.numbers()
@@ -67,6 +60,7 @@ class _Look:
     by_kind: dict[How, list[Element]] = field(default_factory=dict)
     checked: list[Element] = field(default_factory=list)
     lost: list[Element] = field(default_factory=list)
+    by_excuse: dict[int, tuple[Filter, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         by_kind: dict[How, list[Element]] = {
@@ -113,21 +107,8 @@ class _Look:
     def value(self, element: Element) -> bytes:
         return self.whole.body[element.start : element.end]
 
-    def malformed(self) -> Iterator[Finding]:
-        """Words where the standard has only digits, or capitals: PS3.5 6.2. Nobody would look for them there."""
-        for elements, form in (
-            (self.by_kind["uid"], _UID_FORM),
-            (self.by_kind["number"], _NUMBER_FORM),
-            ([one for one in self.by_kind["text"] if one.vr == b"CS"], _TERM_FORM),
-        ):
-            if not form.fullmatch(b"\\".join(map(self.value, elements))):
-                yield from (self.found(one, "structure") for one in elements if not form.fullmatch(self.value(one)))
-        for element in (*self.by_kind["date"], *self.by_kind["time"]):
-            if not _DATE_FORM.fullmatch(self.value(element)):
-                yield self.found(element, "structure")
-
     def misplaced(self) -> Iterator[Finding]:
-        for element in self.lost:
+        for element in (*self.lost, *malformed(self.whole, self.by_kind)):
             yield self.found(element, "structure")
         for element in self.checked:
             if misfit(self.whole, element, self.kept):
@@ -144,7 +125,7 @@ class _Look:
                 continue
             texts = [text.strip() for text in value.decode("latin-1").split("\\")]
             asked = ~self.excused(element)
-            if not _DATE_FORM.fullmatch(value):
+            if not DATE_FORM.fullmatch(value):
                 yield from self._text(element)
             if element.vr == b"TM":
                 same = (element.tag, value) in self.identity.stood
@@ -171,8 +152,15 @@ class _Look:
                     yield self.found(element)
         if perhaps_in_texts(self.filters, b"\n".join(lines)):
             for element, line in zip(self.by_kind["text"], lines, strict=True):
-                if perhaps_in_texts(self.filters, line):
+                # Where an option lets words stay, a filter that does not know them spares the exact search.
+                if perhaps_in_texts(self.filters, line) and perhaps_in_texts(self.filters_at(element), line):
                     yield from self._text(element)
+
+    def filters_at(self, element: Element) -> tuple[Filter, ...]:
+        excused = self.excused(element)
+        if excused not in self.by_excuse:
+            self.by_excuse[excused] = filters_for(self.identity, excused) if excused else self.filters
+        return self.by_excuse[excused]
 
     def _text(self, element: Element) -> Iterator[Finding]:
         value, word = self.value(element), keyword(element.tag)
@@ -232,7 +220,7 @@ class _Look:
             if any(text.strip("\0 ") in known for text in texts):
                 if not self.excused(element) & BITS["uid"]:
                     yield self.found(element)
-            elif not _UID_FORM.fullmatch(self.value(element)):
+            elif not UID_FORM.fullmatch(self.value(element)):
                 yield from self._text(element)
 
     def all_bytes(self) -> Iterator[Finding]:
@@ -258,6 +246,8 @@ class _Look:
             return any(text not in UID_dictionary and self._in_uid(text, excused) for text in texts)
         if how in ("number", "binary", "items"):
             return False  # searched as what they are
+        if how == "text" and not perhaps_in_bytes(self.filters_at(element), self.value(element)):
+            return False
         if how in ("date", "time"):
             excused |= BITS["date"]
         if keyword(element.tag) in CODES and self.value(element).decode("latin-1").strip("\0 ") in standard_codes():

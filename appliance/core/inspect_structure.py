@@ -5,7 +5,7 @@ private and unknown attributes, overlays, icons, bytes of no known meaning. It r
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -79,6 +79,11 @@ _HOW: dict[bytes, How] = {
     **dict.fromkeys((b"OB", b"OW", b"UN"), "opaque"),
 }
 _KIN = ({b"OB", b"OW"}, {b"LO", b"SH"}, {b"US", b"SS", b"OW"}, {b"UL", b"SL"}, {b"LT", b"ST", b"UT"})
+# Characters of PS3.5 6.2, and the padding.
+DATE_FORM = re.compile(rb"[\d.:+\- \\]*\0?")
+UID_FORM = re.compile(rb"[\d.\\]*\0?(?:\\[\d.\\]*\0?)*")
+_NUMBER_FORM = re.compile(rb"[\d.+\-eE \\]*")
+_TERM_FORM = re.compile(rb"[A-Z\d_ \\]*")
 
 
 class Role(NamedTuple):
@@ -114,6 +119,20 @@ def _misplaced(tag: int, vr: bytes, word: str, nested: bool, kept: Options) -> b
         return True  # a picture inside an item is an icon, PS3.3 F.7: nobody looks at it
     standard = vr_of(tag)
     return vr != standard and not any({vr, standard} <= kin for kin in _KIN)
+
+
+def malformed(whole: Read, kinds: Mapping[How, list[Element]]) -> Iterator[Element]:
+    """Words where the standard has only digits, or capitals: nobody would look for them there."""
+    terms = [one for one in kinds["text"] if one.vr == b"CS"]
+    for elements, form in (
+        (kinds["uid"], UID_FORM),
+        (kinds["number"], _NUMBER_FORM),
+        (terms, _TERM_FORM),
+        ([*kinds["date"], *kinds["time"]], DATE_FORM),
+    ):
+        values = [whole.body[one.start : one.end] for one in elements]
+        if not form.fullmatch(b"\\".join(values)):
+            yield from (one for one, value in zip(elements, values, strict=True) if not form.fullmatch(value))
 
 
 def misfit(whole: Read, element: Element, kept: Options) -> bool:

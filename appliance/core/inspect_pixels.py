@@ -24,7 +24,7 @@ from appliance.core.inspect_search import Search, search_for
 from appliance.core.pixels import decode
 from appliance.errors import Quarantined
 
-SAMPLES_MAX = 2**28
+SAMPLES_MAX, SIDE_MAX_PX, LINES_MAX = 2**28, 32_000, 2000
 SIDE_MIN_PX, AREA_MAX_PX, ENLARGED_MAX = 512, 2_000_000, 3.0  # of the picture that the detector is shown
 LIKELY_MIN, LIKELY_MEAN_MIN, AREA_MIN_PX = 0.3, 0.65, 20
 LONG_MIN = 1.4  # length over height: three characters are longer than they are high
@@ -53,7 +53,7 @@ def inspect_pixels(data: bytes, identity: Identity, eyes: Eyes) -> None:
     identity  of its source
     raises    Quarantined("inspect-identity-found", "PixelData frame N"): a reading that may be the identity;
               ("inspect-unreadable", "PixelData frame N"): another text that is no mark;
-              ("inspect-unreadable", "PixelData"): it cannot be decoded
+              ("inspect-unreadable", "PixelData"): it cannot be decoded, or is beyond the limits
     """
     try:
         frames = decode(data, pixels_max=SAMPLES_MAX).stored
@@ -61,6 +61,8 @@ def inspect_pixels(data: bytes, identity: Identity, eyes: Eyes) -> None:
         if fault.code == "pixel-missing":  # a report has no picture to look at
             return
         raise Quarantined("inspect-unreadable", "PixelData") from fault
+    if max(frames.shape[1:3]) > SIDE_MAX_PX:
+        raise Quarantined("inspect-unreadable", "PixelData")
     search = search_for(identity)
     words = _words(search)
     seen: set[bytes] = set()
@@ -151,6 +153,8 @@ def _readings(frame: NDArray[Any], eyes: Eyes) -> Iterator[Reading]:
         return
     likelihood = eyes.find_again(picture)
     _, labels, boxes, _ = cv2.connectedComponentsWithStats((likelihood > LIKELY_MIN).astype(np.uint8))
+    if len(boxes) > LINES_MAX:
+        raise Quarantined("inspect-unreadable", "PixelData")
     for label, (left, top, width, height, area) in enumerate(boxes[1:], start=1):
         there = np.s_[top : top + height, left : left + width]
         inside = labels[there] == label

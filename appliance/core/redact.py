@@ -27,6 +27,7 @@ from appliance.core.redact_write import blackened
 from appliance.errors import Quarantined
 
 SAMPLES_MAX = 2**28  # over all frames: half a gigabyte of 16-bit values
+SIDE_MAX_PX = 32_000  # what the image library turns and scales
 Mask = NDArray[np.uint8]  # [row, column], 1 where a frame is blackened
 
 
@@ -85,6 +86,8 @@ def _redacted(data: bytes, eyes: Eyes) -> Redacted:
     if keywords != ["PixelData"]:
         raise Quarantined("deid-unsupported", keywords[0])
     image = decode(data, pixels_max=SAMPLES_MAX)
+    if max(image.stored.shape[1:3]) > SIDE_MAX_PX:
+        raise Quarantined("deid-unsupported", "PixelData")
     banner = banner_rows(dataset, *image.stored.shape[1:3])
     masks: dict[int, Mask] = {}
     regions = []

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.core.eyes import Eyes, Picture, Reading
+from appliance.errors import Quarantined
 
 LIKELY_MIN = 0.2  # of a pixel to belong to a proposal
 SCORE_MIN = 0.25  # of a proposal, the mean of its pixels
@@ -33,6 +34,7 @@ SURE_LETTER = 0.9  # no other direction is tried
 ENLARGED_AREA_MAX = 1_200_000
 CLAHE_CLIP, CLAHE_TILE_PX = 3.0, 64
 PERCENTILES = (0.5, 99.5)
+PROPOSALS_MAX = 2000  # a page of print has a few hundred
 LOCAL_PX, LOCAL_FLOOR, LOCAL_GAIN = 49, 1.0, 60.0
 
 Rect = tuple[float, float, float, float, float]  # centre x and y, width, height (pixels of the frame), angle (degrees)
@@ -78,7 +80,8 @@ def _grown(width: float, height: float, unclip: float) -> float:
 def lines(frame: NDArray[Any], eyes: Eyes) -> tuple[Line, ...]:
     """Every line of text in a frame.
 
-    frame  [row, column] or [row, column, 3], stored values, colours as RGB
+    frame   [row, column] or [row, column, 3], stored values, colours as RGB
+    raises  Quarantined("deid-unsupported", "PixelData"): more proposals than the limit
     """
     picture = rendered(frame)
     if picture is None:
@@ -88,6 +91,8 @@ def lines(frame: NDArray[Any], eyes: Eyes) -> tuple[Line, ...]:
         for rect, score in _proposals(picture, eyes, scale, turned):
             if not any(_same(rect, each.rect) for each in found):
                 found.append(Line(rect, score, _best_reading(picture, rect, eyes)))
+            if len(found) > PROPOSALS_MAX:
+                raise Quarantined("deid-unsupported", "PixelData")
     strong = [each for each in found if _is_text(picture, each, eyes)]
     weak = [each for each in found if each not in strong]
     strong += _spaced(weak)

@@ -149,8 +149,13 @@ def test_real_ultrasound_is_refused_as_it_is_and_passes_redacted(eyes: OcrEyes, 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", made(grey(anatomy()), raw=b"\1\2"), made(grey(anatomy()), BASELINE, [b"\xff\xd8 no jpeg \xff\xd9"])],
-    ids=["empty", "short", "no JPEG"],
+    [
+        b"",
+        made(grey(anatomy()), raw=b"\1\2"),
+        made(grey(anatomy()), BASELINE, [b"\xff\xd8 no jpeg \xff\xd9"]),
+        made(np.eye(16, 33_000, dtype=np.uint8)),
+    ],
+    ids=["empty", "short", "no JPEG", "wide"],
 )
 def test_what_cannot_be_decoded_is_refused(eyes: OcrEyes, data: bytes) -> None:
     assert refused(data, whose(), eyes) == ("inspect-unreadable", "PixelData")

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from planted_objects import REAL_FILES
 from pydicom.pixels.encoders import RLELosslessEncoder
 
+from appliance.core import redact_find
 from appliance.core.eyes import Likelihood, Picture, Reading
 from appliance.core.pixels import decode
 from appliance.core.redact import Redacted, redact
@@ -388,11 +389,22 @@ def floating() -> bytes:
         made(grey(TEXT), raw=b"\1\2"),
         made(grey(TEXT), BASELINE, [b"\xff\xd8 no jpeg \xff\xd9"]),
         made(grey(TEXT), "1.2.840.10008.1.2.4.102", [b"\0\0\1\xb3"]),
+        made(np.eye(16, 33_000, dtype=np.uint8)),
         b"",
     ],
-    ids=["truncated", "float", "short", "no JPEG", "video", "empty"],
+    ids=["truncated", "float", "short", "no JPEG", "video", "wide", "empty"],
 )
 def test_what_cannot_be_decoded_is_refused(eyes: OcrEyes, data: bytes) -> None:
     with pytest.raises(Quarantined) as caught:
         redact(data, eyes)
     assert (caught.value.code, caught.value.place) == ("deid-unsupported", "PixelData")
+
+
+def test_a_picture_with_more_proposals_than_the_limit_is_refused(
+    eyes: OcrEyes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redact_find, "PROPOSALS_MAX", 3)
+    texts = [glyphs(SHAPE, "NAME", (row, 40), 16) for row in range(20, 220, 40)]
+    with pytest.raises(Quarantined) as caught:
+        redact(made(grey(burned(anatomy(*SHAPE), np.sum(texts, axis=0)))), eyes)
+    assert caught.value.code == "deid-unsupported"

@@ -104,7 +104,7 @@ def test_texts_in_pictures_are_gone(cleaned: Result) -> None:
 def test_little_else_of_a_picture_goes(cleaned: Result) -> None:
     """What a detector of texts may err in, held to a share; docs/deid-report.md has the figures of many pictures."""
     tally = cleaned.tally
-    assert tally.rate("pixels_outside") >= 0.98
+    assert tally.rate("pixels_outside") >= 0.9
     assert tally.checked["markers_kept"] >= 2
     assert tally.rate("markers_kept") >= 0.5, tally.examples["markers_kept"]
     assert tally.rate("idempotent_pixels") >= 0.95, tally.examples["idempotent_pixels"]

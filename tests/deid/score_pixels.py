@@ -148,7 +148,7 @@ def _texts(
             if frame in written:
                 tally.note("pixels_same_outside", note.file, f"frame {frame}", bool(changed.mean() > AWAY_SHARE))
             else:
-                tally.note("pixels_identical", note.file, f"frame {frame}", bool(changed.any()))
+                tally.note("frames_identical", note.file, f"frame {frame}", bool(changed.any()))
 
 
 def _identical(note: FileNote, old_data: bytes, new_data: bytes, tally: Tally) -> None:

@@ -10,7 +10,6 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,9 +18,11 @@ from appliance.cli.files import bears_magic, named, quiet_libraries
 from appliance.core.identity import Identity, Item, identity_of, joined
 from appliance.core.inspect import FINDINGS_MAX, Finding, findings
 from appliance.core.inspect_kinds import Kind
+from appliance.core.inspect_pixels import inspect_pixels
 from appliance.core.options import Options, chosen
 from appliance.errors import Fault, Misconfigured, Quarantined
 from appliance.loop import guarded
+from appliance.world.eyes import open_eyes
 
 PixelLook = Callable[[bytes, Identity], None]
 
@@ -111,10 +112,9 @@ def _in_pictures(look: PixelLook, data: bytes, sought: Identity) -> tuple[Findin
 
 
 def _pixel_look() -> PixelLook:
-    """The reader of text in pictures; loading its models takes a second, so only when it is asked for."""
-    eyes = import_module("appliance.world.eyes").open_eyes()
-    look = import_module("appliance.core.inspect_pixels").inspect_pixels
-    return lambda data, sought: look(data, sought, eyes)
+    """The reader of text in pictures; its models are loaded when the first picture is met."""
+    eyes = open_eyes()
+    return lambda data, sought: inspect_pixels(data, sought, eyes)
 
 
 def sought_in(path: Path) -> Identity:

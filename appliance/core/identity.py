@@ -37,7 +37,7 @@ from appliance.core.inspect_tags import keyword, vr_of
 from appliance.core.inspect_words import standard_codes
 from appliance.errors import Quarantined
 
-ITEMS_MAX = 200_000
+ITEMS_MAX, NAMES_MAX = 200_000, 300
 NESTED_MAX = 8  # sequences inside values of unknown representation
 REMEMBERED, REMEMBERED_BYTES_MAX = 1 << 13, 1 << 10  # values whose items are remembered, and how long they may be
 TEXT_CHARACTERS_MAX = 100_000  # of one value
@@ -205,6 +205,9 @@ def _of_elements(found: _Gathered, whole: Read, elements: list[Element], depth: 
                 if vr in (b"DA", b"DT"):
                     found.dated.add((whole.standing(element), stripped))
     found.counted("header")
+    # Each name costs the search thousands of spellings: no honest object names so many people.
+    if sum(item.kind == "name" for item in found.items) > NAMES_MAX:
+        raise Quarantined("deid-unsupported", "names")
 
 
 _NUMBERS = frozenset(b"AT FD FL OD OF OL OV SL SS SV UL US UV DS IS AS".split())

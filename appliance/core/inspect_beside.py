@@ -65,7 +65,7 @@ def _header(whole: Read) -> dict[str, int]:
             value = whole.body[element.start : element.end]
             if element.vr == b"IS":
                 text = value.strip(b"\0 ")
-                if text and not text.isdigit():
+                if text and not (text.isdigit() and len(text) <= 12):  # IS, PS3.5 6.2
                     raise Unreadable("NumberOfFrames")
                 found[name] = int(text or b"1")
             elif len(value) == 2:
@@ -172,7 +172,8 @@ def _rle_is_tight(image: bytes, header: dict[str, int]) -> bool:
         raise Unreadable("PixelData")
     count, *offsets = struct.unpack_from("<16L", image)
     samples = header.get("rows", 0) * header.get("columns", 0)
-    if not 0 < count <= 15 or any(offsets[count:]) or offsets[0] != 64:
+    planes = header.get("samples", 1) * header.get("allocated", 0) // 8
+    if count != planes or not 0 < count <= 15 or any(offsets[count:]) or offsets[0] != 64:
         return False
     ends = [*offsets[1:count], len(image)]
     return all(_runs_fill(image[start:end], samples) for start, end in zip(offsets[:count], ends, strict=True))
@@ -211,12 +212,16 @@ def _jpeg_is_bare(image: bytes, marker_min: int) -> bool:
         if at + 4 > size or marker == 0xFF:
             break
         length = 2 + int.from_bytes(image[at + 2 : at + 4], "big")
-        if marker == 0xFE or (0xE0 <= marker <= 0xEF and not _needed(marker, image[at : at + length], length)):
+        if marker not in _DECODING and not _needed(marker, image[at : at + length], length):
             return False
         at += length
         if marker == 0xDA:
             at = _scan_end(image, at, marker_min)
     raise Unreadable("PixelData")
+
+
+# What tells a decoder how: frame, tables, lines, restarts, scan (ITU-T T.81 Table B.1, T.87 C.1.1).
+_DECODING = frozenset(range(0xC0, 0xDE)) - {0xC8, 0xCC, *range(0xD0, 0xDA)} | {0xF7, 0xF8}
 
 
 def _needed(marker: int, segment: bytes, length: int) -> bool:
@@ -236,6 +241,11 @@ def _scan_end(image: bytes, at: int, marker_min: int) -> int:
         at += 1 if follower == 0xFF else 2
 
 
+# ITU-T T.800 Table A.2: comments, registration and packet lengths decode nothing; nor does what it does not name.
+_IDLE_2000 = frozenset(range(256)) - {0x50, 0x51, 0x52, 0x53, 0x55, 0x59, 0x5C, 0x5D, 0x5E, 0x5F, 0x60, 0x90, 0xD9}
+_TILE_2000 = frozenset((0x52, 0x53, 0x58, 0x5C, 0x5D, 0x5E, 0x5F, 0x61))
+
+
 def _jpeg_2000_is_bare(image: bytes) -> bool:
     """No comment in any header, nothing behind the end."""
     if image[:2] != b"\xff\x4f":
@@ -247,14 +257,14 @@ def _jpeg_2000_is_bare(image: bytes) -> bool:
         marker = image[at : at + 2]
         if marker == b"\xff\xd9":
             return size - at - 2 <= 1 and not any(image[at + 2 :])
-        if at + 12 > size or marker[:1] != b"\xff" or marker == b"\xff\x64":
+        if at + 12 > size or marker[:1] != b"\xff" or marker[1] in _IDLE_2000:
             return False
         if marker != b"\xff\x90":
             at += 2 + int.from_bytes(image[at + 2 : at + 4], "big")
             continue
         tile_bytes, header = int.from_bytes(image[at + 6 : at + 10], "big"), at + 12
         while image[header : header + 2] != b"\xff\x93":
-            if image[header : header + 2] == b"\xff\x64" or header + 4 > size or image[header] != 0xFF:
+            if header + 4 > size or image[header] != 0xFF or image[header + 1] not in _TILE_2000:
                 return False
             header += 2 + int.from_bytes(image[header + 2 : header + 4], "big")
         # A length of zero means: to the end of the codestream, ITU-T T.800 A.4.2.

@@ -31,6 +31,7 @@ from appliance.core.inspect_words import METHOD_PLACES, standard_codes, without_
 from appliance.core.options import Options
 
 _FORMATS = {b"UL": "L", b"SL": "l", b"UV": "Q", b"SV": "q", b"FL": "f", b"FD": "d"}
+PICTURE_BYTES_MIN = 6
 _NUMBER_MIN = 100_000  # six digits: shorter identifiers are not looked for among numbers
 
 
@@ -244,8 +245,8 @@ class _Look:
         if how == "uid":
             texts = [text.strip("\0 ") for text in self.value(element).decode("latin-1").split("\\")]
             return any(text not in UID_dictionary and self._in_uid(text, excused) for text in texts)
-        if how in ("number", "binary", "items"):
-            return False  # searched as what they are
+        if how in ("number", "items") or (how == "binary" and not hit.needle.isalpha()):
+            return False  # searched as what they are; but letters are a word wherever they stand
         if how == "text" and not perhaps_in_bytes(self.filters_at(element), self.value(element)):
             return False
         if how in ("date", "time"):
@@ -267,6 +268,8 @@ class _Look:
     def _bits(self, hit: Hit, *, pictures: bool) -> int:
         """What kinds of thing a needle is, if it is more than chance where it stands."""
         bits = self.search.raw.get(hit.needle, 0)
+        if pictures and hit.end - hit.start < PICTURE_BYTES_MIN:
+            return 0  # two characters of Han in four bytes: noise has them in every hundred megabytes
         if bits and not counts(self.whole.body, hit.start, hit.end, pictures=pictures):
             bits = 0
         for uid in self.search.uids:

@@ -61,17 +61,17 @@ def _compressed(data: bytes, budget: Budget) -> Iterator[bytes]:
             start += 30 + sum(int.from_bytes(data[start + at : start + at + 2], "little") for at in (26, 28))
         else:
             unfold = (bz2.BZ2Decompressor() if mark[:1] == b"B" else lzma.LZMADecompressor()).decompress
-        text = _unfolded(unfold, data[start:], budget)
+        text = _unfolded(unfold, memoryview(data)[start:], budget)
         if len(text) >= STREAM_BYTES_MIN:
             yield text
 
 
-def _unfolded(unfold: Callable[[bytes, int], bytes], data: bytes, budget: Budget) -> bytes:
+def _unfolded(unfold: Callable[[bytes, int], bytes], data: memoryview, budget: Budget) -> bytes:
     """As much as the stream gives before it ends or breaks."""
     text, at, step = b"", 0, 1 << 10
     try:
         while at < len(data):
-            more = unfold(data[at : at + step], budget.bytes_left)
+            more = unfold(bytes(data[at : at + step]), budget.bytes_left)
             text += more
             budget.take(len(more))
             at, step = at + step, min(step * 2, 1 << 20)

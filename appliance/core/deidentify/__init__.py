@@ -68,6 +68,7 @@ def deidentified(found: Object, site_key: bytes, options: Options) -> Deidentifi
     key = pseudonym.checked_key(site_key)
     sop_class = _known_object(found)
     work = Walk(key, rules(options, sop_class), owned_by(found.elements))
+    work.encapsulated, work.order = UID(found.syntax).is_encapsulated, found.order
     if "retain-longitudinal-modified-dates" in options:
         here = {element.tag: element for element in found.elements}
         work.offset_days = offset_days(key, patient_of(here))
@@ -167,7 +168,7 @@ def _inserted(work: Walk, source: list[Element], result: list[Element]) -> list[
         work.changes.append(Change(keyword, "ADD", "E.1.1"))
     work.changes.append(Change("LongitudinalTemporalInformationModified", "ADD", "E.1.1"))
     if _DOCUMENT in here and _DOCUMENT_LENGTH in here:
-        here[_DOCUMENT_LENGTH].value = len(here[_DOCUMENT].value).to_bytes(4, "little")
+        here[_DOCUMENT_LENGTH].value = len(here[_DOCUMENT].value).to_bytes(4, "little" if work.order == "<" else "big")
     replaced = {element.tag for element in added}
     return sorted([e for e in result if e.tag not in replaced] + added, key=lambda element: element.tag)
 

@@ -39,9 +39,11 @@ def cells_of(elements: list[Element], order: str) -> Cells:
         return int(struct.unpack(f"{order}H", value)[0])
 
     frames = here.get(0x00280008, b"").strip(b"\0 ") or b"1"
-    if not frames.isdigit() or not 0 < int(frames) <= FRAMES_MAX:
+    if not frames.isdigit() or len(frames) > 12 or not 0 < int(frames) <= FRAMES_MAX:
         raise Quarantined("deid-unsupported", "NumberOfFrames")
     allocated = number(0x00280100, "BitsAllocated")
+    if allocated != 1 and allocated % 8:  # PS3.5 8.1.1
+        raise Quarantined("deid-unsupported", "BitsAllocated")
     stored = number(0x00280101, "BitsStored", allocated) or allocated
     return Cells(
         rows=number(0x00280010, "Rows"),

@@ -70,7 +70,7 @@ def _dummy(work: Walk, plan: Plan, element: Element, here: dict[int, Element]) -
         return gone(work, plan.rule)
     work.note("D", plan.rule)
     if plan.vr == "SQ":
-        dummy = values.dummy_items(plan.keyword, _layer(work, element))
+        dummy = values.dummy_items(plan.keyword, _layer(work, element), work.order)
         return _items(work, plan, element) if dummy is None else Element(element.tag, "SQ", b"", dummy)
     if plan.keyword == "EncapsulatedDocument":
         return Element(element.tag, "OB", values.blank_document(here))
@@ -124,9 +124,15 @@ def _kept_by_option(work: Walk, plan: Plan, element: Element, here: dict[int, El
     if plan.vr == "AS" and text:
         work.note("K", plan.rule)
         return Element(element.tag, "AS", _folded(text[0]).encode())
+    if plan.vr in values.BINARY_NUMBERS and not (values.counted(element) and values.reads_as_numbers(element.value)):
+        return _otherwise(work, plan, element, here)
+    if text is not None and not values.fits(work.owned, plan.keyword, plan.vr, text):
+        return _otherwise(work, plan, element, here)
     if plan.vr == "AE" and (text is None or any(work.owned.bears(each) for each in text)):
         return _otherwise(work, plan, element, here)
-    if plan.vr in values.TEXT_VRS and work.owned.bears_person(element.value.decode("latin-1")):
+    if plan.vr in values.TEXT_VRS and (
+        not values.well_formed(plan.vr, element.value) or work.owned.bears_person(element.value.decode("latin-1"))
+    ):
         return _otherwise(work, plan, element, here)
     work.note("K", plan.rule)
     return Element(element.tag, plan.vr, element.value)
@@ -205,16 +211,29 @@ def _by_kind(work: Walk, plan: Plan, element: Element, here: dict[int, Element])
         work.note("D", "colour")
         return Element(tag, "OB", values.SRGB_PROFILE)
     if vr in values.NUMBER_ARRAYS or keyword in values.BULK:
-        return element if not keyword.startswith("Selector") else gone(work, "bulk")
+        return element if _honest_bulk(work, plan, element) else gone(work, "bulk")
     if vr in values.BINARY_NUMBERS or vr == "US or SS":
-        return element if values.counted(element) else gone(work, "count")
+        return element if values.counted(element) and values.reads_as_numbers(element.value) else gone(work, "count")
     if vr in ("OB", "OW", "OB or OW", "US or OW", "UR"):
         return gone(work, "bulk" if vr != "UR" else "text")
     if element.is_empty:
         return Element(tag, vr, b"")
-    if vr in ("DA", "DT", "TM") and work.keeps_dates():
+    if vr in ("DA", "DT", "TM") and "retain-longitudinal-full-dates" in work.rules.options:
+        # Never moved: a date that is not the patient's may be printed somewhere, as a Context Group Version is in
+        # PS3.16, and moved it would tell by how much the patient's were.
         return _dates(work, plan, element, here)
     return _text_by_kind(work, plan, element)
+
+
+def _honest_bulk(work: Walk, plan: Plan, element: Element) -> bool:
+    """Numbers where such numbers belong, that do not read as writing."""
+    if plan.keyword.startswith("Selector"):
+        return False
+    if plan.keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        return work.encapsulated and len(element.value) % 8 == 0
+    if plan.keyword == "WaveformData" and len(work.path) < 2:
+        return False
+    return plan.vr not in values.NUMBER_ARRAYS or values.reads_as_numbers(element.value)
 
 
 def _text_by_kind(work: Walk, plan: Plan, element: Element) -> Element | None:

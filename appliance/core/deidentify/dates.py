@@ -12,8 +12,11 @@ import re
 WEEKS_MIN, WEEKS_MAX = 26, 520  # at least half a year, so that no shifted date is another date of the same illness
 _DATE = re.compile(r"(\d{4})(\d\d)?(\d\d)?")
 _OLD_DATE = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)")  # of ACR-NEMA, which readers still meet
-_TIME = re.compile(r"\d\d(\d\d(\d\d(\.\d{1,6})?)?)?|\d\d:\d\d(:\d\d(\.\d{1,6})?)?")
-_DATE_TIME = re.compile(r"(\d{4,8})((?:\d\d){0,3}(?:\.\d{1,6})?)([+-]\d{4})?")
+# Hours, minutes and seconds that there are: in others a number could be told.
+_HOUR, _SIXTY, _FRACTION = r"(?:[01]\d|2[0-3])", r"[0-5]\d", r"(?:\.\d{1,6})?"
+_CLOCK = rf"{_HOUR}(?:{_SIXTY}(?:(?:{_SIXTY}|60){_FRACTION})?)?"
+_TIME = re.compile(rf"{_CLOCK}|{_HOUR}:{_SIXTY}(?::(?:{_SIXTY}|60){_FRACTION})?")
+_DATE_TIME = re.compile(rf"(\d{{4,8}})((?:{_CLOCK})?)([+-](?:0\d|1[0-4])[034][05])?")
 
 
 def offset_days(site_key: bytes, patient: str) -> int:

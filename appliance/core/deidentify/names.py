@@ -9,16 +9,19 @@ import unicodedata
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pydicom.charset import decode_bytes, python_encoding
 from pydicom.datadict import keyword_for_tag
 
 from appliance.core.elements import Element, vr_of
+from appliance.errors import Quarantined
 
 _CHARACTER_SET = 0x00080005
-_HOUSES = re.compile(r"Institution|Organization")
+_HOUSES = re.compile(r"Institution|Organization|^PatientAddress$")  # a house that somebody lives in, too
 _IDS = re.compile(r"^PatientID$|^OtherPatientIDs$")
 _WORD = re.compile(r"[^\W_]{3,}")
+WORDS_MAX = 1000  # of all names together: no honest object names so many people
 _INSIDE_MIN = 6  # letters of a name that are looked for inside longer words too: Philip in Philips
 _GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "æ": "ae", "œ": "oe", "ł": "l"})
 _DELIMITERS = {0x5C, 0x5E, 0x3D}  # \ ^ = end a run in another character set, PS3.5 6.1.2.5.3
@@ -44,12 +47,18 @@ class Owned:
         return self.bears_person(text) or (bool(self.houses) and _bears(text, self.houses))
 
 
+@lru_cache(4096)
 def _bears(text: str, owned: frozenset[str]) -> bool:
     folded = text.casefold()
     if folded in owned or not owned.isdisjoint(_WORD.findall(folded)):
         return True
     squeezed = re.sub(r"[\W_]+", "", folded)
-    return any(len(word) >= _INSIDE_MIN and word in squeezed for word in owned)
+    return any(word in squeezed for word in _long(owned))
+
+
+@lru_cache(64)
+def _long(owned: frozenset[str]) -> tuple[str, ...]:
+    return tuple(word for word in owned if len(word) >= _INSIDE_MIN)
 
 
 def encodings_of(elements: list[Element], outer: tuple[str, ...]) -> tuple[str, ...]:
@@ -72,7 +81,7 @@ def decoded(value: bytes, encodings: tuple[str, ...]) -> str:
 
 
 def owned_by(elements: list[Element]) -> Owned:
-    """Everybody and every house that the object names."""
+    """Everybody and every house that the object names. Raises Quarantined("deid-unsupported", "names"): too many."""
     people: set[str] = set()
     houses: set[str] = set()
     for of_house, text in _names(elements, ("ascii",)):
@@ -81,6 +90,8 @@ def owned_by(elements: list[Element]) -> Owned:
         spelled = {folded} if folded.isascii() else {folded, plain, folded.translate(_GERMAN)}
         found = {word for form in spelled for word in (*_WORD.findall(form), form) if len(word) >= 3}
         (houses if of_house else people).update(found)
+    if len(people) + len(houses) > WORDS_MAX:
+        raise Quarantined("deid-unsupported", "names")
     return Owned(frozenset(people), frozenset(houses))
 
 

@@ -5,6 +5,7 @@ those, such as video, in which text has more places than it knows.
 """
 
 import itertools
+import re
 import struct
 from collections.abc import Callable
 
@@ -44,6 +45,13 @@ NATIVE = frozenset(
     {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}
 )  # implicit, explicit, deflated, big endian
 # Application segments that a decoder needs: colour transform (APP14 of Adobe, APP8 of HP) and aspect (plain JFIF).
+# Frame headers, tables, restart interval, scans, number of lines; those of JPEG-LS too (T.81 B.1.1.3, T.87 C.1).
+_CODING_SEGMENTS = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xF7, 0xF8)) - {0xC8, 0xCC}
+# T.800 A.2: what a main header and a tile-part's header need; lengths of packets and registration are not needed.
+_MAIN_SEGMENTS = frozenset((0xFF50, 0xFF51, 0xFF52, 0xFF53, 0xFF55, 0xFF59, 0xFF5C, 0xFF5D, 0xFF5E, 0xFF5F, 0xFF60))
+_TILE_SEGMENTS = frozenset((0xFF52, 0xFF53, 0xFF58, 0xFF5C, 0xFF5D, 0xFF5E, 0xFF5F, 0xFF61))
+# Four words in a row are no entropy-coded picture; letters alone are, in the Huffman tables that everybody uses.
+_WRITING = re.compile(rb"[A-Za-z]{2,}(?:[ ,.^'-]{1,2}[A-Za-z]{2,}){3,}")
 _NEEDED_SEGMENTS = {0xE0: (b"JFIF\0", 16), 0xEE: (b"Adobe", 14), 0xE8: (b"mrfx", 6)}
 
 
@@ -61,6 +69,8 @@ def cleaned_pixels(pixels: bytes, cells: Cells, syntax: str) -> tuple[bytes, str
     walk = _walker(syntax, cells)
     frames = _frames(pixels, cells.frames, one_fragment=syntax == RLELossless)
     cleaned_frames = [walk(frame) for frame in frames]
+    if any(_WRITING.search(frame) for frame in cleaned_frames):
+        raise Quarantined("deid-unsupported", "PixelData")
     native = without_hidden_bits(cleaned_frames, cells, syntax)
     if native is not None:
         return native, ExplicitVRLittleEndian
@@ -96,7 +106,7 @@ def _walker(syntax: str, cells: Cells) -> Callable[[bytes], bytes]:
     if syntax in JPEG_2000:
         return _jpeg_2000
     if syntax == RLELossless:
-        return lambda frame: _rle(frame, cells.rows * cells.columns)
+        return lambda frame: _rle(frame, cells)
     raise Quarantined("deid-unsupported", "TransferSyntaxUID")
 
 
@@ -130,16 +140,17 @@ def stored_bits_only(pixels: bytes, cells: Cells, little_endian: bool) -> bytes:
     return kept.astype(found.dtype).tobytes() + bytes(len(pixels) - whole)
 
 
-def _rle(frame: bytes, pixels_count: int) -> bytes:
-    """An RLE frame of nothing but its runs: no word among the unused offsets, none behind a segment.
+def _rle(frame: bytes, cells: Cells) -> bytes:
+    """An RLE frame of nothing but its runs: no word among the unused offsets, none behind a segment, no segment more.
 
-    pixels_count  of one frame: what each segment unpacks to
-    source        PS3.5 G.3 (PackBits), G.5 (header)
+    source  PS3.5 G.2 (a segment a byte of the pixel), G.3 (PackBits), G.5 (header)
     """
+    pixels_count, planes = cells.rows * cells.columns, cells.samples * cells.bits_allocated // 8
     if len(frame) < 64:
         raise Quarantined("deid-unsupported", "PixelData")
     count, *offsets = struct.unpack_from("<16I", frame)
-    if not 0 < count <= 15 or offsets[0] < 64 or any(b < a for a, b in itertools.pairwise(offsets[:count])):
+    rising = all(before <= after for before, after in itertools.pairwise(offsets[:count]))
+    if count != planes or not 0 < count <= 15 or offsets[0] < 64 or not rising:
         raise Quarantined("deid-unsupported", "PixelData")
     borders = [*offsets[:count], len(frame)]
     segments = [_runs(frame[start:end], pixels_count) for start, end in itertools.pairwise(borders)]
@@ -193,9 +204,8 @@ def _jpeg(frame: bytes, marker_min: int) -> bytes:
 
 
 def _foreign(marker: int, segment: bytes) -> bool:
-    if marker == 0xFE:
-        return True
-    if not 0xE0 <= marker <= 0xEF:
+    """Not one of the segments that say how to decode: those are listed, not the others."""
+    if marker in _CODING_SEGMENTS:
         return False
     start, length = _NEEDED_SEGMENTS.get(marker, (b"", 0))
     return not length or not segment[4:].startswith(start) or len(segment) > length + 2
@@ -225,7 +235,7 @@ def _jpeg_2000(frame: bytes) -> bytes:
         marker, length = struct.unpack_from(">HH", frame, at)
         if marker < 0xFF00:
             raise Quarantined("deid-unsupported", "PixelData")
-        if marker != 0xFF64:
+        if marker in _MAIN_SEGMENTS:
             kept += frame[at : at + 2 + length]
         at += 2 + length
     start = at
@@ -242,6 +252,6 @@ def _plain_tile_header(frame: bytes, at: int) -> None:
     at += 12
     while frame[at : at + 2] != b"\xff\x93":
         marker, length = struct.unpack_from(">HH", frame, at)
-        if marker == 0xFF64 or marker < 0xFF00:
+        if marker not in _TILE_SEGMENTS:
             raise Quarantined("deid-unsupported", "PixelData")
         at += 2 + length

@@ -63,7 +63,12 @@ def _value(work: Walk, element: Element, known: Safe, cleaned: Cleaned) -> Eleme
     if vr in values.BINARY_NUMBERS:
         return None if _reads_as_text(value, _PLAIN_WRITING) else Element(tag, vr, value)
     texts = values.texts(value)
-    if texts is None or vr == "PN" or any(work.owned.bears(text) for text in texts):
+    if (
+        texts is None
+        or vr == "PN"
+        or not values.well_formed(vr, value)
+        or any(work.owned.bears(text) for text in texts)
+    ):
         return None
     if vr in ("DS", "IS") and not all(not text or values.NUMBER.fullmatch(text) for text in texts):
         return None

@@ -13,7 +13,7 @@ from pydicom._dicom_dict import DicomDictionary
 from appliance.core.deidentify.clinical_words import WORDS, listed
 
 SHORT_MAX = 4  # letters
-DIGITS_MAX = 4  # in a row: five may be a number that somebody has
+DIGITS_MAX, DIGITS_TOTAL_MAX = 4, 6  # in a row and in all: more may be a number or a birthday that somebody has
 STANDARDS = re.compile(r"ISO_(10918|14495|15444|13818|14496|23008)_\d{1,2}")  # Lossy Image Compression Method
 _WORD = re.compile(r"[A-Z]+")
 _DIGITS = re.compile(r"\d+")
@@ -30,6 +30,7 @@ def is_word_of_terms(text: str) -> bool:
     """Whether every longer word of a code string is one that the standard or the clinic defines."""
     if STANDARDS.fullmatch(text):
         return True
-    if any(len(digits) > DIGITS_MAX for digits in _DIGITS.findall(text)):
+    digits = _DIGITS.findall(text)
+    if any(len(each) > DIGITS_MAX for each in digits) or len("".join(digits)) > DIGITS_TOTAL_MAX:
         return False
     return all(len(word) <= SHORT_MAX or word in _known() for word in _WORD.findall(text))

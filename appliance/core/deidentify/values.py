@@ -9,6 +9,7 @@ import re
 import struct
 import unicodedata
 
+from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VM
 
 from appliance.core.deidentify.codes import code_item
@@ -79,9 +80,10 @@ BULK = frozenset(
 # The picture itself: in an item of a sequence it would be an icon, which no rule and no reader looks at.
 PIXELS = frozenset({"PixelData", "FloatPixelData", "DoubleFloatPixelData"})
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")  # DS and IS of PS3.5 6.2
+# DS and IS of PS3.5 6.2; twice their length, because scanners write more digits than they may.
+NUMBER = re.compile(r"(?=.{1,32}$)[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 TERM = re.compile(r"[A-Z0-9_ ]{0,16}")  # CS of PS3.5 6.2
-CHARACTER_SET = re.compile(r"|ISO_IR \d{1,3}|ISO 2022 IR \d{1,3}|GB18030|GBK")
+CHARACTER_SETS = frozenset(python_encoding)  # the defined terms of PS3.3 C.12.1.1.2
 # Code strings whose text the user chooses. The first two are references: equal text must stay equal.
 CHOSEN_TERMS = frozenset({"GraphicLayer", "AnnotationDisplayFormatID"})
 CHOSEN_LABELS = frozenset({"ContentLabel", "CarrierIDAssigningAuthority", "DataPathID", "ModifiedImageID"})
@@ -101,6 +103,16 @@ TEXTS: dict[str, re.Pattern[str]] = {
     "MIMETypeOfEncapsulatedDocument": re.compile(r"application/pdf|(text|application)/xml", re.IGNORECASE),
     "StackID": re.compile(r"\d{1,4}"),
 }
+CHARACTERISTICS = {
+    "PatientSex": re.compile(r"[MFO]?"),
+    "PatientSexNeutered": re.compile(r"(UN)?ALTERED|"),
+    "SmokingStatus": re.compile(r"YES|NO|UNKNOWN|"),
+    "PatientSize": re.compile(r"[0-2]?(\.\d{1,4})?0*"),  # m
+    "PatientWeight": re.compile(r"\d{0,3}(\.\d{1,3})?0*"),  # kg
+}
+# Among few numbers six letters in a row are a word; among many, and in tables that rise by one, only a phrase is.
+_SHORT_WRITING, _SHORT_BYTES_MAX = re.compile(rb"[A-Za-z]{6}"), 128
+_LONG_WRITING = re.compile(rb"[A-Za-z]{3,}[ ,.^'-][A-Za-z ,.^'-]{9,}")
 # Makers of imaging equipment, word by word.
 _MAKERS = (
     "acuson agfa aloka canon carestream elekta fuji fujifilm fujitsu general electric ge gems healthcare hitachi "
@@ -169,15 +181,43 @@ def counted(element: Element) -> bool:
     return not allowed.isdigit() or len(element.value) <= int(allowed) * _NUMBER_BYTES.get(element.vr[:2], 8)
 
 
+def reads_as_numbers(value: bytes) -> bool:
+    """No writing is spelled with the bytes of the numbers, in one-byte or two-byte characters."""
+    writing = _SHORT_WRITING if len(value) <= _SHORT_BYTES_MAX else _LONG_WRITING
+    return not (writing.search(value) or writing.search(value.replace(b"\0", b"")))
+
+
+def well_formed(vr: str, value: bytes) -> bool:
+    """A text within the length of its VR and without control characters (PS3.5 6.2): else it swallowed others.
+
+    Twice the length, because bytes are counted and characters meant; ESC belongs to ISO 2022.
+    """
+    limit = 2 * LENGTH_MAX.get(vr, 5120)
+    allowed = b"\x1b\t\n\f\r" if vr in ("LT", "ST", "UT", "UC") else b"\x1b"
+    return len(value) <= limit and not any(byte < 32 and byte not in allowed for byte in value.rstrip(b"\0"))
+
+
+def fits(owned: Owned, keyword: str, vr: str, said: tuple[str, ...]) -> bool:
+    """A characteristic has one of its terms, or a number as people are measured (PS3.3 C.7.1.1, C.7.2.2)."""
+    terms = CHARACTERISTICS.get(keyword)
+    if terms is not None:
+        return len(said) == 1 and terms.fullmatch(said[0]) is not None
+    if vr in ("DS", "IS"):
+        return all(not text or NUMBER.fullmatch(text) for text in said)
+    return vr != "CS" or (is_term(keyword, said) and all(is_harmless_term(owned, text) for text in said))
+
+
 def harmless(owned: Owned, keyword: str, vr: str, said: tuple[str, ...]) -> bool:
     """Every value has the form that the standard gives it, and bears nobody's name."""
     if keyword == "SpecificCharacterSet":
-        return all(CHARACTER_SET.fullmatch(text) for text in said)
+        return CHARACTER_SETS.issuperset(said)
     if vr in ("DS", "IS"):
         return all(not text or NUMBER.fullmatch(text) for text in said)
     if vr == "CS":
         return is_term(keyword, said) and all(is_harmless_term(owned, text) for text in said)
     form = TEXTS.get(keyword)
+    if keyword == "ConvolutionKernel" and not all(is_word_of_terms(text.upper()) for text in said):
+        return False
     if keyword in PHYSICS_WORDS:
         return all(is_word_of_terms(text.upper()) for text in said) and not any(owned.bears(text) for text in said)
     if form is None or not all(not text or form.fullmatch(text) for text in said):
@@ -196,21 +236,22 @@ def is_harmless_term(owned: Owned, text: str) -> bool:
     return is_word_of_terms(text) and not owned.bears_person(text)
 
 
-def _point() -> list[Element]:
-    units, dimensions, count = b"PIXEL", struct.pack("<H", 2), struct.pack("<H", 1)
+def _point(order: str) -> list[Element]:
+    units, dimensions, count = b"PIXEL", struct.pack(f"{order}H", 2), struct.pack(f"{order}H", 1)
     return [
         Element(0x00700005, "CS", units),
         Element(0x00700020, "US", dimensions),
         Element(0x00700021, "US", count),
-        Element(0x00700022, "FL", struct.pack("<2f", 1.0, 1.0)),
+        Element(0x00700022, "FL", struct.pack(f"{order}2f", 1.0, 1.0)),
         Element(0x00700023, "CS", b"POINT"),
     ]
 
 
-def dummy_items(keyword: str, layer: bytes) -> list[list[Element]] | None:
+def dummy_items(keyword: str, layer: bytes, order: str) -> list[list[Element]] | None:
     """The one dummy item of a sequence with action D; None where the sequence keeps its cleaned items instead.
 
     layer  the pseudonym of a graphic layer that the object has
+    order  byte order of its numbers, as struct writes it
     """
     nobody = [code_item("0", "99REMOVED", REMOVED.decode())]
     if keyword == "ContentSequence":
@@ -226,7 +267,7 @@ def dummy_items(keyword: str, layer: bytes) -> list[list[Element]] | None:
     if keyword == "OperatorIdentificationSequence":
         return [[Element(0x00080080, "LO", REMOVED), Element(0x00401101, "SQ", b"", nobody)]]
     if keyword == "GraphicAnnotationSequence":
-        return [[Element(0x00700002, "CS", layer), Element(0x00700009, "SQ", b"", [_point()])]]
+        return [[Element(0x00700002, "CS", layer), Element(0x00700009, "SQ", b"", [_point(order)])]]
     return None
 
 

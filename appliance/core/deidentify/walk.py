@@ -33,6 +33,8 @@ class Walk:
     rules: Rules
     owned: Owned
     offset_days: int = 0
+    encapsulated: bool = False
+    order: str = "<"
     encodings: tuple[str, ...] = ("ascii",)
     path: list[str] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)

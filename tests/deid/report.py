@@ -62,6 +62,8 @@ def main() -> int:
 
 def _step(progress: Progress, task: object, words: str) -> None:
     progress.update(task, description=f"{words:<44}", advance=1)
+    if not progress.console.is_terminal:
+        print(words, flush=True)
 
 
 def _one(folder: Path, seed: int, asked: argparse.Namespace, wanted: list[Choice], results: dict, step) -> None:

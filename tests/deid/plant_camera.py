@@ -14,10 +14,10 @@ PHILIPS = (("number", 33, 93, 20, 176), ("date", 5, 664, 22, 116), ("time", 33, 
 ALOKA = (("house", 0, 78, 13, 176), ("house", 12, 108, 14, 106), ("date", 0, 546, 13, 94))
 WRITTEN = {
     "US1_UNCR.dcm": (("house", 24, 17, 16, 156),),
-    "US1_J2KR.dcm": (("house", 24, 17, 16, 156),),
-    "examples_rgb_color.dcm": (("house", 10, 7, 12, 82),),
-    "OBXXXX1A.dcm": PHILIPS,
     "examples_palette.dcm": PHILIPS,
+    "examples_rgb_color.dcm": (("house", 10, 7, 12, 82),),
+    "US1_J2KR.dcm": (("house", 24, 17, 16, 156),),
+    "OBXXXX1A.dcm": PHILIPS,
     "gdcm-US-ALOKA-16.dcm": ALOKA,
 }
 

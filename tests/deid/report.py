@@ -62,12 +62,14 @@ def main() -> int:
 
 def _step(progress: Progress, task: object, words: str) -> None:
     progress.update(task, description=f"{words:<44}", advance=1)
+    if not progress.console.is_terminal:
+        print(words, flush=True)
 
 
 def _one(folder: Path, seed: int, asked: argparse.Namespace, wanted: list[Choice], results: dict, step) -> None:
     step(f"seed {seed}: planting")
     whole = corpus.build(seed, folder / "whole", Size(headers=asked.files or None, pictures=asked.pictures))
-    few = corpus.build(seed, folder / "few", Size(headers=8, tables=2, pictures=0)) if len(wanted) > 1 else whole
+    few = corpus.build(seed, folder / "few", Size(headers=16, tables=2, pictures=0)) if len(wanted) > 1 else whole
     for choice in wanted:
         step(f"seed {seed}: {choice.name}")
         main_choice = choice in (BASIC, CENTRE)

@@ -31,27 +31,12 @@ CODES = {
 }
 # Categories that count what must stay; every other one counts what must go.
 UTILITY = {
-    *("retain_std", "retain_clinical_words", "retain_safe_private", "pixels_identical", "pixels_same_outside"),
-    *(
-        "markers_kept",
-        "technique_kept",
-        "pixels_shape",
-        "references_resolve",
-        "uid_one_to_one",
-        "uid_valid",
-        "uid_meta_matches",
-    ),
-    *("patient_consistent", "mark_identity_removed", "mark_longitudinal", "mark_method_codes", "dates_full"),
-    *(
-        "dates_shifted",
-        "dates_one_offset",
-        "valid_no_new_error",
-        "idempotent",
-        "idempotent_pixels",
-        "uid_study_whole",
-        "retained_by_option",
-    ),
-    *("clean_graphics_kept", "clean_content_kept", "delivered_or_refused"),
+    *("retain_std", "retain_clinical_words", "retain_safe_private", "retained_by_option", "delivered_or_refused"),
+    *("pixels_identical", "pixels_same_outside", "pixels_outside", "pixels_shape", "frames_identical"),
+    *("markers_kept", "technique_kept", "clean_graphics_kept", "clean_content_kept", "patient_consistent"),
+    *("references_resolve", "uid_one_to_one", "uid_valid", "uid_meta_matches", "uid_study_whole"),
+    *("mark_identity_removed", "mark_longitudinal", "mark_method_codes", "valid_no_new_error"),
+    *("dates_full", "dates_shifted", "dates_one_offset", "idempotent", "idempotent_pixels"),
 }
 
 

@@ -31,7 +31,12 @@ UNREAD_HEIGHT_MAX = 0.17  # of the frame's shorter side: a spine is no line of t
 AROUND_PX, CONFIRMED_LIKELY_MIN, CONFIRMED_PART_MIN = 24, 0.3, 0.12  # of the proposal, for the second detector
 SPACED_SCORE_MIN, SPACED_CHARACTERS_MIN = 0.85, 0.9  # letters so far apart that each is a proposal of its own
 SURE_LETTER = 0.9  # no other direction is tried
-ENLARGED_AREA_MAX = 1_200_000
+# (scale, quarter turns) of each look at a frame of at most so many pixels: 0.3 CPU seconds have to do for 512 x 512.
+LOOKS = {
+    400_000: ((1.5, 0), (1.5, 1)),
+    1_200_000: ((2.0, 0), (1.5, 1)),
+    2_500_000: ((1.5, 0), (1.0, 1), (0.5, 0)),
+}
 CLAHE_CLIP, CLAHE_TILE_PX = 3.0, 64
 PERCENTILES = (0.5, 99.5)
 PROPOSALS_MAX = 2000  # a page of print has a few hundred
@@ -83,40 +88,44 @@ def lines(frame: NDArray[Any], eyes: Eyes) -> tuple[Line, ...]:
     frame   [row, column] or [row, column, 3], stored values, colours as RGB
     raises  Quarantined("deid-unsupported", "PixelData"): more proposals than the limit
     """
-    picture = rendered(frame)
-    if picture is None:
+    pictures = rendered(frame)
+    if pictures is None:
         return ()
-    found: list[Line] = []
-    for scale, turned in looks(picture.shape[0] * picture.shape[1]):
+    strong: list[Line] = []
+    weak: list[Line] = []
+    for scale, turned in looks(frame.shape[0] * frame.shape[1]):
+        picture = pictures[turned]
         for rect, score in _proposals(picture, eyes, scale, turned):
-            if not any(_same(rect, each.rect) for each in found):
-                found.append(Line(rect, score, _best_reading(picture, rect, eyes)))
-            if len(found) > PROPOSALS_MAX:
+            if any(_same(rect, each.rect) for each in strong):
+                continue
+            line = Line(rect, score, _best_reading(picture, rect, eyes))
+            (strong if _is_text(picture, line, eyes) else weak).append(line)
+            if len(strong) + len(weak) > PROPOSALS_MAX:
                 raise Quarantined("deid-unsupported", "PixelData")
-    strong = [each for each in found if _is_text(picture, each, eyes)]
-    weak = [each for each in found if each not in strong]
-    strong += _spaced(weak)
-    return tuple(strong + _beside(strong, [each for each in weak if each not in strong]))
+    spaced = _spaced(weak)
+    return tuple(strong + spaced + _beside(strong + spaced, [each for each in weak if each not in spaced]))
 
 
-def rendered(frame: NDArray[Any]) -> Picture | None:
-    """A frame as the detector sees it, None where all pixels are alike.
+def rendered(frame: NDArray[Any]) -> tuple[Picture, Picture] | None:
+    """A frame as it is shown upright and as it is shown turned, None where all pixels are alike.
 
     Grey frames become three channels: whole range, so that text far above the anatomy is seen; common range, so that
-    text within the anatomy is; local contrast, so that faint text is. Colours keep their channels, each half as it is
-    and half against its neighbourhood.
+    text within the anatomy is; local contrast, so that faint text is. Colours keep their channels: upright each half
+    against its neighbourhood, turned as they are.
     """
     low, high = float(frame.min()), float(frame.max())
     if low == high:
         return None
     if frame.ndim == 3:
         whole = (frame.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-        return np.stack([_half_local(np.ascontiguousarray(whole[..., each])) for each in range(3)], axis=-1)
+        local = [_half_local(np.ascontiguousarray(whole[..., each])) for each in range(3)]
+        return np.stack(local, axis=-1), np.asarray(whole, np.uint8)
     common_low, common_high = (float(each) for each in np.percentile(frame[::2, ::2], PERCENTILES))
     if common_low == common_high:
         common_low, common_high = low, high
     common = _stretched(frame, common_low, common_high)
-    return np.stack([_stretched(frame, low, high), common, _local_contrast(common)], axis=-1)
+    grey = np.stack([_stretched(frame, low, high), common, _local_contrast(common)], axis=-1)
+    return grey, grey
 
 
 def _stretched(frame: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
@@ -139,9 +148,9 @@ def _half_local(levels: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def looks(area: int) -> tuple[tuple[float, int], ...]:
-    """(scale, quarter turns) of each look at a frame of so many pixels."""
-    if area <= ENLARGED_AREA_MAX:
-        return (1.5, 0), (1.5, 1)
+    for area_max, chosen in LOOKS.items():
+        if area <= area_max:
+            return chosen
     return (1.0, 0), (1.0, 1), (0.5, 0)  # the last for letters too high for the detector
 
 

@@ -133,7 +133,7 @@ class _Look:
                 if asked & BITS["time"] and (same or not known_times.isdisjoint(text[:6] for text in texts)):
                     yield self.found(element)
             elif shifted and "Birth" not in keyword(element.tag):
-                if (self.whole.standing(element), value) in self.identity.dated:
+                if asked & BITS["date"] and (self.whole.standing(element), value) in self.identity.dated:
                     yield self.found(element)
             elif asked & BITS["date"]:
                 same = (element.tag, value) in self.identity.stood

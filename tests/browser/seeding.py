@@ -20,12 +20,13 @@ from appliance.core import annex_e
 from appliance.core.account import accounted, receipt_of
 from appliance.core.case import seal
 from appliance.core.receipt import Versions, signed
+from appliance.core.redact import Region
 from appliance.core.study import Instance, Patient
 from appliance.world import ledger, sqlite, wire
 from appliance.world.ledger import departures
 from tests.core.planted_objects import SITE_KEY, planted
 from tests.core.test_key_images import a_case, picture
-from tests.triage.stand_in import Box, StandIn
+from tests.triage.stand_in import StandIn
 
 USER, PASSWORD = "dr.keller", "a long walk by the sea"
 NOW = time.time()
@@ -155,7 +156,7 @@ class Seeded:
 
     def receipt(self, number: int, case_id: str, key: bytes = SITE_KEY) -> None:
         """What triage files when a case of this study leaves: made by its own functions from a planted object."""
-        cleaner, source = StandIn(SITE_KEY, boxes=(Box(),)), BytesIO()
+        cleaner, source = StandIn(SITE_KEY, boxes=(Region(1, 2, 3, 4, 5, "text"),)), BytesIO()
         planted().save_as(source, enforce_file_format=True)
         cleaned = cleaner.clean(source.getvalue())
         header = pydicom.dcmread(BytesIO(cleaned.bytes), stop_before_pixels=True)

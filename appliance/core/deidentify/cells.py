@@ -10,6 +10,7 @@ from appliance.core.elements import Element
 from appliance.errors import Quarantined
 
 FRAMES_MAX = 100_000
+PIXELS_MAX = 2**28  # of one frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,12 @@ def cells_of(elements: list[Element], order: str) -> Cells:
     if allocated != 1 and allocated % 8:  # PS3.5 8.1.1
         raise Quarantined("deid-unsupported", "BitsAllocated")
     stored = number(0x00280101, "BitsStored", allocated) or allocated
+    rows, columns = number(0x00280010, "Rows"), number(0x00280011, "Columns")
+    if rows * columns > PIXELS_MAX:
+        raise Quarantined("deid-unsupported", "Rows")
     return Cells(
-        rows=number(0x00280010, "Rows"),
-        columns=number(0x00280011, "Columns"),
+        rows=rows,
+        columns=columns,
         samples=number(0x00280002, "SamplesPerPixel", 1) or 1,
         frames=int(frames),
         bits_allocated=allocated,

@@ -119,14 +119,15 @@ def _kept_by_option(work: Walk, plan: Plan, element: Element, here: dict[int, El
     if plan.vr == "UI":
         return element
     if plan.vr in ("DA", "DT", "TM"):
-        return _dates(work, plan, element, here)
+        return _dates(work, plan, element, here, days=0)
     text = values.texts(element.value) if plan.vr in values.TEXT_VRS else None
     if plan.vr == "AS" and text:
         work.note("K", plan.rule)
         return Element(element.tag, "AS", _folded(text[0]).encode())
     if plan.vr in values.BINARY_NUMBERS and not (values.counted(element) and values.reads_as_numbers(element.value)):
         return _otherwise(work, plan, element, here)
-    if text is not None and not values.fits(work.owned, plan.keyword, plan.vr, text):
+    traits = plan.rule == "retain-patient-characteristics" and text is not None
+    if traits and not values.fits(work.owned, plan.keyword, plan.vr, text or ()):
         return _otherwise(work, plan, element, here)
     if plan.vr == "AE" and (text is None or any(work.owned.bears(each) for each in text)):
         return _otherwise(work, plan, element, here)
@@ -156,13 +157,16 @@ def _otherwise(work: Walk, plan: Plan, element: Element, here: dict[int, Element
     return _emptied(work, plan, element, here) if action == "Z" else _dummy(work, plan, element, here)
 
 
-def _dates(work: Walk, plan: Plan, element: Element, here: dict[int, Element]) -> Element | None:
+def _dates(
+    work: Walk, plan: Plan, element: Element, here: dict[int, Element], days: int | None = None
+) -> Element | None:
     if element.is_empty:
         return Element(element.tag, plan.vr, b"")
-    moved = dates_of(work, plan.vr, element.value)
+    days = work.offset_days if days is None else days
+    moved = dates_of(plan.vr, element.value, days)
     if moved is None:
         return _otherwise(work, plan, element, here)
-    work.note("C" if work.offset_days else "K", plan.rule or "dates")
+    work.note("C" if days else "K", plan.rule or "dates")
     return Element(element.tag, plan.vr, moved)
 
 

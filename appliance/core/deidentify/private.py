@@ -100,4 +100,4 @@ def _replaced(work: Walk, tag: int, vr: str, value: bytes) -> Element | None:
 def _dates(work: Walk, vr: str, value: bytes) -> bytes | None:
     if not work.keeps_dates() or not value.strip(b"\0 "):
         return None
-    return dates_of(work, vr if vr in ("DA", "DT", "TM") else "DA", value)
+    return dates_of(vr if vr in ("DA", "DT", "TM") else "DA", value, work.offset_days)

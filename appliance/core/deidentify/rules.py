@@ -53,7 +53,8 @@ _COLUMNS: dict[Option, str] = {
     "clean-structured-content": "clean_structured_content",
     "clean-graphics": "clean_graphics",
 }
-# Dates that are not the patient's: PS3.16 prints them. Moved, they would tell by how much the patient's were moved.
+# Dates that are not the patient's: PS3.16 prints them, and those of a device stand on its plate and in its log. Moved,
+# they would tell by how much the patient's were moved.
 PUBLIC_DATES = frozenset({"ContextGroupVersion", "ContextGroupLocalVersion", "TemplateVersion", "TemplateLocalVersion"})
 # The same text for every removal that no row of the table asks for.
 _GROUPS = frozenset((0x0000, 0x0002, 0x0004, 0xFFFC))
@@ -99,8 +100,9 @@ class Rules:
 
     def _by_table(self, rule: annex_e.Rule, vr: str, sequence: str) -> Plan:
         asked = {action: self._columns[column] for column, action in rule.options if column in self._columns}
-        if rule.keyword in PUBLIC_DATES and asked.get("C") == "retain-longitudinal-modified-dates":
-            asked = {}
+        public = rule.keyword in PUBLIC_DATES or "retain_device_identity" in dict(rule.options)
+        if public and asked.get("C") == "retain-longitudinal-modified-dates":
+            del asked["C"]
         if "C" in asked:  # where one option keeps and another cleans, it is cleaned
             option = asked["C"]
             does: Does = "items" if vr == "SQ" else "dates" if vr in ("DA", "DT", "TM") else "words"

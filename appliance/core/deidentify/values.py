@@ -107,11 +107,9 @@ CHARACTERISTICS = {
     "PatientSex": re.compile(r"[MFO]?"),
     "PatientSexNeutered": re.compile(r"(UN)?ALTERED|"),
     "SmokingStatus": re.compile(r"YES|NO|UNKNOWN|"),
-    "PatientSize": re.compile(r"[0-2]?(\.\d{1,4})?0*"),  # m
-    "PatientWeight": re.compile(r"\d{0,3}(\.\d{1,3})?0*"),  # kg
 }
-# Among few numbers six letters in a row are a word; among many, and in tables that rise by one, only a phrase is.
-_SHORT_WRITING, _SHORT_BYTES_MAX = re.compile(rb"[A-Za-z]{6}"), 128
+# Among few numbers seven letters in a row are a word; among many, and in tables that rise by one, only a phrase is.
+_SHORT_WRITING, _SHORT_BYTES_MAX = re.compile(rb"[A-Za-z]{7}"), 128
 _LONG_WRITING = re.compile(rb"[A-Za-z]{3,}[ ,.^'-][A-Za-z ,.^'-]{9,}")
 # Makers of imaging equipment, word by word.
 _MAKERS = (
@@ -182,9 +180,8 @@ def counted(element: Element) -> bool:
 
 
 def reads_as_numbers(value: bytes) -> bool:
-    """No writing is spelled with the bytes of the numbers, in one-byte or two-byte characters."""
-    writing = _SHORT_WRITING if len(value) <= _SHORT_BYTES_MAX else _LONG_WRITING
-    return not (writing.search(value) or writing.search(value.replace(b"\0", b"")))
+    """No word is spelled with the bytes of the numbers; of two-byte characters every list that counts up is made."""
+    return (_SHORT_WRITING if len(value) <= _SHORT_BYTES_MAX else _LONG_WRITING).search(value) is None
 
 
 def well_formed(vr: str, value: bytes) -> bool:
@@ -198,12 +195,12 @@ def well_formed(vr: str, value: bytes) -> bool:
 
 
 def fits(owned: Owned, keyword: str, vr: str, said: tuple[str, ...]) -> bool:
-    """A characteristic has one of its terms, or a number as people are measured (PS3.3 C.7.1.1, C.7.2.2)."""
+    """A characteristic has one of its terms, or one number (PS3.3 C.7.1.1, C.7.2.2)."""
     terms = CHARACTERISTICS.get(keyword)
     if terms is not None:
         return len(said) == 1 and terms.fullmatch(said[0]) is not None
     if vr in ("DS", "IS"):
-        return all(not text or NUMBER.fullmatch(text) for text in said)
+        return len(said) == 1 and NUMBER.fullmatch(said[0]) is not None
     return vr != "CS" or (is_term(keyword, said) and all(is_harmless_term(owned, text) for text in said))
 
 

@@ -67,9 +67,9 @@ def uids(work: Walk, element: Element, rule: str) -> Element | None:
     return Element(element.tag, "UI", "\\".join(replaced).encode())
 
 
-def dates_of(work: Walk, vr: str, value: bytes) -> bytes | None:
-    """Dates and times of one element as the option in force leaves them; None where one is in no known form."""
-    found = [each and shifted(vr, each, work.offset_days) for each in values.texts(value) or (None,)]
+def dates_of(vr: str, value: bytes, days: int) -> bytes | None:
+    """Dates and times of one element moved by `days`; None where one is in no known form."""
+    found = [each and shifted(vr, each, days) for each in values.texts(value) or (None,)]
     return None if None in found else "\\".join(each or "" for each in found).encode()
 
 

@@ -21,13 +21,14 @@ LIKELY_MIN = 0.2  # of a pixel to belong to a proposal
 SCORE_MIN = 0.25  # of a proposal, the mean of its pixels
 SIDE_MIN_PX = 1.5  # of the frame: the detector draws the core of a line, less than half its height
 UNCLIP = 1.8  # area times this over the perimeter is what the core lacks on each side
-ALONG = 0.75  # heights by which a line is longer at each end: its last letter may stand before bone
+ALONG = 1.0  # heights by which a line is longer at each end: its last letter may stand before bone
 MARGIN_PX = 3.0
 READ_UNCLIP = 1.5
 CHARACTERS_MIN, CHARACTERS_SURE = 1.6, 2.5  # a reading worth less proves no text, one worth more needs no second look
 # Of a script that the recogniser does not know, such as Hangul, it still guesses letters in a long, likely proposal.
 UNREAD_SCORE_MIN, UNREAD_ASPECT_MIN = 0.85, 2.5
 UNREAD_HEIGHT_MAX = 0.17  # of the frame's shorter side: a spine is no line of text
+UNREAD_SHARPNESS_MIN = 0.32  # nor are soft edges: the steepest hundredth of steps, in parts of the contrast
 AROUND_PX, CONFIRMED_LIKELY_MIN, CONFIRMED_PART_MIN = 24, 0.3, 0.12  # of the proposal, for the second detector
 SPACED_SCORE_MIN, SPACED_CHARACTERS_MIN = 0.85, 0.9  # letters so far apart that each is a proposal of its own
 SURE_LETTER = 0.9  # no other direction is tried
@@ -221,7 +222,17 @@ def _is_text(picture: Picture, line: Line, eyes: Eyes) -> bool:
         and long >= UNREAD_ASPECT_MIN * short
         and short <= UNREAD_HEIGHT_MAX * min(picture.shape[:2])
     )
-    return (worth >= CHARACTERS_MIN or unread) and _confirmed(picture, line.rect, eyes)
+    if not (worth >= CHARACTERS_MIN or (unread and _sharpness(picture, line.rect) >= UNREAD_SHARPNESS_MIN)):
+        return False
+    return _confirmed(picture, line.rect, eyes)
+
+
+def _sharpness(picture: Picture, rect: Rect) -> float:
+    """The steepest steps between neighbours in a row of the line, over its contrast, in the sharpest channel."""
+    line = straightened(picture, rect).astype(np.float32)
+    steps = np.percentile(np.abs(np.diff(line, axis=1)), 99, axis=(0, 1))
+    low, high = np.percentile(line, (5, 95), axis=(0, 1))
+    return float((steps / np.maximum(high - low, 8)).max())
 
 
 def _confirmed(picture: Picture, rect: Rect, eyes: Eyes) -> bool:

@@ -109,10 +109,9 @@ def print_rates(kind: str, rates: dict[str, list[float]], written: dict[str, int
 def pixels(count: int, seed: int) -> None:
     """CPU-seconds that redaction and the second reading cost a 512x512 frame, one thread, with and without text."""
     from appliance.core.inspect_pixels import inspect_pixels
+    from appliance.core.outgoing import identity_of
     from appliance.core.redact import redact
     from appliance.world.eyes import open_eyes
-
-    from appliance.core.outgoing import identity_of
 
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     eyes, road = open_eyes(), our_road()

@@ -38,7 +38,8 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "appliance.toml"
     path.write_text(
         f'[state]\nfolder = "{tmp_path}/state"\n[triage]\nmodel_folder = "{MODELS}"\n'
-        f'trusted_keys = "{MODELS}/trusted"\nsite_key_file = "{tmp_path}/site.key"\n[receive]\nwatched_folder = "{tmp_path}/scanner"\n'
+        f'trusted_keys = "{MODELS}/trusted"\nsite_key_file = "{tmp_path}/site.key"\n'
+        f'[receive]\nwatched_folder = "{tmp_path}/scanner"\n'
     )
     return path
 

@@ -64,7 +64,7 @@ class Model:
 
     @property
     def preparation_digest(self) -> str:
-        return preparation_digest(self.manifest.input.spec)
+        return preparation_digest(self.manifest.input.spec.steps)
 
 
 @dataclass(frozen=True, slots=True)

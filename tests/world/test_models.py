@@ -15,7 +15,7 @@ import pytest
 
 from appliance.core.certificate import canonical_sha256, open_lanes, own_digest
 from appliance.core.gates import gate
-from appliance.core.prepare import prepare
+from appliance.core.prepare import prepared
 from appliance.core.signature import key_id, public_of, sign
 from appliance.errors import Misconfigured
 from appliance.world.inference import Bench
@@ -183,7 +183,7 @@ def test_drawn_pictures_fail_the_real_gates(kind: str):
         "text": 255.0 * ((side[:, None] // 6 + side[None, :] // 9) % 3 == 0).astype(np.float32),
     }
     package = loaded(COMMITTED)
-    tensor = prepare(pictures[kind], False, package.model.manifest.input.spec)
+    tensor = prepared([pictures[kind]], False, package.model.manifest.input.plain_steps)
     features = Bench([package]).run(TITLE, 1, tensor)["features"][0].astype(np.float64)
     assert gate(pictures[kind], tensor, features, package.model.references["default"])[1] != ()
 

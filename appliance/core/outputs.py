@@ -38,7 +38,7 @@ class Answer:
 
 def answer(expected: Exit, outputs: Outputs | None) -> Answer | str:
     """The answer of an exit, or the code of what is wrong with it."""
-    arrays = _arrays({name: shape for name, shape in expected.shapes.items()}, outputs)
+    arrays = _arrays(expected.shapes, outputs)
     if isinstance(arrays, str):
         return arrays
     logit = float(arrays[expected.logit][0])

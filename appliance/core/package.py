@@ -1,7 +1,7 @@
 """A model package once its bytes were verified: plain values that the court and the bench of inference share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,13 @@ class Golden:
     """Drawn inputs and what they must give, within tolerance.
 
     films     float32 [n, 1, frames, side, side], each one input of exit 1
-    logits    float32 [n], of the last exit
-    features  float32 [n, features], of the last exit
+    exits     for each exit its logits float32 [n] and features float32 [n, features]
     pictures  float32 [n, 1, 1, side, side], inputs of the check network; None where the package has none
     kinds     float32 [n, kinds], what the check network must say of them; None where the package has none
     """
 
     films: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    features: NDArray[np.float32]
+    exits: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
     pictures: NDArray[np.float32] | None
     kinds: NDArray[np.float32] | None
     tolerance: float
@@ -30,11 +28,15 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package that matched its checksums and bears a trusted signature; its graphs by file name, as bytes."""
+    """A package that matched its checksums and bears a trusted signature; its graphs by file name, as bytes.
+
+    untrusted  files of certificates that no trusted key signed: they are not among the model's
+    """
 
     model: Model
-    graphs: Mapping[str, bytes]
-    golden: Golden
+    graphs: Mapping[str, bytes] = field(repr=False)
+    golden: Golden = field(repr=False)
+    untrusted: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

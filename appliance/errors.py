@@ -153,6 +153,41 @@ CATALOGUE: dict[str, Entry] = {
     "model-package-damaged": Entry(
         "operator", "a model package does not match its own checksums", "Install the package again; it is not used."
     ),
+    "model-unsigned": Entry(
+        "operator",
+        "a model package bears no signature of a trusted key",
+        "Install a package signed by a key of triage.trusted_keys, or sign it: appliance models sign; it is not used.",
+    ),
+    "model-template": Entry(
+        "operator",
+        "a model package cannot be begun there",
+        "Give a folder that is not there yet, NAME or NAME/VERSION; a name is of small letters, digits and dashes.",
+    ),
+    "model-installed-otherwise": Entry(
+        "operator",
+        "another package of this name and version is installed already",
+        "Give the package a new version; an installed one is never changed.",
+    ),
+    "signing-key": Entry(
+        "operator",
+        "the signing key is missing or no key",
+        "Make one: appliance models key FILE; it holds 64 hex digits and is readable by you alone.",
+    ),
+    "certificate-untrusted": Entry(
+        "operator",
+        "a certificate bears no signature of a trusted key",
+        "Have it signed by a key of triage.trusted_keys; it opens no lane until then.",
+    ),
+    "trusted-key-invalid": Entry(
+        "operator",
+        "a file among the trusted keys holds no public key",
+        "Put 64 hex digits into it, or take it away; nobody is trusted by it.",
+    ),
+    "model-graph-refused": Entry(
+        "operator",
+        "the audit of a model's graph refuses it",
+        "appliance models check names everything to mend; the package is not used.",
+    ),
     "model-manifest-invalid": Entry(
         "operator", "a model manifest is not understood", "Install a package made for this version."
     ),

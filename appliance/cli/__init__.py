@@ -16,7 +16,12 @@ from appliance.errors import Fault, Misconfigured
 
 EX_CONFIG = 78
 SERVICES = ("receive", "triage", "uplink", "review", "deliver")
-NEEDS_NO_CONFIG = ("deidentify", "inspect", "replay")  # tools that work alone: without --config they use the defaults
+NEEDS_NO_CONFIG = (
+    "deidentify",
+    "inspect",
+    "models",
+    "replay",
+)  # tools that work alone: without --config they use the defaults
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders; thousands in one call")
     again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
     again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    again.add_argument("--table", action="store_true", help="a table for people instead of JSON lines")
     packages = verb("models", "List the model packages, or verify them with their golden films.", as_json=True)
     packages.add_argument("what", choices=("list", "verify"))
     knobs = verb("config", "Show every setting with its value, bounds and meaning.", as_json=True)
@@ -213,5 +219,6 @@ def _configuration(told: argparse.Namespace) -> tuple[Config, Path]:
     path: Path = told.config or DEFAULT_PATH
     if told.config is None and not path.exists() and told.verb in NEEDS_NO_CONFIG:
         shipped = Path(__file__).parents[2] / "models"
-        return (Config.model_validate({"triage": {"model_folder": shipped}}) if shipped.is_dir() else Config()), path
+        shown = {"triage": {"model_folder": shipped, "trusted_keys": shipped / "trusted"}}
+        return (Config.model_validate(shown) if shipped.is_dir() else Config()), path
     return load(path), path

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from datetime import date
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,13 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pydantic import ValidationError
 
+from appliance.core.applies import why_not_applicable
 from appliance.core.certificate import Certificate, Contract, Evidence, Group, Plan, own_digest
 from appliance.core.decide import REASONS, Decision, Model, Seen, chosen, decide
 from appliance.core.gates import Bound, GateReference, Gates, Measure, failed_gates, film_measures, gate
-from appliance.core.manifest import Manifest, age_years, why_not_applicable
-from appliance.core.study import Instance, Patient
+from appliance.core.manifest import Manifest, age_years
+from appliance.core.standing import Standing
+from appliance.core.study import Instance, Patient, instance_of
 
 TODAY = date(2027, 1, 1)
+NOTHING = Standing()
+NEWER_FACTS = {field.name for field in dataclasses.fields(Instance) if field.default is not dataclasses.MISSING}
 FEATURES = 6
 GATES = Gates(
     schema_version=1,
@@ -36,36 +40,61 @@ GATES = Gates(
     },
 )
 REFERENCE = GateReference(GATES, np.eye(FEATURES), np.zeros((2, FEATURES)), "b" * 64)
+REFERENCES = {"default": REFERENCE}
 MANIFEST_JSON = {
-    "schema_version": 1,
+    "schema_version": 2,
     "name": "drawn",
     "version": "1.2.3",
     "created": "2026-11-01",
+    "weights": "trained",
     "intended_use": "A test.",
     "licence": "none",
     "training_data": "none",
     "overlay": "none",
     "files": dict.fromkeys(("model.onnx", "gates.json", "gates.npz", "golden.npz"), "a" * 64),
-    "input": {"name": "film", "side_px": 128, "low_percentile": 0.5, "high_percentile": 99.5},
-    "outputs": {
-        "logit": "logit",
-        "logit_low": -20.0,
-        "logit_high": 20.0,
-        "features": "features",
-        "features_count": FEATURES,
+    "input": {
+        "name": "film",
+        "takes": "frame",
+        "frames": 1,
+        "side_px": 128,
+        "steps": [
+            {"step": "resize_area", "side_px": 128},
+            {"step": "percentile_window", "low": 0.5, "high": 99.5},
+            {"step": "orient_grey"},
+        ],
     },
+    "exits": [
+        {
+            "graph": "model.onnx",
+            "logit": "logit",
+            "logit_low": -20.0,
+            "logit_high": 20.0,
+            "features": "features",
+            "features_count": FEATURES,
+            "gap": None,
+            "energy": None,
+            "trunk": None,
+            "cost_ms": 1.0,
+        }
+    ],
+    "check": None,
+    "references": {"default": {"gates": "gates.json", "arrays": "gates.npz"}},
     "applies_to": {
         "modality": ["CR", "DX"],
         "sop_class_uid": ["1.2.840.10008.5.1.4.1.1.1"],
         "body_part_examined": ["CHEST"],
         "view_position": ["AP", "PA"],
-        "patient_age_years_min": 1,
-        "patient_age_years_max": 5,
+        "patient_age": {"years_min": 1, "years_max": 5},
+        "photometric": ["MONOCHROME1", "MONOCHROME2"],
+        "bits_stored_min": 8,
+        "bits_stored_max": 16,
         "side_px_min": 128,
     },
     "label": {"name": "pneumonia", "code": "233604007", "scheme": "SCT", "meaning": "As graders read it."},
     "nominal": {"clear_at_or_below": -1.0, "flag_at_or_above": 1.0},
 }
+INPUT_JSON: dict[str, Any] = MANIFEST_JSON["input"]  # type: ignore[assignment]
+EXIT_JSON: dict[str, Any] = MANIFEST_JSON["exits"][0]  # type: ignore[index]
 MANIFEST = Manifest.model_validate_json(json.dumps(MANIFEST_JSON))
 CHILD = Instance(
     study_instance_uid="1.2.3",
@@ -88,6 +117,11 @@ CHILD = Instance(
     rows=224,
     columns=224,
     has_pixels=True,
+    photometric_interpretation="MONOCHROME2",
+    bits_stored=8,
+    image_type="ORIGINAL\\PRIMARY\\",
+    patient_orientation="L\\F",
+    lossy_image_compression="00",
 )
 
 
@@ -101,11 +135,11 @@ def a_certificate(**changed: object) -> Certificate:
         film_choice="one a patient",
         model_sha256="a" * 64,
         gates_digest="b" * 64,
-        preparation_digest=Model(MANIFEST, REFERENCE, ()).preparation_digest,
+        preparation_digest=Model(MANIFEST, REFERENCES, ()).preparation_digest,
     )
     evidence = Evidence(films=80, errors=0, error_upper=0.07, findings=100, miss_upper=0.05, start=0)
     fields: dict[str, object] = {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "harbour/test",
         "note": "drawn for a test",
         "site": "harbour",
@@ -119,6 +153,7 @@ def a_certificate(**changed: object) -> Certificate:
         ),
         "plan": plan,
         "plan_digest": plan.digest,
+        "exit": 1,
         "scores_sha256": "d" * 64,
         "patients": 200,
         "findings": 100,
@@ -127,6 +162,9 @@ def a_certificate(**changed: object) -> Certificate:
         "flag_at_or_above": 2.0,
         "cleared": evidence,
         "flagged": evidence,
+        "clear_at_or_below_half": None,
+        "flag_at_or_above_half": None,
+        "reference": {"logit": (-2.0, 2.0)},
         "created": date(2026, 12, 1),
         "expires": date(2027, 3, 1),
         "digest": "0" * 64,
@@ -135,7 +173,7 @@ def a_certificate(**changed: object) -> Certificate:
     return Certificate.model_validate({**fields, "digest": own_digest(Certificate.model_validate(fields))})
 
 
-MODEL = Model(MANIFEST, REFERENCE, (a_certificate(),))
+MODEL = Model(MANIFEST, REFERENCES, (a_certificate(),))
 RAMP = np.linspace(0.01, 0.99, 128, dtype=np.float32)[None, None, :, None].repeat(128, axis=3)
 
 
@@ -145,7 +183,19 @@ def seen(logit: float = -3.0, /, **changed: object) -> Seen:
         "features": np.zeros((1, FEATURES), np.float32),
         **changed,
     }
-    return Seen(RAMP[0, 0] * 255, RAMP, outputs)  # type: ignore[arg-type]
+    return Seen(RAMP[0, 0] * 255, RAMP, (outputs,))  # type: ignore[arg-type]
+
+
+def ruled(
+    instances: list[Instance],
+    model: Model,
+    given: Seen | str,
+    *,
+    site: str = "harbour",
+    today: date = TODAY,
+    standing: Standing = NOTHING,
+) -> Decision:
+    return decide(instances, model, given, site=site, today=today, standing=standing)
 
 
 def judged(
@@ -155,8 +205,9 @@ def judged(
     model: Model = MODEL,
     site: str = "harbour",
     today: date = TODAY,
+    standing: Standing = NOTHING,
 ) -> Decision:
-    return decide([instance], model, seen(logit), site=site, today=today)
+    return ruled([instance], model, seen(logit), site=site, today=today, standing=standing)
 
 
 def codes(decision: Decision) -> list[str]:
@@ -237,7 +288,69 @@ MUTATIONS: list[tuple[dict[str, object], str]] = [
     ({"has_pixels": False}, "no-image"),
     ({"rows": 127}, "image-too-small"),
     ({"columns": 64}, "image-too-small"),
+    ({"photometric_interpretation": "RGB"}, "photometric-not-covered"),
+    ({"photometric_interpretation": ""}, "photometric-not-covered"),
+    ({"bits_stored": None}, "bit-depth-not-covered"),
+    ({"bits_stored": 7}, "bit-depth-not-covered"),
+    ({"bits_stored": 32}, "bit-depth-not-covered"),
+    ({"presentation_lut_shape": "INVERSE"}, "grey-scale-contradicted"),
+    ({"presentation_lut_shape": "LIN OD"}, "grey-scale-contradicted"),
+    ({"photometric_interpretation": "MONOCHROME1", "presentation_lut_shape": "IDENTITY"}, "grey-scale-contradicted"),
+    ({"pixel_intensity_relationship_sign": "1"}, "grey-scale-contradicted"),
+    (
+        {"photometric_interpretation": "MONOCHROME1", "pixel_intensity_relationship_sign": "-1"},
+        "grey-scale-contradicted",
+    ),
+    ({"rescale_slope": "-1"}, "grey-scale-contradicted"),
+    ({"rescale_slope": "0"}, "grey-scale-contradicted"),
+    ({"rescale_slope": "nan"}, "grey-scale-contradicted"),
+    ({"rescale_slope": "one"}, "grey-scale-contradicted"),
+    ({"image_type": "DERIVED\\PRIMARY"}, "image-derived"),
+    ({"image_type": "ORIGINAL\\SECONDARY"}, "image-derived"),
+    ({"image_type": "ORIGINAL"}, "image-derived"),
+    ({"burned_in_annotation": "YES"}, "burned-in-text"),
+    ({"burned_in_annotation": "no"}, "burned-in-text"),
+    ({"lossy_image_compression": "01"}, "lossy-compression"),
+    ({"lossy_image_compression": "01", "lossy_image_compression_ratio": "40"}, "lossy-compression"),
+    ({"lossy_image_compression": "01", "lossy_image_compression_ratio": "10\\40"}, "lossy-compression"),
+    ({"lossy_image_compression": "01", "lossy_image_compression_ratio": "0.1"}, "lossy-compression"),
+    ({"lossy_image_compression": "01", "lossy_image_compression_ratio": "ten"}, "lossy-compression"),
+    ({"lossy_image_compression": "YES"}, "lossy-compression"),
+    ({"lossy_image_compression_ratio": "10"}, "lossy-compression"),
+    ({"transfer_syntax_uid": "1.2.840.10008.1.2.4.50"}, "lossy-compression"),
+    ({"pixel_padding_value": "0"}, "pixel-padding"),
+    ({"patient_orientation": "R\\F"}, "orientation-not-covered"),
+    ({"patient_orientation": "H\\L"}, "orientation-not-covered"),
 ]
+FITTING: list[dict[str, object]] = [
+    {"photometric_interpretation": "MONOCHROME1"},
+    {"photometric_interpretation": "MONOCHROME1", "presentation_lut_shape": "INVERSE"},
+    {"photometric_interpretation": "MONOCHROME1", "pixel_intensity_relationship_sign": "1"},
+    {"presentation_lut_shape": "IDENTITY", "pixel_intensity_relationship_sign": "-1", "rescale_slope": "1.0"},
+    {"bits_stored": 16},
+    {"image_type": "", "patient_orientation": "", "lossy_image_compression": ""},
+    {"burned_in_annotation": "NO"},
+    {"lossy_image_compression": "01", "lossy_image_compression_ratio": "10"},
+    {
+        "transfer_syntax_uid": "1.2.840.10008.1.2.4.50",
+        "lossy_image_compression": "01",
+        "lossy_image_compression_ratio": "7.7",
+    },
+    {"images_in_acquisition": 1},
+]
+
+
+@pytest.mark.parametrize("facts", FITTING)
+def test_other_ways_to_say_the_same_are_covered(facts: dict[str, object]):
+    assert judged(-9.0, instance=dataclasses.replace(CHILD, **facts)).lane == "cleared"  # type: ignore[arg-type]
+
+
+def test_an_instance_admitted_before_a_fact_was_read_is_escalated():
+    """Rows of an older ledger say nothing of the grey scale: nothing is decided on them."""
+    facts = {name: value for name, value in dataclasses.asdict(CHILD).items() if name not in NEWER_FACTS}
+    older = instance_of(facts)
+    assert older.photometric_interpretation == ""
+    assert codes(judged(-9.0, instance=older)) == ["no-model-applies", "photometric-not-covered"]
 
 
 @pytest.mark.parametrize(("mutation", "code"), MUTATIONS)
@@ -279,7 +392,7 @@ def test_any_other_text_in_one_header_fact_escalates(keyword: str, text: str, lo
 
 @pytest.mark.parametrize("count", [0, 2, 3])
 def test_only_a_study_of_one_image_is_covered(count: int):
-    decision = decide([CHILD] * count, MODEL, seen(), site="harbour", today=TODAY)
+    decision = ruled([CHILD] * count, MODEL, seen())
     assert decision.lane == "escalated"
     assert "several-images" in codes(decision)
 
@@ -306,7 +419,7 @@ def test_choice_names_what_each_model_misses_and_takes_the_first_that_applies():
     hands = Manifest.model_validate_json(
         json.dumps({**MANIFEST_JSON, "applies_to": {**MANIFEST_JSON["applies_to"], "body_part_examined": ["HAND"]}})  # type: ignore[dict-item]
     )
-    for_hands = Model(hands, REFERENCE, ())
+    for_hands = Model(hands, REFERENCES, ())
     assert chosen([CHILD], [for_hands, MODEL]) is MODEL
     refused = chosen([dataclasses.replace(CHILD, modality="CT")], [for_hands, MODEL])
     assert isinstance(refused, Decision)
@@ -345,13 +458,14 @@ def test_would_be_follows_the_certificate_of_this_model_else_the_manifest():
     """Between the nominal thresholds (1) and the certificate's (2) the two tell apart which one was asked."""
     assert judged(1.5, today=date(2027, 3, 2)).would_be == "escalated"
     assert judged(1.5, model=dataclasses.replace(MODEL, certificates=())).would_be == "flagged"
-    other = dataclasses.replace(MODEL, gates=dataclasses.replace(REFERENCE, digest="f" * 64))
+    other = dataclasses.replace(MODEL, references={"default": dataclasses.replace(REFERENCE, digest="f" * 64)})
     assert codes(judged(1.5, model=other)) == ["certificate-other-model"]
     assert judged(1.5, model=other).would_be == "flagged"
 
 
 def test_another_preparation_voids_the_certificate():
-    changed = {**MANIFEST_JSON, "input": {**MANIFEST_JSON["input"], "low_percentile": 1.0}}  # type: ignore[dict-item]
+    window = {"step": "percentile_window", "low": 1.0, "high": 99.5}
+    changed = {**MANIFEST_JSON, "input": {**INPUT_JSON, "steps": [INPUT_JSON["steps"][0], window]}}
     model = dataclasses.replace(MODEL, manifest=Manifest.model_validate_json(json.dumps(changed)))
     assert codes(judged(-9.0, model=model)) == ["certificate-other-model"]
 
@@ -381,14 +495,14 @@ ODD_OUTPUTS: list[tuple[dict[str, object], str]] = [
 
 @pytest.mark.parametrize(("outputs", "code"), ODD_OUTPUTS)
 def test_odd_outputs_escalate(outputs: dict[str, object], code: str):
-    decision = decide([CHILD], MODEL, seen(-9.0, **outputs), site="harbour", today=TODAY)
+    decision = ruled([CHILD], MODEL, seen(-9.0, **outputs))
     assert (decision.lane, decision.would_be, codes(decision)) == ("escalated", None, [code])
     assert decision.scores == ()
 
 
-@pytest.mark.parametrize("nothing", [None, Seen(RAMP[0, 0], RAMP, {})])
-def test_no_outputs_escalate(nothing: Seen | None):
-    decision = decide([CHILD], MODEL, nothing, site="harbour", today=TODAY)
+@pytest.mark.parametrize("nothing", ["model-output-missing", Seen(RAMP[0, 0], RAMP, ()), Seen(RAMP[0, 0], RAMP, ({},))])
+def test_no_outputs_escalate(nothing: Seen | str):
+    decision = ruled([CHILD], MODEL, nothing)
     assert (decision.lane, codes(decision)) == ("escalated", ["model-output-missing"])
 
 
@@ -404,9 +518,9 @@ anything = st.one_of(
 @settings(max_examples=400, deadline=None)
 @given(anything, anything)
 def test_whatever_a_graph_gives_only_a_well_formed_answer_is_decided_on(logit: object, features: object):
-    given_out = Seen(RAMP[0, 0] * 255, RAMP, {"logit": logit, "features": features})  # type: ignore[dict-item]
+    given_out = Seen(RAMP[0, 0] * 255, RAMP, ({"logit": logit, "features": features},))  # type: ignore[dict-item]
     with np.errstate(all="ignore"):
-        decision = decide([CHILD], MODEL, given_out, site="harbour", today=TODAY)
+        decision = ruled([CHILD], MODEL, given_out)
     if decision.lane != "escalated":
         assert isinstance(logit, np.ndarray)
         assert isinstance(features, np.ndarray)
@@ -423,7 +537,7 @@ def test_whatever_a_graph_gives_only_a_well_formed_answer_is_decided_on(logit: o
 @pytest.mark.parametrize("logit", [-9.0, 9.0])
 def test_a_strange_film_is_escalated_under_a_valid_certificate(logit: float):
     far = np.full((1, FEATURES), 5.0, np.float32)
-    decision = decide([CHILD], MODEL, seen(logit, features=far), site="harbour", today=TODAY)
+    decision = ruled([CHILD], MODEL, seen(logit, features=far))
     assert (decision.lane, decision.would_be) == ("escalated", "escalated")
     assert codes(decision) == ["gate-out-of-distribution"]
     assert decision.scores[0].gates["distance"] == pytest.approx(150.0)
@@ -439,14 +553,14 @@ def test_a_strange_film_is_escalated_under_a_valid_certificate(logit: float):
     ids=["black", "white", "binary noise"],
 )
 def test_film_without_an_image_is_escalated(tensor: np.ndarray):
-    decision = decide([CHILD], MODEL, dataclasses.replace(seen(-9.0), tensor=tensor), site="harbour", today=TODAY)
+    decision = ruled([CHILD], MODEL, dataclasses.replace(seen(-9.0), tensor=tensor))
     assert codes(decision) == ["gate-image-quality"]
 
 
 @pytest.mark.parametrize("shape", [(128, 300), (300, 128)])
 def test_odd_aspect_is_escalated(shape: tuple[int, int]):
     values = np.random.default_rng(2).integers(0, 256, shape).astype(np.float32)
-    decision = decide([CHILD], MODEL, dataclasses.replace(seen(-9.0), values=values), site="harbour", today=TODAY)
+    decision = ruled([CHILD], MODEL, dataclasses.replace(seen(-9.0), values=values))
     assert codes(decision) == ["gate-image-quality"]
 
 
@@ -496,15 +610,28 @@ def test_codes_given_to_why_not_applicable_are_catalogued():
     "changed",
     [
         {"stranger": 1},
-        {"schema_version": 2},
+        {"schema_version": 1},
+        {"weights": "none"},
         {"name": "Has Spaces"},
         {"version": "1.0"},
         {"overlay": "always"},
         {"files": {"model.onnx": "a" * 64}},
         {"files": {**MANIFEST_JSON["files"], "x": "short"}},  # type: ignore[dict-item]
         {"nominal": {"clear_at_or_below": 1.0, "flag_at_or_above": 1.0}},
-        {"outputs": {**MANIFEST_JSON["outputs"], "logit_low": 30.0}},  # type: ignore[dict-item]
-        {"input": {**MANIFEST_JSON["input"], "side_px": "128"}},  # type: ignore[dict-item]
+        {"exits": []},
+        {"exits": [{**EXIT_JSON, "logit_low": 30.0}]},
+        {"exits": [{**EXIT_JSON, "trunk": "trunk"}]},
+        {"exits": [EXIT_JSON, EXIT_JSON]},
+        {"exits": [{**EXIT_JSON, "gap": "logit"}]},
+        {"exits": [{**EXIT_JSON, "graph": "../model.onnx"}]},
+        {"check": {"graph": "model.onnx", "side_px": 64, "output": "kinds", "kinds": ["chest", "hand"]}},
+        {"check": {"graph": "check.onnx", "side_px": 64, "output": "kinds", "kinds": ["chest", "hand"]}},
+        {"references": {"harbour": {"gates": "gates.json", "arrays": "gates.npz"}}},
+        {"input": {**INPUT_JSON, "side_px": "128"}},
+        {"input": {**INPUT_JSON, "side_px": 64}},
+        {"input": {**INPUT_JSON, "frames": 2}},
+        {"input": {**INPUT_JSON, "steps": [{"step": "run", "command": "rm"}]}},
+        {"input": {**INPUT_JSON, "steps": [{"step": "orient_grey"}, {"step": "orient_grey"}]}},
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_not_parsed(changed: dict[str, object]):

@@ -52,7 +52,7 @@ def plan_for(package: Package, attempt: int) -> Plan:
         starts=STARTS,
         film_choice=FILM_CHOICE,
         model_sha256=package.model.sha256,
-        gates_digest=package.model.gates.digest,
+        gates_digest=package.model.references["default"].digest,
         preparation_digest=package.model.preparation_digest,
     )
 

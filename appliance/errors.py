@@ -158,6 +158,21 @@ CATALOGUE: dict[str, Entry] = {
         "a model package bears no signature of a trusted key",
         "Install a package signed by a key of triage.trusted_keys, or sign it: appliance models sign; it is not used.",
     ),
+    "model-installed-otherwise": Entry(
+        "operator",
+        "another package of this name and version is installed already",
+        "Give the package a new version; an installed one is never changed.",
+    ),
+    "signing-key": Entry(
+        "operator",
+        "the signing key is missing or no key",
+        "Make one: appliance models key FILE; it holds 64 hex digits and is readable by you alone.",
+    ),
+    "certificate-untrusted": Entry(
+        "operator",
+        "a certificate bears no signature of a trusted key",
+        "Have it signed by a key of triage.trusted_keys; it opens no lane until then.",
+    ),
     "trusted-key-invalid": Entry(
         "operator",
         "a file among the trusted keys holds no public key",

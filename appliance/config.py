@@ -122,9 +122,7 @@ class Certification(Section):
         le=0.5,
         description="What `certify` promises of P(finding | cleared), unless told otherwise.",
     )
-    miss_max: float = Field(
-        0.05, ge=0.001, le=0.5, description="What it promises of P(cleared | finding)."
-    )
+    miss_max: float = Field(0.05, ge=0.001, le=0.5, description="What it promises of P(cleared | finding).")
     false_discovery_max: float = Field(
         0.10,
         ge=0.001,

@@ -6,6 +6,7 @@ a certificate counts when a trusted key signed it and it lies where the models' 
 """
 
 import argparse
+import hashlib
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,12 +27,13 @@ from appliance.core.decide import Model
 from appliance.core.labels import FINDINGS, read_labels
 from appliance.core.manifest import Manifest
 from appliance.core.monitor import AUDIT_FIRST, audit_table
-from appliance.errors import Misconfigured
+from appliance.errors import Misconfigured, Refused
 from appliance.world import archive, ledger, sqlite
 from appliance.world.ledger.attempts import count_attempt
 from appliance.world.models import load_packages
 
 KEY_BYTES = 32
+TABLE_BYTES_MAX = 64 * 2**20
 LANES: tuple[risk_coverage.LaneName, ...] = ("cleared", "flagged")
 NOTE = (
     "Made from this site's own labelled studies. The promise is for patients drawn as the calibration patients were, "
@@ -68,7 +70,8 @@ def run(config: Config, places: Places, asked: argparse.Namespace) -> int:
     curves = made.document["curves"]
     svg = picture(made.document, made.plan)
     if asked.out is not None:
-        stem = f"{asked.site or config.site.name}-{asked.model.replace('/', '-')}-{now:%Y%m%d}-{made.plan.attempt}"
+        site = asked.site or config.site.name
+        stem = f"{site}-{asked.model.replace('/', '-')}-{now:%Y%m%d}-{made.plan.digest[:8]}"
         files = {f"{stem}{f'-exit-{c.exit}' if c.exit > 1 else ''}.json": _json(c.model_dump(mode="json"))
                  for c in opened}  # fmt: skip
         files |= {f"{stem}.svg": svg.encode(), f"{stem}-figures.json": _json(made.document)}
@@ -84,14 +87,14 @@ def make(config: Config, places: Places, asked: argparse.Namespace, now: datetim
     """The whole of it but for writing. Raises Refused or Misconfigured with a code that says who must act."""
     model = _model(config, asked.model)
     site = asked.site or config.site.name
-    label_bytes = asked.labels.read_bytes()
+    label_bytes = _bytes(asked.labels, "labels-unreadable")
     labels = read_labels(label_bytes)
     exits = len(model.manifest.exits)
     reference = model.references.get(site, model.references["default"])
     if asked.scores is None:
         found = from_ledger(places, labels, model, reference.digest, asked.group)
     else:
-        found = from_table(asked.scores.read_bytes(), labels, model.manifest, asked.group)
+        found = from_table(_bytes(asked.scores, "scores-unreadable"), labels, model.manifest, asked.group)
     sample = sample_of(found.scored, exits)
     plan = _plan(config, asked, model, reference.digest, sample)
     attempt = _counted(places, plan, sample, model.manifest, label_bytes, now.timestamp(), asked.attempt)
@@ -111,12 +114,23 @@ def make(config: Config, places: Places, asked: argparse.Namespace, now: datetim
         created=now.date(),
         days=config.certificate.days,
     )
-    return Made(found, sample, plan, finding, made, _document(made, found, sample, finding, plan))
+    document = {**_document(made, found, sample, finding, plan), "counted": places.studies_db.exists()}
+    return Made(found, sample, plan, finding, made, document)
 
 
-def _document(
-    made: list[Certificate], found: Found, sample: Sample, finding: Any, plan: Plan
-) -> dict[str, Any]:
+def _bytes(path: Path, code: str) -> bytes:
+    """A whole table; digest and lines are taken of the same bytes."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(TABLE_BYTES_MAX + 1)
+    except OSError:
+        raise Refused(code, "file") from None
+    if len(data) > TABLE_BYTES_MAX:
+        raise Refused(code, "file")
+    return data
+
+
+def _document(made: list[Certificate], found: Found, sample: Sample, finding: Any, plan: Plan) -> dict[str, Any]:
     """All figures as one JSON document."""
     lanes = open_lanes(sample.scores, finding, sample.passed, plan)
     said = risk_coverage.said(sample.scores, sample.passed, [risk_coverage.ends_of(each) for each in lanes])
@@ -200,10 +214,10 @@ def _counted(
             counted = count_attempt(
                 c,
                 patients_sha256=sample.patients_sha256,
-                films=sample.film_digests,
+                films=[hashlib.sha256(film.encode()).hexdigest()[:16] for film in sample.films],
                 finding=f"{manifest.label.scheme} {manifest.label.code}",
                 plan_sha256=plan.digest,
-                labels=labels,
+                labels_sha256=hashlib.sha256(labels).hexdigest(),
                 at=at,
             )
     finally:

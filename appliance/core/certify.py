@@ -110,7 +110,8 @@ def lane_path(towards: Floats, passed: Bools, *, end: float | None, other: float
     else:
         ours = usable[0] & (towards[0] <= (-np.inf if end is None else end))
         theirs = usable[0] & (towards[0] >= (np.inf if other is None else other))
-        blocks = [ours, usable[1] & ~ours & ~theirs]
+        # A first exit that gave no number ends the matter: the second one is not asked.
+        blocks = [ours, usable[1] & np.isfinite(towards[0]) & ~ours & ~theirs]
     place, block, before = np.full(patients, np.inf), np.full(patients, -1), 0
     for number, here in enumerate(blocks):
         distinct, rank = np.unique(towards[number][here], return_inverse=True)

@@ -141,11 +141,12 @@ def said(scores: Floats, passed: Bools, ends: Sequence[Ends]) -> NDArray[np.str_
     scores, passed  [exit, film], or [film] of one exit
     """
     scores, passed = np.atleast_2d(scores), np.atleast_2d(passed)
-    found = np.full(scores.shape[1], "escalated")
+    found, numbers = np.full(scores.shape[1], "escalated"), np.ones(scores.shape[1], bool)
     for logits, usable, end in zip(scores, passed, ends, strict=True):
         clear = -np.inf if end.clear_at_or_below is None else end.clear_at_or_below
         flag = np.inf if end.flag_at_or_above is None else end.flag_at_or_above
-        usable = usable & np.isfinite(logits) & (found == "escalated")
+        numbers &= np.isfinite(logits)  # a first exit that gave no number ends the matter
+        usable = usable & numbers & (found == "escalated")
         found[usable & (logits <= clear)] = "cleared"
         found[usable & (logits >= flag)] = "flagged"
     return found

@@ -1,26 +1,42 @@
 """The triage service: the only program that parses hostile bytes, and it has no network.
 
-It alone writes the clinical ledger and triage's side of the wire. Four parts, in the order in which a study meets
-them: intake (admit, assemble), judge (decode, infer, decide), handover (de-identify, inspect, seal; what of is in
-sealing and cleaning), answers (absorb verdicts, signatures and commands).
+It alone writes the clinical ledger and triage's side of the wire. Five parts, in the order in which a study meets
+them: intake (admit, assemble), glance (is a film worth repeating while the patient is here), judge (decode, infer,
+decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and cleaning), answers (absorb
+verdicts, signatures and commands).
 """
 
 from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Row
 
 from appliance.config import Config, Places
+from appliance.core.decide import Decision
 from appliance.core.pseudonym import checked_key
+from appliance.core.standing import Standing
 from appliance.errors import Unavailable
 from appliance.loop import Moment, Step
 from appliance.triage.answers import Answers
 from appliance.triage.cleaning import for_the_centre
+from appliance.triage.glance import Glancing
 from appliance.triage.handover import Handover
 from appliance.triage.intake import Intake
-from appliance.triage.judge import Court, Judging, open_court
+from appliance.triage.judge import Judging, open_court
+from appliance.triage.looking import Court
 from appliance.triage.sealing import Cleaning
 from appliance.world import archive, ledger, sqlite, wire
 
 TRIM_PERIOD_S = 60.0
 RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
+
+
+def _nothing_stands(_: Connection, __: Moment) -> Standing:
+    return Standing()
+
+
+def _nobody_counts(_: Connection, __: Row[Any], ___: Decision, ____: Moment) -> None:
+    return None
 
 
 class Triage:
@@ -48,9 +64,11 @@ class Triage:
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         court = court or open_court(config.triage.model_folder, config.site.name, config.triage.trusted_keys)
         cleaning = cleaning or for_the_centre(site_key)
+        judging = Judging(config, places, self.engine, court, stands=_nothing_stands, decided=_nobody_counts)
         self.parts = (
             Intake(config, places, self.engine),
-            Judging(config, places, self.engine, court),
+            Glancing(config, places, self.engine, judging),
+            judging,
             Handover(config, places, site_key, self.engine, self.cases, court.models, cleaning),
             Answers(places, self.engine, self.cases),
         )

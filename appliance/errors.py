@@ -234,8 +234,8 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "certify-exit": Entry(
         "operator",
-        "a network of two exits needs the ends of the first one, fixed without these labels",
-        "Say --exit-1 CLEAR,FLAG (a blank is a lane it does not have), for instance from the model's training films.",
+        "a network of two exits needs its first one's ends, fixed without these labels, and its second one's scores",
+        "Say --exit-1 CLEAR,FLAG (a blank is a lane it does not have): those these studies were decided by, or wider.",
     ),
     "certify-key": Entry(
         "operator", "the signing key cannot be read", "Give a file of 32 raw bytes or 64 hex digits (Ed25519)."

@@ -73,7 +73,7 @@ def run(config: Config, places: Places, asked: argparse.Namespace) -> int:
         site = asked.site or config.site.name
         stem = f"{site}-{asked.model.replace('/', '-')}-{now:%Y%m%d}-{made.plan.digest[:8]}"
         files = {f"{stem}{f'-exit-{c.exit}' if c.exit > 1 else ''}.json": _json(c.model_dump(mode="json"))
-                 for c in opened}  # fmt: skip
+                 for c in (made.certificates if opened else [])}  # fmt: skip
         files |= {f"{stem}.svg": svg.encode(), f"{stem}-figures.json": _json(made.document)}
         for name, data in files.items():
             archive.put(asked.out / name, data)
@@ -97,6 +97,7 @@ def make(config: Config, places: Places, asked: argparse.Namespace, now: datetim
         found = from_table(_bytes(asked.scores, "scores-unreadable"), labels, model.manifest, asked.group)
     sample = sample_of(found.scored, exits)
     plan = _plan(config, asked, model, reference.digest, sample)
+    _all_asked(plan, sample)
     attempt = _counted(places, plan, sample, model.manifest, label_bytes, now.timestamp(), asked.attempt)
     plan = plan.model_copy(update={"attempt": attempt})
     if not asked.json:
@@ -116,6 +117,21 @@ def make(config: Config, places: Places, asked: argparse.Namespace, now: datetim
     )
     document = {**_document(made, found, sample, finding, plan), "counted": places.studies_db.exists()}
     return Made(found, sample, plan, finding, made, document)
+
+
+def _all_asked(plan: Plan, sample: Sample) -> None:
+    """Whether the second exit was asked of every film that this plan leaves to it.
+
+    Under another plan the first exit may have decided a film before; what the second one would have said is not known
+    then, and leaving such films out, or calling them undecided, would be a choice by their scores.
+    """
+    if plan.exit_1 is None:
+        return
+    first, second = sample.scores
+    clear, flag = plan.exit_1.clear_at_or_below, plan.exit_1.flag_at_or_above
+    inside = (first <= (-np.inf if clear is None else clear)) | (first >= (np.inf if flag is None else flag))
+    if (sample.passed[0] & np.isfinite(first) & ~inside & np.isnan(second)).any():
+        raise Misconfigured("certify-exit", "second scores")
 
 
 def _bytes(path: Path, code: str) -> bytes:

@@ -24,6 +24,7 @@ from appliance.core.manifest import Manifest
 from appliance.core.study import Instance
 from appliance.errors import Misconfigured, Refused
 from appliance.world import ledger, sqlite
+from appliance.world.ledger import shadows
 
 IDENTITY = ("model_sha256", "gates_digest", "preparation_digest")
 SKIPPED = {
@@ -144,6 +145,9 @@ def _counted(
         if result is None or result.superseded_at is not None or not instances:
             skipped["undecided"] += 1
             continue
+        if result.model != manifest.title:  # it may have run beside the one that decided
+            beside = (row for row in shadows.of(c, study.number) if row.revision == study.revision)
+            result = next((row for row in beside if row.model == manifest.title), result)
         film = hashlib.sha256(study.study_instance_uid.encode()).hexdigest()
         scored = _scored(film, patient, result, manifest, identity)
         if scored is None:
@@ -178,16 +182,14 @@ def _one_group(instances: list[Instance], manifest: Manifest, group: str | None)
 def _scored(film: str, patient: str, result: Row[Any], manifest: Manifest, identity: dict[str, str]) -> Scored | None:
     """The scores of one result; None where they are not of this very model."""
     told = {int(each.get("exit", 1)): each for each in result.scores if each.get("model") == manifest.title}
-    if not told or any(each.get(key) != value for each in told.values() for key, value in identity.items()):
+    wanted = [each.get(key) == value for each in told.values() for key, value in identity.items()]
+    if not told or not all(wanted) or not all("failed" in each for each in told.values()):
         return None
-    joined = [reason["code"] for reason in result.reasons if reason["code"].startswith("gate-")]
     exits = range(1, len(manifest.exits) + 1)
-    if len(exits) > 1 and not all("failed" in each for each in told.values()):
-        return None  # joined reasons do not say at which exit a gate failed
     return Scored(
         film=film,
         patient=patient,
         logits=tuple(float(told[number]["logit"]) if number in told else math.nan for number in exits),
-        passed=tuple(number in told and not told[number].get("failed", joined) for number in exits),
+        passed=tuple(number in told and not told[number]["failed"] for number in exits),
         measures={name: float(value) for name, value in told[max(told)]["gates"].items()},
     )

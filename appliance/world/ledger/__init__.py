@@ -14,11 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from appliance.core import lifecycle
 from appliance.core.lifecycle import State
 from appliance.core.study import Instance, instance_of
-<<<<<<< HEAD
-from appliance.world.ledger import departures, glances, roles, shadows
-=======
-from appliance.world.ledger import attempts, departures, glances, shadows
->>>>>>> certificate
+from appliance.world.ledger import attempts, departures, glances, roles, shadows
 from appliance.world.ledger.tables import (
     METADATA,
     arrivals,

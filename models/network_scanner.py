@@ -18,9 +18,10 @@ LEVELS = (224, 192, 160, 112, 72, 40)  # channels at 7, 14, 28, 56, 112, 224 px
 class Drawn(nn.Module):
     """One level of the decoder: twice the size, two convolutions, each tuned by the code and stirred by noise."""
 
-    def __init__(self, inputs: int, outputs: int, grow: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, grow: bool, side: int) -> None:
         super().__init__()
         self.grow = grow
+        self.coarser = SIDE_PX // side
         self.first, self.second = nn.Conv2d(inputs, outputs, 3, 1, 1), nn.Conv2d(outputs, outputs, 3, 1, 1)
         self.norms = nn.ModuleList([nn.GroupNorm(8, outputs, affine=False) for _ in range(2)])
         self.tune = nn.Linear(CODE, 4 * outputs)
@@ -29,7 +30,7 @@ class Drawn(nn.Module):
     def forward(self, h: Tensor, code: Tensor, noise: Tensor) -> Tensor:
         if self.grow:
             h = F.interpolate(h, scale_factor=2, mode="nearest")
-        grain = F.adaptive_avg_pool2d(noise, h.shape[-1]) * (noise.shape[-1] / h.shape[-1])
+        grain = F.avg_pool2d(noise, self.coarser) * self.coarser  # as strong at every level
         gains = self.tune(code)[:, :, None, None].chunk(4, 1)
         for place, convolution in enumerate((self.first, self.second)):
             h = self.norms[place](convolution(h) + self.stir[place] * grain)
@@ -44,7 +45,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.start = nn.Linear(CODE, LEVELS[0] * 49)
         pairs = zip((LEVELS[0], *LEVELS[:-1]), LEVELS, strict=True)
-        self.levels = nn.ModuleList([Drawn(i, o, grow=place > 0) for place, (i, o) in enumerate(pairs)])
+        self.levels = nn.ModuleList([Drawn(i, o, place > 0, 7 * 2**place) for place, (i, o) in enumerate(pairs)])
         self.out = nn.Conv2d(LEVELS[-1], 1, 3, 1, 1)
 
     def forward(self, code: Tensor, noise: Tensor) -> Tensor:

@@ -182,7 +182,7 @@ def _at_exit(bench: _Bench, number: int, before: _Exit | None) -> _Exit:
     if isinstance(read, str) or isinstance(checked, str):
         odd = read if isinstance(read, str) else str(checked)
         return _Exit(_escalated([odd], model=title, certificate=name), None, False)
-    measures, failed = _gated(bench, read, model.reference_for(certificate))
+    measures, failed = _gated(bench, read, checked, model.reference_for(certificate))
     scores = (Scores(title, read.logit, None, measures, number, model.manifest.weights, tuple(failed)),)
     invalid = "weights-random" if random else _why_invalid(bench, certificate, before)
     valid = certificate if invalid is None else None
@@ -228,13 +228,15 @@ def _said(logit: float, ends: Ends) -> Said:
     return "escalated"
 
 
-def _gated(bench: _Bench, read: Answer, reference: GateReference) -> tuple[dict[str, float], tuple[str, ...]]:
+def _gated(
+    bench: _Bench, read: Answer, checked: Mapping[str, float], reference: GateReference
+) -> tuple[dict[str, float], tuple[str, ...]]:
     """Every finite measure, and the codes of the gates that the study fails."""
     if reference.projection.shape[1] != read.features.size:  # the arrays of another exit: no distance can be told
         return {}, ("gate-out-of-distribution",)
     middle = bench.seen.tensor.shape[1] // 2
     tensor = bench.seen.tensor[:, middle : middle + 1]
-    measured, failed = gate(bench.seen.values, tensor, read.features, reference)
+    measured, failed = gate(bench.seen.values, tensor, read, checked, reference)
     return {str(measure): value for measure, value in measured.items() if np.isfinite(value)}, failed
 
 

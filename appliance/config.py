@@ -129,10 +129,10 @@ class Certification(Section):
         le=0.5,
         description="What it promises of P(no finding | flagged).",
     )
-    delta: float = Field(
+    delta_max: float = Field(
         0.05, ge=0.001, le=0.2, description="How likely the whole promise may be broken by the draw of patients."
     )
-    days: int = Field(90, ge=1, le=366, description="How long a new certificate lasts.")
+    lasts_days: int = Field(90, ge=1, le=366, description="How long a new certificate lasts.")
 
 
 class Config(Section):

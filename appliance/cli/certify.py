@@ -33,6 +33,7 @@ from appliance.world.ledger.attempts import count_attempt
 from appliance.world.models import load_packages
 
 KEY_BYTES = 32
+ATTEMPTS_MAX = 100
 TABLE_BYTES_MAX = 64 * 2**20
 LANES: tuple[risk_coverage.LaneName, ...] = ("cleared", "flagged")
 NOTE = (
@@ -58,6 +59,8 @@ def run(config: Config, places: Places, asked: argparse.Namespace) -> int:
     """Makes, prints and, with --out, writes."""
     if asked.audit_table is not None:
         return _audits(config.certificate.false_omission_max, asked.audit_table, asked.json)
+    if not 1 <= asked.attempt <= ATTEMPTS_MAX:
+        raise Misconfigured("certify-contract", "attempt")
     if asked.labels is None or asked.model is None:
         print("say --labels CSV and --model NAME/VERSION", file=sys.stderr)
         return 2
@@ -113,7 +116,7 @@ def make(config: Config, places: Places, asked: argparse.Namespace, now: datetim
         site=site,
         group=found.group,
         created=now.date(),
-        days=config.certificate.days,
+        days=config.certificate.lasts_days,
     )
     document = {**_document(made, found, sample, finding, plan), "counted": places.studies_db.exists()}
     return Made(found, sample, plan, finding, made, document)
@@ -188,7 +191,7 @@ def _plan(config: Config, asked: argparse.Namespace, model: Model, gates_digest:
         contract = Contract(false_omission_max=rates[0], miss_max=rates[1], false_discovery_max=rates[2])
         return Plan(
             contract=contract,
-            delta=knobs.delta if asked.delta is None else asked.delta,
+            delta=knobs.delta_max if asked.delta is None else asked.delta,
             attempt=1,
             starts=STARTS,
             film_choice=FILM_CHOICE,
@@ -238,7 +241,7 @@ def _counted(
             )
     finally:
         engine.dispose()
-    if counted > 100:
+    if counted > ATTEMPTS_MAX:
         raise Misconfigured("certify-contract", "attempt")
     return max(counted, int(asked))
 

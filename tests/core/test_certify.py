@@ -373,7 +373,7 @@ def test_a_contract_that_is_not_the_product_s_says_so():
     knobs = Config().certificate
     assert (knobs.false_omission_max, knobs.miss_max, knobs.false_discovery_max) == (0.01, 0.05, 0.10)
     assert tuple(PRODUCT_CONTRACT.model_dump().values()) == (0.01, 0.05, 0.10)
-    assert (knobs.delta, knobs.days) == (0.05, 90)
+    assert (knobs.delta_max, knobs.lasts_days) == (0.05, 90)
 
 
 # What is told beside it

@@ -1,0 +1,235 @@
+"""Triage, the watch over certificates: blinded audits of cleared studies, drift of scores and films, and what follows.
+
+What a certificate promises was tested on films of the past. Here each of its decided studies is counted and measured,
+some are drawn for a blinded read, and clinicians' answers are wagered against the promise. A warning halves the lanes;
+an alarm takes the certificate away for good: only another certificate, of another digest, opens a lane again. A
+language model's answer never gets here. Every step ends in fewer lanes, none in more.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row
+
+from appliance.config import Audit, Places
+from appliance.core.certificate import Certificate
+from appliance.core.decide import Decision, Model
+from appliance.core.monitor import AUDIT_FIRST, audit_rate
+from appliance.core.sampling import draw, uniform
+from appliance.core.standing import Standing
+from appliance.core.watch import (
+    Monitor,
+    certificate_facts,
+    model_facts,
+    p_value,
+    read_back,
+    started,
+    told,
+    with_answer,
+    with_ranks,
+)
+from appliance.loop import Moment, Step
+from appliance.world import audit_desk, sqlite
+from appliance.world.ledger import watch as book
+
+LOG = logging.getLogger("appliance.triage")
+ROWS_A_STEP = 200
+DAY_S = 86_400.0
+# Of these studies a certificate says nothing: it was made for others.
+NOT_ITS_OWN = frozenset(
+    ("no-certificate", "certificate-damaged", "certificate-other-model", "certificate-other-site")
+) | frozenset(("certificate-other-group", "certificate-untrusted"))
+
+
+class Watch:
+    """The step audits, and what judge asks and tells.
+
+    models  the models now loaded, asked anew every time
+    """
+
+    def __init__(
+        self, knobs: Audit, places: Places, site_key: bytes, engine: Engine, models: Callable[[], Sequence[Model]]
+    ) -> None:
+        self.knobs = knobs
+        self.places = places
+        self.site_key = site_key
+        self.engine = engine
+        self.models = models
+        self.desk: Engine | None = None
+        self.registered: tuple[str, ...] | None = None
+
+    def steps(self) -> dict[str, Step]:
+        return {"audits": self.audits}
+
+    def standing(self, c: Connection, moment: Moment) -> Standing:
+        """What opens fewer lanes than its certificate says, or none.
+
+        Half the lane counts under a warning, and while drawn audits stay unanswered: nobody is looking then.
+        """
+        late = book.overdue(c, moment.wall - self.knobs.answer_days * DAY_S)
+        return Standing(
+            revoked=frozenset(row.certificate for row in book.revoked(c)),
+            shrunk=frozenset(book.under_warning(c)) | frozenset(late),
+        )
+
+    def on_decided(self, c: Connection, study: Row[Any], decision: Decision, moment: Moment) -> None:
+        """Counts, measures and perhaps draws one decided study; in the transaction of its move, once a study.
+
+        study  the row as it was read before the move
+        """
+        certificate = self._spoken_of(decision)
+        if certificate is None:
+            return
+        self._register(c, moment)
+        digest, uid = certificate.digest, study.study_instance_uid
+        cleared_before = book.cleared_count(c, digest)
+        watched_id, new, newly_cleared = book.see(c, digest, study.number, decision.lane, moment.wall)
+        if new:
+            score = decision.scores[-1]
+            values = {"logit": score.logit, **score.gates}
+            known = {name: values[name] for name in certificate.reference if math.isfinite(values.get(name, math.nan))}
+            self._measure(c, certificate, uid, known, moment)
+            book.put_gauges(c, watched_id, digest, known)
+        if not new and not newly_cleared:
+            return
+        drawn = draw(
+            self.site_key,
+            digest,
+            uid,
+            lane=decision.lane,
+            cleared_before=cleared_before,
+            first=AUDIT_FIRST,
+            rate=self.rate(certificate),
+        )
+        if drawn.drawn:
+            book.put_audit(
+                c,
+                certificate=digest,
+                number=study.number,
+                revision=study.revision,
+                drawn_as=drawn.drawn_as,
+                rate=drawn.rate,
+                at=moment.wall,
+            )
+
+    def rate(self, certificate: Certificate) -> float:
+        """The share of cleared studies audited after the first ones."""
+        bound = certificate.plan.contract.false_omission_max
+        return audit_rate(bound, self.knobs.detect_days, self.knobs.cleared_per_day)
+
+    def audits(self, moment: Moment) -> bool:
+        """Readers' answers and withdrawals, each once, in the order in which they were given."""
+        with self.engine.begin() as c:
+            self._register(c, moment)
+            answered, withdrawn = book.last_heard(c)
+        desk = self._opened()
+        if desk is None:
+            return False
+        with desk.connect() as c:
+            answers = audit_desk.answers_after(c, answered, ROWS_A_STEP)
+            withdrawals = audit_desk.withdrawals_after(c, withdrawn, ROWS_A_STEP)
+        for row in withdrawals:
+            with self.engine.begin() as c:
+                self._withdrawn(c, row, moment)
+        for row in answers:
+            with self.engine.begin() as c:
+                self._answered(c, row, moment)
+        return bool(answers or withdrawals)
+
+    def _register(self, c: Connection, moment: Moment) -> None:
+        """Files the loaded models and their certificates, so that the page shows what is in force here."""
+        models = self.models()
+        names = tuple(sorted(f"{m.manifest.title} {each.digest}" for m in models for each in m.certificates))
+        names += tuple(sorted(model.manifest.title for model in models))
+        if names == self.registered:
+            return
+        book.forget_presence(c)
+        for model in models:
+            book.put_installed(c, model.manifest.title, model_facts(model), moment.wall)
+            for each in model.certificates:
+                start = {**told(started(each.reference)), "stage": "quiet", "stage_since": moment.wall}
+                facts = {**certificate_facts(each, model.manifest.label.name), "audit_rate": self.rate(each)}
+                book.put_monitor(c, each.digest, model.manifest.title, facts, start)
+        self.registered = names
+
+    def _spoken_of(self, decision: Decision) -> Certificate | None:
+        """The certificate whose films the study is one of, valid today or not; None where there is none."""
+        if not decision.scores or {reason.code for reason in decision.reasons} & NOT_ITS_OWN:
+            return None
+        for model in self.models():
+            if model.manifest.title == decision.model:
+                return next((each for each in model.certificates if each.name == decision.certificate), None)
+        return None
+
+    def _measure(
+        self, c: Connection, certificate: Certificate, uid: str, values: dict[str, float], moment: Moment
+    ) -> None:
+        """Each measure's rank among the certificate's films and all studies since, into its martingale."""
+        row = book.monitor(c, certificate.digest)
+        assert row is not None, "registered before"
+        monitor = read_back(row.state, certificate.reference)
+        if monitor is not None:
+            p_values = {}
+            for name, value in values.items():
+                dice = uniform(self.site_key, f"tie {name}", certificate.digest, uid)
+                before = book.ranks(c, certificate.digest, name, value)
+                p_values[name] = p_value(certificate.reference[name], before, value, dice)
+            monitor = with_ranks(monitor, p_values)
+        self._conclude(c, row, monitor, moment)
+
+    def _answered(self, c: Connection, row: Row[Any], moment: Moment) -> None:
+        """One answer into the wager of the certificate under which the study was cleared."""
+        audit = book.audit(c, row.audit_id)
+        if audit is None or audit.answer is not None:
+            book.take_over_answer(c, row, "unknown" if audit is None else "again")
+            return
+        book.take_over_answer(c, row, "counted" if audit.counts else "decoy")
+        if not audit.counts:
+            return
+        monitored = book.monitor(c, audit.certificate)
+        assert monitored is not None, "an audit is drawn after its certificate was filed"
+        monitor = read_back(monitored.state, monitored.facts["reference"])
+        if monitor is not None:
+            bound = float(monitored.facts["contract"]["false_omission_max"])
+            monitor = with_answer(monitor, row.answer, rate_max=bound)
+        self._conclude(c, monitored, monitor, moment)
+
+    def _withdrawn(self, c: Connection, row: Row[Any], moment: Moment) -> None:
+        """A person takes a certificate away: no reason of ours is asked for, and no way back."""
+        known = book.monitor(c, row.certificate) is not None
+        made = known and self._revoke(c, row.certificate, moment, "person", f"review:{row.user}", row.because)
+        book.take_over_withdrawal(c, row, "revoked" if made else "again" if known else "unknown")
+
+    def _conclude(self, c: Connection, row: Row[Any], monitor: Monitor | None, moment: Moment) -> None:
+        """Writes the evidence of a certificate and draws its consequence; nothing lifts a revocation."""
+        if row.stage == "revoke":
+            return
+        if monitor is None:
+            self._revoke(c, row.certificate, moment, "state", "triage", "what was gathered about it cannot be read")
+            return
+        since = row.stage_since if monitor.stage == row.stage else moment.wall
+        book.set_monitor(c, row.certificate, **told(monitor), stage=monitor.stage, stage_since=since)
+        if monitor.stage == "revoke":
+            self._revoke(c, row.certificate, moment, monitor.cause, "triage", monitor.because)
+        elif monitor.stage != row.stage:
+            LOG.warning("certificate %s: %s", row.certificate[:12], monitor.stage)
+
+    def _revoke(self, c: Connection, digest: str, moment: Moment, cause: str, who: str, because: str) -> bool:
+        made = book.revoke(c, digest, at=moment.wall, cause=cause, who=who, because=because)
+        if made:
+            LOG.error("certificate %s is taken away: %s", digest[:12], cause)
+        return made
+
+    def _opened(self) -> Engine | None:
+        """The clinicians' desk, once the review service of this version has made it."""
+        if self.desk is None and self.places.review_db.exists():
+            opened = sqlite.open_reader(self.places.review_db)
+            with opened.connect() as c:
+                made = audit_desk.is_made(c)
+            if made:
+                self.desk = opened
+            else:
+                opened.dispose()
+        return self.desk

@@ -80,6 +80,10 @@ class Triage(Section):
         20_480 * MIB, ge=0, le=16_777_216 * MIB, description="Decoded frames kept for the page; the oldest go first."
     )
     model_folder: Folder = Field(Path("/usr/share/appliance/models"), description="Where the model packages lie.")
+    trusted_keys: Folder = Field(
+        Path("/etc/appliance/trusted-keys"),
+        description="Public keys (*.pub, 64 hex digits each) whose packages, certificates and commands are believed.",
+    )
     site_key_file: Folder = Field(
         Path("/etc/appliance/site.key"),
         description="Secret of 32 bytes or more for every pseudonym (credential site-key).",

@@ -153,6 +153,16 @@ CATALOGUE: dict[str, Entry] = {
     "model-package-damaged": Entry(
         "operator", "a model package does not match its own checksums", "Install the package again; it is not used."
     ),
+    "model-unsigned": Entry(
+        "operator",
+        "a model package bears no signature of a trusted key",
+        "Install a package signed by a key of triage.trusted_keys, or sign it: appliance models sign; it is not used.",
+    ),
+    "trusted-key-invalid": Entry(
+        "operator",
+        "a file among the trusted keys holds no public key",
+        "Put 64 hex digits into it, or take it away; nobody is trusted by it.",
+    ),
     "model-manifest-invalid": Entry(
         "operator", "a model manifest is not understood", "Install a package made for this version."
     ),

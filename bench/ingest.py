@@ -62,7 +62,7 @@ def ours(files: list[bytes], folder: Path) -> list[float]:
     told = {"quiet_period_s": 0.05, "quiet_period_with_evidence_s": 0.05}
     config = Config.model_validate({"triage": told, "receive": {"disk_reserve_bytes": 0}})
     places = Places(folder / "state")
-    service = Triage(config, places, SITE_KEY, open_court(ROOT / "models", "harbour"))
+    service = Triage(config, places, SITE_KEY, open_court(ROOT / "models", "harbour", ROOT / "models/trusted"))
     steps = service.steps()
     took = []
     for number, data in enumerate(files):

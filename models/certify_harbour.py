@@ -61,7 +61,7 @@ def plan_for(package: Package, attempt: int) -> Plan:
         starts=(0, 1, 2),
         film_choice="one film a patient: the lowest SHA-256 of the film's id",
         model_sha256=package.model.sha256,
-        gates_digest=package.model.gates.digest,
+        gates_digest=package.model.references["default"].digest,
         preparation_digest=package.model.preparation_digest,
     )
 

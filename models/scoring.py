@@ -12,7 +12,8 @@ sys.path[:0] = [str(ROOT)]
 
 from appliance.core.gates import gate  # noqa: E402
 from appliance.core.prepare import prepare  # noqa: E402
-from appliance.world.models import Package, Runner, load_package  # noqa: E402
+from appliance.world.inference import Bench  # noqa: E402
+from appliance.world.models import Package, load_package, trusted_keys  # noqa: E402
 
 FOLDER = ROOT / "models/cxr-paediatric-pneumonia/1.0.0"
 
@@ -25,16 +26,16 @@ class Scored(NamedTuple):
     failed: tuple[str, ...]
 
 
-def opened() -> tuple[Package, Runner]:
-    package = load_package(FOLDER)
-    return package, Runner(package)
+def opened() -> tuple[Package, Bench]:
+    package = load_package(FOLDER, trusted_keys(ROOT / "models/trusted")[0])
+    return package, Bench([package])
 
 
-def scored(package: Package, runner: Runner, values: NDArray[np.float32], monochrome1: bool = False) -> Scored:
+def scored(package: Package, bench: Bench, values: NDArray[np.float32], monochrome1: bool = False) -> Scored:
     """One film [row, column] as `replay` would score it, whatever its header says."""
     manifest = package.model.manifest
     tensor = prepare(values, monochrome1, manifest.input.spec)
-    outputs = runner.run(tensor)
-    features = outputs[manifest.outputs.features][0].astype(np.float64)
-    measured, failed = gate(values, tensor, features, package.model.gates)
-    return Scored(float(outputs[manifest.outputs.logit][0]), measured["distance"], failed)
+    outputs, last = bench.run(package.title, 1, tensor), manifest.exits[0]
+    features = outputs[last.features][0].astype(np.float64)
+    measured, failed = gate(values, tensor, features, package.model.references["default"])
+    return Scored(float(outputs[last.logit][0]), measured["distance"], failed)

@@ -38,7 +38,8 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "appliance.toml"
     path.write_text(
         f'[state]\nfolder = "{tmp_path}/state"\n[triage]\nmodel_folder = "{MODELS}"\n'
-        f'site_key_file = "{tmp_path}/site.key"\n[receive]\nwatched_folder = "{tmp_path}/scanner"\n'
+        f'trusted_keys = "{MODELS}/trusted"\nsite_key_file = "{tmp_path}/site.key"\n'
+        f'[receive]\nwatched_folder = "{tmp_path}/scanner"\n'
     )
     return path
 
@@ -220,7 +221,10 @@ def test_a_damaged_package_is_red_and_not_used(tmp_path: Path, capsys: pytest.Ca
     data[len(data) // 2] ^= 1
     graph.write_bytes(data)
     config = tmp_path / "c.toml"
-    config.write_text(f'[triage]\nmodel_folder = "{tmp_path}/models"\n[state]\nfolder = "{tmp_path}/state"\n')
+    config.write_text(
+        f'[triage]\nmodel_folder = "{tmp_path}/models"\ntrusted_keys = "{MODELS}/trusted"\n'
+        f'[state]\nfolder = "{tmp_path}/state"\n'
+    )
     assert main(["--config", str(config), "models", "list"]) == 1
     assert "model-package-damaged" in capsys.readouterr().out
     assert main(["--config", str(config), "check"]) == 1

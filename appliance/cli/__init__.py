@@ -16,7 +16,12 @@ from appliance.errors import Fault, Misconfigured
 
 EX_CONFIG = 78
 SERVICES = ("receive", "triage", "uplink", "review", "deliver")
-NEEDS_NO_CONFIG = ("deidentify", "inspect", "replay")  # tools that work alone: without --config they use the defaults
+NEEDS_NO_CONFIG = (
+    "deidentify",
+    "inspect",
+    "models",
+    "replay",
+)  # tools that work alone: without --config they use the defaults
 
 
 def parser() -> argparse.ArgumentParser:
@@ -213,5 +218,6 @@ def _configuration(told: argparse.Namespace) -> tuple[Config, Path]:
     path: Path = told.config or DEFAULT_PATH
     if told.config is None and not path.exists() and told.verb in NEEDS_NO_CONFIG:
         shipped = Path(__file__).parents[2] / "models"
-        return (Config.model_validate({"triage": {"model_folder": shipped}}) if shipped.is_dir() else Config()), path
+        shown = {"triage": {"model_folder": shipped, "trusted_keys": shipped / "trusted"}}
+        return (Config.model_validate(shown) if shipped.is_dir() else Config()), path
     return load(path), path

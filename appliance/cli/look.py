@@ -14,8 +14,9 @@ from sqlalchemy import Row, func, select
 from appliance.config import Config, Places, knobs, secret
 from appliance.core.pseudonym import checked_key
 from appliance.core.study import LANE_WORDS
-from appliance.errors import CATALOGUE, Fault, Misconfigured
+from appliance.errors import CATALOGUE, Fault
 from appliance.world import archive, ledger, models, sqlite, wire
+from appliance.world.inference import Bench
 
 STRAYS_SHOWN = 20
 CONNECT_TIMEOUT_S = 1.0
@@ -182,7 +183,7 @@ def _broker(config: Config) -> Line:
 
 
 def _models(config: Config) -> list[Line]:
-    packages, damaged = models.load_packages(config.triage.model_folder)
+    packages, damaged = models.load_packages([config.triage.model_folder], config.triage.trusted_keys)
     lines = [Line(f"model {package.model.manifest.title}", True, "checksums agree", "") for package in packages]
     lines += [Line(f"model {each.folder.name}", False, each.fault.code, each.fault.hint) for each in damaged]
     todo = "Install a model package; until then every study is escalated."
@@ -191,15 +192,11 @@ def _models(config: Config) -> list[Line]:
 
 def show_models(config: Config, verify: bool, as_json: bool) -> int:
     """Packages of the model folder; `verify` also runs each package's golden films. Status 1 on any damage."""
-    packages, damaged = models.load_packages(config.triage.model_folder)
+    packages, damaged = models.load_packages([config.triage.model_folder], config.triage.trusted_keys)
+    bench = Bench(packages if verify else [])
     rows: list[dict[str, Any]] = []
     for package in packages:
-        code = ""
-        if verify:
-            try:
-                models.self_test(package)
-            except Misconfigured as fault:
-                code = fault.code
+        code = bench.faults[package.title].code if package.title in bench.faults else ""
         sites = [certificate.site for certificate in package.model.certificates]
         rows.append({"model": package.model.manifest.title, "damage": code, "sites": sites, "verified": verify})
     rows += [

@@ -68,7 +68,9 @@ def _admitted(path: Path) -> Instance:
 
 
 def _lines(studies: list[list[File]], config: Config, site: str, today: date, jobs: int) -> Iterator[dict[str, Any]]:
-    open_here = partial(_open, config.triage.model_folder, site, config.triage.pixels_max, today)
+    open_here = partial(
+        _open, config.triage.model_folder, config.triage.trusted_keys, site, config.triage.pixels_max, today
+    )
     if jobs == 1 or len(studies) <= IN_PROCESS_MAX:
         open_here()
         yield from map(_line, studies)
@@ -80,10 +82,12 @@ def _lines(studies: list[list[File]], config: Config, site: str, today: date, jo
 _HERE: dict[str, Any] = {}  # one a process: sessions cannot travel
 
 
-def _open(models: Path, site: str, pixels_max: int, today: date) -> None:
+def _open(models: Path, trusted: Path, site: str, pixels_max: int, today: date) -> None:
     quiet_libraries()
     logging.getLogger("appliance").setLevel(logging.CRITICAL)
-    _HERE.update(court=open_court(models, site), pixels_max=pixels_max, today=today, key=secrets.token_bytes(32))
+    _HERE.update(
+        court=open_court(models, site, trusted), pixels_max=pixels_max, today=today, key=secrets.token_bytes(32)
+    )
 
 
 def _line(files: list[File]) -> dict[str, Any]:

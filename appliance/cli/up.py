@@ -131,10 +131,15 @@ def lay_out(folder: Path, **settings: dict[str, object]) -> Path:
         archive.put(key, secrets.token_bytes(32))
         key.chmod(0o600)
     if not path.exists():
+        models = Path(__file__).parents[2] / "models"
         sections: dict[str, dict[str, object]] = {
             "state": {"folder": str(folder / "state")},
             "receive": {"watched_folder": str(folder / "scanner")},
-            "triage": {"site_key_file": str(key), "model_folder": str(Path(__file__).parents[2] / "models")},
+            "triage": {
+                "site_key_file": str(key),
+                "model_folder": str(models),
+                "trusted_keys": str(models / "trusted"),
+            },
         }
         for section, values in settings.items():
             sections.setdefault(section, {}).update(values)

@@ -49,6 +49,23 @@ TEXT_MAX = 256
 COUNT_MAX = 2**31 - 1
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 PREAMBLE_BYTES = 132
+# Facts of an Instance that are kept as the header words them, and the element of each.
+TOLD = {
+    "photometric_interpretation": "PhotometricInterpretation",
+    "presentation_lut_shape": "PresentationLUTShape",
+    "pixel_intensity_relationship_sign": "PixelIntensityRelationshipSign",
+    "rescale_slope": "RescaleSlope",
+    "pixel_padding_value": "PixelPaddingValue",
+    "image_type": "ImageType",
+    "burned_in_annotation": "BurnedInAnnotation",
+    "lossy_image_compression": "LossyImageCompression",
+    "lossy_image_compression_ratio": "LossyImageCompressionRatio",
+    "patient_orientation": "PatientOrientation",
+    "frame_of_reference_uid": "FrameOfReferenceUID",
+    "image_orientation_patient": "ImageOrientationPatient",
+    "image_position_patient": "ImagePositionPatient",
+    "pixel_spacing": "PixelSpacing",
+}
 TRANSFER_SYNTAX_ELEMENT = b"\x10\x00"  # of group 0002
 KNOWN_VRS = frozenset(vr.value.encode() for vr in STANDARD_VR)
 # A deflated data set of a few bytes unfolds a thousandfold, and pydicom holds it twice: reports and segmentations are
@@ -104,6 +121,8 @@ def _admitted(data: bytes) -> Instance:
         rows=_count(dataset, "Rows") or 0,
         columns=_count(dataset, "Columns") or 0,
         has_pixels=any(keyword in dataset for keyword in PIXELS),
+        bits_stored=_count(dataset, "BitsStored"),
+        **{name: _text(dataset, keyword) for name, keyword in TOLD.items()},
     )
 
 

@@ -55,16 +55,22 @@ class Model:
     """One verified package as the decision sees it; the graph itself stays with whoever runs it."""
 
     manifest: Manifest
-    gates: GateReference
+    references: Mapping[str, GateReference]
     certificates: tuple[Certificate, ...]
 
     @property
     def sha256(self) -> str:
-        return self.manifest.files["model.onnx"]
+        return self.manifest.graphs_sha256
+
+    def reference_for(self, certificate: Certificate | None) -> GateReference:
+        """The gate reference that a certificate was made with; the default one where there is none such."""
+        wanted = None if certificate is None else certificate.plan.gates_digest
+        found = (each for each in self.references.values() if each.digest == wanted)
+        return next(found, self.references["default"])
 
     @property
     def preparation_digest(self) -> str:
-        return preparation_digest(self.manifest.input.spec)
+        return preparation_digest(self.manifest.input.spec.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ def decide(
         odd = read if isinstance(read, str) else "model-output-missing"
         return _escalated([odd], model=title, certificate=name)
     logit, features = read
-    measured, failed = gate(seen.values, seen.tensor, features, model.gates)
+    measured, failed = gate(seen.values, seen.tensor, features, model.reference_for(certificate))
     measures = {str(measure): value for measure, value in measured.items() if np.isfinite(value)}
     scores = (Scores(title, logit, None, measures),)
     invalid = _why_invalid(model, certificate, site, today, instances[0])
@@ -155,7 +161,7 @@ def _read_outputs(manifest: Manifest, seen: Seen | None) -> tuple[float, NDArray
     """Logit and features [f] of well-formed outputs, or the code of what is wrong with them."""
     if seen is None or not seen.outputs:
         return "model-output-missing"
-    expected = manifest.outputs
+    expected = manifest.exits[-1]
     logit, features = seen.outputs.get(expected.logit), seen.outputs.get(expected.features)
     if not isinstance(logit, np.ndarray) or not isinstance(features, np.ndarray):
         return "model-output-missing"
@@ -179,7 +185,7 @@ def _why_invalid(
         certificate,
         today=today,
         model_sha256=model.sha256,
-        gates_digest=model.gates.digest,
+        gates_digest=model.reference_for(certificate).digest,
         preparation_digest=model.preparation_digest,
         site=site,
         instance=instance,

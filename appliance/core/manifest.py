@@ -5,6 +5,7 @@ package is ever executed but the ONNX graph. Applicability fails closed: what a 
 cover, and a blank or odd header value is never taken for the expected one.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import date
@@ -18,6 +19,11 @@ from appliance.core.study import Instance
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ShortText = Annotated[str, Field(min_length=1, max_length=128)]
 LongText = Annotated[str, Field(min_length=1, max_length=2000)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.:/-]{0,127}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Side = Annotated[int, Field(ge=16, le=1024)]
+FRAMES_MAX = 64
 AGE_STRING = re.compile(r"([0-9]{3})([DWMY])")
 BIRTH_DATE_SLACK_YEARS = 1  # the age may be of another day than the study's
 UNITS_IN_A_YEAR: dict[str, float] = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
@@ -29,38 +35,150 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Input(Strict):
-    """The graph's one input, float32 [1, 1, side_px, side_px], and the numbers of its preparation."""
+class ResizeArea(Strict):
+    """Squeezes each frame to a square by area averaging (bilinear where the frame is smaller)."""
 
-    name: ShortText
-    side_px: Annotated[int, Field(ge=16, le=1024)]
-    low_percentile: Annotated[float, Field(ge=0, lt=50)]
-    high_percentile: Annotated[float, Field(gt=50, le=100)]
+    step: Literal["resize_area"]
+    side_px: Side
+
+
+class PercentileWindow(Strict):
+    """Makes two percentiles of the resized frame, in percent, 0 and 1; what lies beyond is clipped."""
+
+    step: Literal["percentile_window"]
+    low: Annotated[float, Field(ge=0, lt=50)]
+    high: Annotated[float, Field(gt=50, le=100)]
+
+
+class OrientGrey(Strict):
+    """Inverts MONOCHROME1, so that air is dark and bone bright whatever the film's own convention."""
+
+    step: Literal["orient_grey"]
+
+
+class HounsfieldWindow(Strict):
+    """Makes centre - width/2 and centre + width/2, in HU, 0 and 1; what lies beyond is clipped."""
+
+    step: Literal["hounsfield_window"]
+    center: Annotated[float, Field(ge=-2000, le=5000)]
+    width: Annotated[float, Field(gt=0, le=10_000)]
+
+
+# Steps of preparation by name; what each one does to pixels stands in prepare.
+Step = Annotated[ResizeArea | PercentileWindow | OrientGrey | HounsfieldWindow, Field(discriminator="step")]
+
+
+class Input(Strict):
+    """The graphs' one input, float32 [1, frames, side_px, side_px], and how it is prepared, step by step.
+
+    takes  one frame, `frames` key frames of a series, or a volume resampled to `frames` slices
+    """
+
+    name: Identifier
+    takes: Literal["frame", "key_frames", "volume"]
+    frames: Annotated[int, Field(ge=1, le=FRAMES_MAX)]
+    side_px: Side
+    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=8)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Input":
+        names = [each.step for each in self.steps]
+        if len(set(names)) != len(names):
+            raise ValueError("a preparation step is named twice")
+        if any(isinstance(each, ResizeArea) and each.side_px != self.side_px for each in self.steps):
+            raise ValueError("resize_area has another side_px than the input")
+        if self.takes == "frame" and self.frames != 1:
+            raise ValueError("an input that takes a frame has frames 1")
+        return self
 
     @property
     def spec(self) -> PreparationSpec:
-        return PreparationSpec(self.side_px, self.low_percentile, self.high_percentile)
+        """The numbers of a film's preparation. For other inputs than films it says nothing useful."""
+        window = next((each for each in self.steps if isinstance(each, PercentileWindow)), None)
+        low, high = (0.0, 100.0) if window is None else (window.low, window.high)
+        return PreparationSpec(self.side_px, low, high)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (1, self.frames, self.side_px, self.side_px)
 
 
-class Outputs(Strict):
-    """Names of the graph's outputs. A logit outside its range is an odd output: nothing is decided on it."""
+class Exit(Strict):
+    """One graph that gives an answer. A logit outside its range is an odd output: nothing is decided on it.
 
-    logit: ShortText
+    logit     output float32 [1]
+    features  output float32 [1, features_count]
+    gap       output float32 [1], |logit of the image - logit of its mirror|; null: not given
+    energy    output float32 [1]; null: not given
+    trunk     output that is the one input of the next exit's graph; null for the last exit
+    cost_ms   what one run takes on one core of the machine that made the package
+    """
+
+    graph: FileName
+    logit: Identifier
     logit_low: float
     logit_high: float
-    features: ShortText
+    features: Identifier
     features_count: Annotated[int, Field(ge=1, le=4096)]
+    gap: Identifier | None
+    energy: Identifier | None
+    trunk: Identifier | None
+    cost_ms: Annotated[float, Field(ge=0, le=60_000)]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every output but the trunk, whose shape only the graphs know."""
+        found: dict[str, tuple[int, ...]] = {self.logit: (1,), self.features: (1, self.features_count)}
+        return found | {name: (1,) for name in (self.gap, self.energy) if name is not None}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Exit":
+        named = [each for each in (self.logit, self.features, self.gap, self.energy, self.trunk) if each is not None]
+        if len(set(named)) != len(named):
+            raise ValueError("an exit names one output twice")
+        if not self.logit_low < self.logit_high:
+            raise ValueError("the logit's range is empty")
+        return self
+
+
+class Check(Strict):
+    """A small network that says what a picture is, whatever its header claims.
+
+    It takes float32 [1, 1, side_px, side_px] in 0..1 by the name of the package's input and gives one probability per
+    kind, float32 [1, kinds].
+    """
+
+    graph: FileName
+    side_px: Side
+    output: Identifier
+    kinds: Annotated[tuple[ShortText, ...], Field(min_length=2, max_length=64)]
+
+
+class Reference(Strict):
+    """The files of one gate reference: bounds, and the arrays that distances are taken from."""
+
+    gates: FileName
+    arrays: FileName
+
+
+class AgeRange(Strict):
+    """Completed years, both ends included."""
+
+    years_min: Annotated[int, Field(ge=0, le=130)]
+    years_max: Annotated[int, Field(ge=0, le=130)]
 
 
 class AppliesTo(Strict):
-    """Header values a study must have, each exactly; ages in completed years, both ends included."""
+    """Header values a study must have, each exactly. `patient_age` of null: any age, also an unknown one."""
 
     modality: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=8)]
     sop_class_uid: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=16)]
     body_part_examined: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=8)]
-    view_position: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=8)]
-    patient_age_years_min: Annotated[int, Field(ge=0, le=130)]
-    patient_age_years_max: Annotated[int, Field(ge=0, le=130)]
+    view_position: Annotated[tuple[Annotated[str, Field(max_length=128)], ...], Field(min_length=1, max_length=8)]
+    patient_age: AgeRange | None
+    photometric: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=4)]
+    bits_stored_min: Annotated[int, Field(ge=1, le=64)]
+    bits_stored_max: Annotated[int, Field(ge=1, le=64)]
     side_px_min: Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -81,37 +199,66 @@ class Nominal(Strict):
 
 
 class Manifest(Strict):
-    """manifest.json of a package. `files` are the SHA-256 of all that the appliance reads to decide."""
+    """manifest.json of a package. `files` are the SHA-256 of all that the appliance reads to decide.
 
-    schema_version: Literal[1]
+    weights     random weights only ever escalate: no certificate of such a package is looked at
+    exits       one graph, or two of which the first leaves to the second what it does not decide
+    references  gate references by site; "default" is everybody's who is not named
+    """
+
+    schema_version: Literal[2]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     version: Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}$")]
     created: date
+    weights: Literal["trained", "random"]
     intended_use: LongText
     licence: LongText
     training_data: LongText
     overlay: Literal["none", "on_request", "after_first_read"]
-    files: Annotated[dict[ShortText, Sha256], Field(max_length=32)]
+    files: Annotated[dict[FileName, Sha256], Field(max_length=64)]
     input: Input
-    outputs: Outputs
+    exits: Annotated[tuple[Exit, ...], Field(min_length=1, max_length=2)]
+    check: Check | None
+    references: Annotated[dict[SiteName, Reference], Field(min_length=1, max_length=16)]
     applies_to: AppliesTo
     label: Label
     nominal: Nominal
 
     @model_validator(mode="after")
     def _consistent(self) -> "Manifest":
-        wanted = {"model.onnx", "gates.json", "gates.npz", "golden.npz"}
-        if not wanted <= self.files.keys():
-            raise ValueError("files must name model.onnx, gates.json, gates.npz and golden.npz")
+        missing = self.needed - self.files.keys()
+        if missing:
+            raise ValueError(f"files must name {', '.join(sorted(missing))}")
+        if "default" not in self.references:
+            raise ValueError('references must hold "default"')
+        if [each.trunk is not None for each in self.exits] != [True] * (len(self.exits) - 1) + [False]:
+            raise ValueError("every exit but the last gives a trunk, and the last gives none")
+        if len(set(self.graphs)) != len(self.graphs):
+            raise ValueError("exits and check must be different graphs")
         if not self.nominal.clear_at_or_below < self.nominal.flag_at_or_above:
             raise ValueError("nominal thresholds are in the wrong order")
-        if not self.outputs.logit_low < self.outputs.logit_high:
-            raise ValueError("the logit's range is empty")
         return self
 
     @property
     def title(self) -> str:
         return f"{self.name}/{self.version}"
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """File names of the exits' graphs in order, then of the check network."""
+        return (*(each.graph for each in self.exits), *(() if self.check is None else (self.check.graph,)))
+
+    @property
+    def needed(self) -> set[str]:
+        """Files that must be there for the package to decide anything."""
+        papers = {name for each in self.references.values() for name in (each.gates, each.arrays)}
+        return {*self.graphs, *papers, "golden.npz"}
+
+    @property
+    def graphs_sha256(self) -> str:
+        """What a certificate means by *this model*: the one graph's digest, or that of all digests in their order."""
+        digests = [self.files[name] for name in self.graphs]
+        return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def age_years(patient_age: str) -> int | None:
@@ -134,25 +281,31 @@ def _contradicted(age: int, instance: Instance) -> bool:
 def why_not_applicable(instances: Sequence[Instance], manifest: Manifest) -> str | None:
     """The code of the first reason (a key of decide.REASONS) why the package says nothing of a study; None: it applies.
 
-    A study is covered when it is exactly one instance of one frame and every header fact is one the manifest names.
+    A package that takes a frame covers a study of exactly one instance of one frame. One that takes key frames or a
+    volume covers a study whose every instance it covers, so that nothing in the study goes unseen.
     """
-    if len(instances) != 1:
+    single = manifest.input.takes == "frame"
+    if single and len(instances) != 1:
         return "several-images"
-    instance, covers = instances[0], manifest.applies_to
-    age = age_years(instance.patient_age)
+    if not instances:
+        return "no-image"
+    found = (_why_not_covered(instance, manifest.applies_to, single=single) for instance in instances)
+    return next((code for code in found if code is not None), None)
+
+
+def _why_not_covered(instance: Instance, covers: AppliesTo, *, single: bool) -> str | None:
+    age, ages = age_years(instance.patient_age), covers.patient_age
+    one_frame = instance.number_of_frames == 1 and instance.images_in_acquisition in (None, 0, 1)
     checks: tuple[tuple[bool, str], ...] = (
         (instance.has_pixels, "no-image"),
-        (instance.number_of_frames == 1 and instance.images_in_acquisition in (None, 0, 1), "several-images"),
+        (one_frame or not single, "several-images"),
         (instance.modality in covers.modality, "modality-not-covered"),
         (instance.sop_class_uid in covers.sop_class_uid, "sop-class-not-covered"),
         (instance.body_part_examined in covers.body_part_examined, "body-part-not-covered"),
         (instance.view_position in covers.view_position, "view-not-covered"),
-        (age is not None, "age-unknown"),
+        (age is not None or ages is None, "age-unknown"),
         (age is None or not _contradicted(age, instance), "age-contradicted"),
-        (
-            age is not None and covers.patient_age_years_min <= age <= covers.patient_age_years_max,
-            "age-not-covered",
-        ),
+        (ages is None or (age is not None and ages.years_min <= age <= ages.years_max), "age-not-covered"),
         (min(instance.rows, instance.columns) >= covers.side_px_min, "image-too-small"),
     )
     return next((code for holds, code in checks if not holds), None)

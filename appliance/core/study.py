@@ -43,6 +43,10 @@ class Instance:
     number_of_frames       1 when absent
     images_in_acquisition  Images in Acquisition (0020,1002), evidence for completeness; None when absent
     has_pixels             the data set bears PixelData, FloatPixelData or DoubleFloatPixelData
+
+    From photometric_interpretation on, facts are as the header words them, several values joined by a backslash; ""
+    or None where it says nothing. They have defaults because the ledger holds instances that were admitted before
+    they were read: of those they say nothing.
     """
 
     study_instance_uid: str
@@ -65,6 +69,21 @@ class Instance:
     rows: int
     columns: int
     has_pixels: bool
+    photometric_interpretation: str = ""
+    bits_stored: int | None = None
+    presentation_lut_shape: str = ""
+    pixel_intensity_relationship_sign: str = ""
+    rescale_slope: str = ""
+    pixel_padding_value: str = ""
+    image_type: str = ""
+    burned_in_annotation: str = ""
+    lossy_image_compression: str = ""
+    lossy_image_compression_ratio: str = ""
+    patient_orientation: str = ""
+    frame_of_reference_uid: str = ""
+    image_orientation_patient: str = ""
+    image_position_patient: str = ""
+    pixel_spacing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

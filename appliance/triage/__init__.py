@@ -46,7 +46,7 @@ class Triage:
         self.next_trim = 0.0
         self.engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
-        court = court or open_court(config.triage.model_folder, config.site.name)
+        court = court or open_court(config.triage.model_folder, config.site.name, config.triage.trusted_keys)
         cleaning = cleaning or for_the_centre(site_key)
         self.parts = (
             Intake(config, places, self.engine),

@@ -26,7 +26,8 @@ from appliance.core.study import Instance
 from appliance.errors import Fault, Quarantined, Unavailable
 from appliance.loop import Moment, Step, guarded
 from appliance.world import archive, ledger
-from appliance.world.models import Runner, load_packages, self_test
+from appliance.world.inference import Bench
+from appliance.world.models import load_packages
 
 LOG = logging.getLogger("appliance.triage")
 STUDIES_A_STEP = 10
@@ -34,10 +35,10 @@ STUDIES_A_STEP = 10
 
 @dataclass(frozen=True, slots=True)
 class Court:
-    """Everything that decides: the verified models, their sessions, and whose certificates count."""
+    """Everything that decides: the verified models, the bench they run on, and whose certificates count."""
 
     models: tuple[Model, ...]
-    runners: dict[str, Runner]
+    bench: Bench
     site: str
 
 
@@ -49,20 +50,15 @@ class Judgement:
     timings_ms: dict[str, float]
 
 
-def open_court(folder: Path, site: str) -> Court:
+def open_court(folder: Path, site: str, trusted: Path) -> Court:
     """Loads what is sound; a damaged package, or one that fails its own golden films, is named and not used."""
-    packages, damaged = load_packages(folder)
+    packages, damaged = load_packages([folder], trusted)
     for each in damaged:
         LOG.error("model package %s is not used: %s", each.folder.name, each.fault.code)
-    models, runners = [], {}
-    for package in packages:
-        runner = guarded("triage.self_test", partial(self_test, package))
-        if isinstance(runner, Fault):
-            LOG.error("model %s is not used: it fails its own test", package.model.manifest.title)
-            continue
-        models.append(package.model)
-        runners[package.model.manifest.title] = runner
-    return Court(tuple(models), runners, site)
+    bench = Bench(packages)
+    for title in bench.faults:
+        LOG.error("model %s is not used: it fails its own test", title)
+    return Court(tuple(each.model for each in packages if each.title not in bench.faults), bench, site)
 
 
 def judge(
@@ -100,7 +96,7 @@ def judge(
             values = modality_values(image)
             tensor = prepare(values, image.photometric == "MONOCHROME1", model.manifest.input.spec)
         with _Timed(timings, "infer"):
-            outputs = court.runners[model.manifest.title].run(tensor)
+            outputs = court.bench.run(model.manifest.title, 1, tensor)
         seen = Seen(values, tensor, outputs)
     with _Timed(timings, "decide"):
         decision = decide(instances, model, seen, site=court.site, today=today)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from datetime import date
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -36,36 +36,61 @@ GATES = Gates(
     },
 )
 REFERENCE = GateReference(GATES, np.eye(FEATURES), np.zeros((2, FEATURES)), "b" * 64)
+REFERENCES = {"default": REFERENCE}
 MANIFEST_JSON = {
-    "schema_version": 1,
+    "schema_version": 2,
     "name": "drawn",
     "version": "1.2.3",
     "created": "2026-11-01",
+    "weights": "trained",
     "intended_use": "A test.",
     "licence": "none",
     "training_data": "none",
     "overlay": "none",
     "files": dict.fromkeys(("model.onnx", "gates.json", "gates.npz", "golden.npz"), "a" * 64),
-    "input": {"name": "film", "side_px": 128, "low_percentile": 0.5, "high_percentile": 99.5},
-    "outputs": {
-        "logit": "logit",
-        "logit_low": -20.0,
-        "logit_high": 20.0,
-        "features": "features",
-        "features_count": FEATURES,
+    "input": {
+        "name": "film",
+        "takes": "frame",
+        "frames": 1,
+        "side_px": 128,
+        "steps": [
+            {"step": "resize_area", "side_px": 128},
+            {"step": "percentile_window", "low": 0.5, "high": 99.5},
+            {"step": "orient_grey"},
+        ],
     },
+    "exits": [
+        {
+            "graph": "model.onnx",
+            "logit": "logit",
+            "logit_low": -20.0,
+            "logit_high": 20.0,
+            "features": "features",
+            "features_count": FEATURES,
+            "gap": None,
+            "energy": None,
+            "trunk": None,
+            "cost_ms": 1.0,
+        }
+    ],
+    "check": None,
+    "references": {"default": {"gates": "gates.json", "arrays": "gates.npz"}},
     "applies_to": {
         "modality": ["CR", "DX"],
         "sop_class_uid": ["1.2.840.10008.5.1.4.1.1.1"],
         "body_part_examined": ["CHEST"],
         "view_position": ["AP", "PA"],
-        "patient_age_years_min": 1,
-        "patient_age_years_max": 5,
+        "patient_age": {"years_min": 1, "years_max": 5},
+        "photometric": ["MONOCHROME1", "MONOCHROME2"],
+        "bits_stored_min": 8,
+        "bits_stored_max": 16,
         "side_px_min": 128,
     },
     "label": {"name": "pneumonia", "code": "233604007", "scheme": "SCT", "meaning": "As graders read it."},
     "nominal": {"clear_at_or_below": -1.0, "flag_at_or_above": 1.0},
 }
+INPUT_JSON: dict[str, Any] = MANIFEST_JSON["input"]  # type: ignore[assignment]
+EXIT_JSON: dict[str, Any] = MANIFEST_JSON["exits"][0]  # type: ignore[index]
 MANIFEST = Manifest.model_validate_json(json.dumps(MANIFEST_JSON))
 CHILD = Instance(
     study_instance_uid="1.2.3",
@@ -101,7 +126,7 @@ def a_certificate(**changed: object) -> Certificate:
         film_choice="one a patient",
         model_sha256="a" * 64,
         gates_digest="b" * 64,
-        preparation_digest=Model(MANIFEST, REFERENCE, ()).preparation_digest,
+        preparation_digest=Model(MANIFEST, REFERENCES, ()).preparation_digest,
     )
     evidence = Evidence(films=80, errors=0, error_upper=0.07, findings=100, miss_upper=0.05, start=0)
     fields: dict[str, object] = {
@@ -135,7 +160,7 @@ def a_certificate(**changed: object) -> Certificate:
     return Certificate.model_validate({**fields, "digest": own_digest(Certificate.model_validate(fields))})
 
 
-MODEL = Model(MANIFEST, REFERENCE, (a_certificate(),))
+MODEL = Model(MANIFEST, REFERENCES, (a_certificate(),))
 RAMP = np.linspace(0.01, 0.99, 128, dtype=np.float32)[None, None, :, None].repeat(128, axis=3)
 
 
@@ -306,7 +331,7 @@ def test_choice_names_what_each_model_misses_and_takes_the_first_that_applies():
     hands = Manifest.model_validate_json(
         json.dumps({**MANIFEST_JSON, "applies_to": {**MANIFEST_JSON["applies_to"], "body_part_examined": ["HAND"]}})  # type: ignore[dict-item]
     )
-    for_hands = Model(hands, REFERENCE, ())
+    for_hands = Model(hands, REFERENCES, ())
     assert chosen([CHILD], [for_hands, MODEL]) is MODEL
     refused = chosen([dataclasses.replace(CHILD, modality="CT")], [for_hands, MODEL])
     assert isinstance(refused, Decision)
@@ -345,13 +370,14 @@ def test_would_be_follows_the_certificate_of_this_model_else_the_manifest():
     """Between the nominal thresholds (1) and the certificate's (2) the two tell apart which one was asked."""
     assert judged(1.5, today=date(2027, 3, 2)).would_be == "escalated"
     assert judged(1.5, model=dataclasses.replace(MODEL, certificates=())).would_be == "flagged"
-    other = dataclasses.replace(MODEL, gates=dataclasses.replace(REFERENCE, digest="f" * 64))
+    other = dataclasses.replace(MODEL, references={"default": dataclasses.replace(REFERENCE, digest="f" * 64)})
     assert codes(judged(1.5, model=other)) == ["certificate-other-model"]
     assert judged(1.5, model=other).would_be == "flagged"
 
 
 def test_another_preparation_voids_the_certificate():
-    changed = {**MANIFEST_JSON, "input": {**MANIFEST_JSON["input"], "low_percentile": 1.0}}  # type: ignore[dict-item]
+    window = {"step": "percentile_window", "low": 1.0, "high": 99.5}
+    changed = {**MANIFEST_JSON, "input": {**INPUT_JSON, "steps": [INPUT_JSON["steps"][0], window]}}
     model = dataclasses.replace(MODEL, manifest=Manifest.model_validate_json(json.dumps(changed)))
     assert codes(judged(-9.0, model=model)) == ["certificate-other-model"]
 
@@ -496,15 +522,28 @@ def test_codes_given_to_why_not_applicable_are_catalogued():
     "changed",
     [
         {"stranger": 1},
-        {"schema_version": 2},
+        {"schema_version": 1},
+        {"weights": "none"},
         {"name": "Has Spaces"},
         {"version": "1.0"},
         {"overlay": "always"},
         {"files": {"model.onnx": "a" * 64}},
         {"files": {**MANIFEST_JSON["files"], "x": "short"}},  # type: ignore[dict-item]
         {"nominal": {"clear_at_or_below": 1.0, "flag_at_or_above": 1.0}},
-        {"outputs": {**MANIFEST_JSON["outputs"], "logit_low": 30.0}},  # type: ignore[dict-item]
-        {"input": {**MANIFEST_JSON["input"], "side_px": "128"}},  # type: ignore[dict-item]
+        {"exits": []},
+        {"exits": [{**EXIT_JSON, "logit_low": 30.0}]},
+        {"exits": [{**EXIT_JSON, "trunk": "trunk"}]},
+        {"exits": [EXIT_JSON, EXIT_JSON]},
+        {"exits": [{**EXIT_JSON, "gap": "logit"}]},
+        {"exits": [{**EXIT_JSON, "graph": "../model.onnx"}]},
+        {"check": {"graph": "model.onnx", "side_px": 64, "output": "kinds", "kinds": ["chest", "hand"]}},
+        {"check": {"graph": "check.onnx", "side_px": 64, "output": "kinds", "kinds": ["chest", "hand"]}},
+        {"references": {"harbour": {"gates": "gates.json", "arrays": "gates.npz"}}},
+        {"input": {**INPUT_JSON, "side_px": "128"}},
+        {"input": {**INPUT_JSON, "side_px": 64}},
+        {"input": {**INPUT_JSON, "frames": 2}},
+        {"input": {**INPUT_JSON, "steps": [{"step": "run", "command": "rm"}]}},
+        {"input": {**INPUT_JSON, "steps": [{"step": "orient_grey"}, {"step": "orient_grey"}]}},
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_not_parsed(changed: dict[str, object]):

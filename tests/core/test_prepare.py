@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from appliance.core.prepare import PreparationSpec, preparation_digest, prepare
+from appliance.core.prepare import PreparationSpec, preparation_digest, prepare, prepared, why_not_prepared
 from appliance.errors import Quarantined
 
 PINNED = [0.391531, 0.358126, 0.0, 0.501198]
@@ -113,17 +113,76 @@ def test_the_input_is_left_alone():
     assert (values == before).all()
 
 
+HEAD_CT = (
+    {"step": "resize_area", "side_px": 16},
+    {"step": "hounsfield_window", "center": 40.0, "width": 80.0},
+)
+
+
+def test_the_steps_of_a_film_are_the_film_preparation():
+    assert (prepared([film()], True, SPEC.steps) == prepare(film(), True, SPEC)).all()
+
+
+def test_hounsfield_window_takes_values_as_they_are():
+    slices = [np.full((20, 20), value, np.float32) for value in (-1000, 0, 20, 40, 80, 3000)]
+    tensor = prepared(slices, False, HEAD_CT)
+    assert tensor.shape == (1, 6, 16, 16)
+    assert tensor[0, :, 0, 0] == pytest.approx([0, 0, 0.25, 0.5, 1, 1])
+
+
+def test_frames_of_different_size_share_one_window():
+    """Percentiles are of all frames together: a dark slice stays darker than a bright one."""
+    dark, bright = film(100, 80), film(64, 64) + 1000
+    tensor = prepared([dark, bright], False, SPEC.steps)
+    assert tensor.shape == (1, 2, 128, 128)
+    assert tensor[0, 0].max() < tensor[0, 1].min()
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ((), "resize_area"),
+        (({"step": "sharpen"},), "unknown"),
+        (({"step": "orient_grey"}, *HEAD_CT), "resize_area"),
+        ((*HEAD_CT, HEAD_CT[0]), "twice"),
+        ((HEAD_CT[0],), "window"),
+        ((*HEAD_CT, {"step": "percentile_window", "low": 1.0, "high": 99.0}), "window"),
+    ],
+)
+def test_steps_that_do_not_end_in_a_tensor_of_one_size_and_range_are_named(
+    steps: tuple[dict[str, object], ...], says: str
+):
+    assert says in (why_not_prepared(steps) or "")
+    with pytest.raises(AssertionError):
+        prepared([film()], False, steps)
+
+
+def test_sound_steps_are_sound():
+    assert why_not_prepared(HEAD_CT) is None
+    assert why_not_prepared(SPEC.steps) is None
+
+
+def test_no_frame_is_quarantined():
+    with pytest.raises(Quarantined, match="pixel-layout"):
+        prepared([], False, SPEC.steps)
+
+
 def test_digest_moves_with_every_number():
     digests = {
-        preparation_digest(spec)
-        for spec in (
-            SPEC,
-            PreparationSpec(129, 0.5, 99.5),
-            PreparationSpec(128, 0.6, 99.5),
-            PreparationSpec(128, 0.5, 99),
-        )
+        *(
+            preparation_digest(spec.steps)
+            for spec in (
+                SPEC,
+                PreparationSpec(129, 0.5, 99.5),
+                PreparationSpec(128, 0.6, 99.5),
+                PreparationSpec(128, 0.5, 99),
+            )
+        ),
+        preparation_digest(SPEC.steps, frames=2),
+        preparation_digest(SPEC.steps[:2]),
+        preparation_digest(HEAD_CT),
     }
-    assert len(digests) == 4
+    assert len(digests) == 7
 
 
 def test_revision_is_pinned_to_what_the_preparation_does():
@@ -132,4 +191,4 @@ def test_revision_is_pinned_to_what_the_preparation_does():
     tensor = prepare(drawn, True, SPEC)[0, 0]
     told = [float(tensor[0, 0]), float(tensor[64, 32]), float(tensor[127, 127]), float(tensor.mean())]
     assert told == pytest.approx(PINNED, abs=1e-4)
-    assert preparation_digest(SPEC) == "433a74f882418aa7ecb1a4f15bdc8ddfc1aa394a89856a5ac616b608ea25523e"
+    assert preparation_digest(SPEC.steps) == "87c7d20106317184f42c0e4c6bc3487fbdaaa431183777808595b4dc9add03a7"

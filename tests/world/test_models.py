@@ -16,11 +16,17 @@ import pytest
 from appliance.core.certificate import canonical_sha256, open_lanes, own_digest
 from appliance.core.gates import gate
 from appliance.core.prepare import prepare
+from appliance.core.signature import key_id, public_of, sign
 from appliance.errors import Misconfigured
-from appliance.world.models import Runner, load_package, load_packages, self_test
+from appliance.world.inference import Bench
+from appliance.world.models import Package, load_package, load_packages, trusted_keys
 
 MODELS = Path(__file__).parents[2] / "models"
 COMMITTED = MODELS / "cxr-paediatric-pneumonia/1.0.0"
+TRUSTED = MODELS / "trusted"
+KEYS = trusted_keys(TRUSTED)[0]
+FORGER = bytes(range(32))  # a trusted key of these tests: what is tried is what the other walls hold
+TITLE = "cxr-paediatric-pneumonia/1.0.0"
 
 
 @pytest.fixture
@@ -31,8 +37,17 @@ def folder(tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.fixture
+def trusted(tmp_path: Path) -> Path:
+    """The shipped keys and the forger's."""
+    copy = tmp_path / "trusted"
+    shutil.copytree(TRUSTED, copy)
+    (copy / "forger.pub").write_text(public_of(FORGER).hex() + "\n")
+    return copy
+
+
 def sum_up(folder: Path) -> None:
-    """Honest checksums over whatever lies there now, in manifest and SHA256SUMS: the forger's next step."""
+    """Honest checksums over whatever lies there now, and a trusted signature: the forger's next step."""
     manifest = json.loads((folder / "manifest.json").read_text())
     for name in manifest["files"]:
         manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -41,14 +56,30 @@ def sum_up(folder: Path) -> None:
     lines = [
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
         for name in names
-        if name != "SHA256SUMS"
+        if name not in ("SHA256SUMS", "SHA256SUMS.sig")
     ]
     (folder / "SHA256SUMS").write_text("".join(lines))
+    sign_up(folder)
+
+
+def sign_up(folder: Path) -> None:
+    made = sign(FORGER, (folder / "SHA256SUMS").read_bytes())
+    (folder / "SHA256SUMS.sig").write_text(made.model_dump_json())
+
+
+def loaded(folder: Path) -> Package:
+    return load_package(folder, {**KEYS, key_id(public_of(FORGER)): public_of(FORGER)})
+
+
+def self_test(package: Package) -> None:
+    with Bench([package]) as bench:
+        for fault in bench.faults.values():
+            raise fault
 
 
 def code_of(folder: Path) -> str:
     with pytest.raises(Misconfigured) as caught:
-        self_test(load_package(folder))
+        self_test(loaded(folder))
     return caught.value.code
 
 
@@ -94,7 +125,7 @@ EXTERNAL = message((1, 1), (2, 1), (8, "w"), (13, message((1, "location"), (2, "
 
 
 def test_the_committed_package_is_sound_and_gives_its_golden_answers():
-    sound, damaged = load_packages(MODELS)
+    sound, damaged = load_packages([MODELS], TRUSTED)
     assert damaged == []
     assert [package.model.manifest.title for package in sound] == ["cxr-paediatric-pneumonia/1.0.0"]
     self_test(sound[0])
@@ -106,7 +137,7 @@ def test_the_committed_model_is_small():
 
 def test_the_certificate_follows_from_the_committed_scores():
     """Every number of the certificate again, from eval/scores.csv: films of the calibration, in file order."""
-    package = load_package(COMMITTED)
+    package = loaded(COMMITTED)
     (certificate,) = package.model.certificates
     with (COMMITTED / "eval/scores.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["calibration"] == "1"]
@@ -130,13 +161,13 @@ def test_the_certificate_follows_from_the_committed_scores():
 
 
 def test_the_certificate_is_bound_to_this_very_package():
-    package = load_package(COMMITTED)
+    package = loaded(COMMITTED)
     (certificate,) = package.model.certificates
     plan = certificate.plan
     assert certificate.digest == own_digest(certificate)
     assert certificate.plan_digest == plan.digest
-    assert plan.model_sha256 == package.model.sha256 == hashlib.sha256(package.graph).hexdigest()
-    assert plan.gates_digest == package.model.gates.digest
+    assert plan.model_sha256 == package.model.sha256 == hashlib.sha256(package.graphs["model.onnx"]).hexdigest()
+    assert plan.gates_digest == package.model.references["default"].digest
     assert plan.preparation_digest == package.model.preparation_digest
     assert certificate.group.manufacturer == "Harbour Imaging"
     assert certificate.group.manufacturer_model_name == "PX-224"
@@ -151,18 +182,18 @@ def test_drawn_pictures_fail_the_real_gates(kind: str):
         "ramp": side[:, None] + np.zeros((1, 224), np.float32),
         "text": 255.0 * ((side[:, None] // 6 + side[None, :] // 9) % 3 == 0).astype(np.float32),
     }
-    package = load_package(COMMITTED)
+    package = loaded(COMMITTED)
     tensor = prepare(pictures[kind], False, package.model.manifest.input.spec)
-    features = Runner(package).run(tensor)["features"][0].astype(np.float64)
-    assert gate(pictures[kind], tensor, features, package.model.gates)[1] != ()
+    features = Bench([package]).run(TITLE, 1, tensor)["features"][0].astype(np.float64)
+    assert gate(pictures[kind], tensor, features, package.model.references["default"])[1] != ()
 
 
 def test_runner_gives_the_manifest_s_outputs_and_nothing_where_it_cannot():
-    runner = Runner(load_package(COMMITTED))
-    found = runner.run(np.zeros((1, 1, 128, 128), np.float32))
+    bench = Bench([loaded(COMMITTED)])
+    found = bench.run(TITLE, 1, np.zeros((1, 1, 128, 128), np.float32))
     assert {name: array.shape for name, array in found.items()} == {"logit": (1,), "features": (1, 448)}
-    assert runner.run(np.zeros((1, 1, 64, 64), np.float32)) == {}
-    assert runner.run(np.zeros((1, 1, 128, 128), np.float64)) == {}  # type: ignore[arg-type]
+    assert bench.run(TITLE, 1, np.zeros((1, 1, 64, 64), np.float32)) == {}
+    assert bench.run(TITLE, 1, np.zeros((1, 1, 128, 128), np.float64)) == {}  # type: ignore[arg-type]
 
 
 # Damage without new checksums
@@ -175,7 +206,7 @@ def flip(folder: Path, name: str) -> None:
 
 
 def test_the_copy_is_sound_before_it_is_broken(folder: Path):
-    self_test(load_package(folder))
+    self_test(loaded(folder))
 
 
 @pytest.mark.parametrize(
@@ -197,6 +228,7 @@ def climb_out(folder: Path) -> None:
     (folder.parent / "LICENSE").write_bytes((folder / "LICENSE").read_bytes())
     sums = (folder / "SHA256SUMS").read_text().replace("  LICENSE", "  ../LICENSE")
     (folder / "SHA256SUMS").write_text(sums)
+    sign_up(folder)
 
 
 @pytest.mark.parametrize(
@@ -204,8 +236,8 @@ def climb_out(folder: Path) -> None:
     [
         lambda folder: (folder / "LICENSE").unlink(),
         lambda folder: (folder / "SHA256SUMS").unlink(),
-        lambda folder: (folder / "SHA256SUMS").write_text(""),
-        lambda folder: (folder / "SHA256SUMS").write_bytes(b"\xff\xfe"),
+        lambda folder: ((folder / "SHA256SUMS").write_text(""), sign_up(folder)),
+        lambda folder: ((folder / "SHA256SUMS").write_bytes(b"\xff\xfe"), sign_up(folder)),
         lambda folder: (folder / "weights.bin").write_bytes(b"unlisted"),
         link_out,
         climb_out,
@@ -344,7 +376,7 @@ def test_graphs_of_the_forgeries_are_refused_for_what_they_are(tmp_path: Path, m
 # The store
 
 
-def test_a_damaged_package_is_named_and_the_others_are_used(folder: Path):
+def test_a_damaged_package_is_named_and_the_others_are_used(folder: Path, trusted: Path):
     root = folder.parents[1]
     newer = folder.parent / "1.0.1"
     shutil.copytree(folder, newer)
@@ -354,31 +386,31 @@ def test_a_damaged_package_is_named_and_the_others_are_used(folder: Path):
     rewrite("manifest.json", lambda m: m.update(version="1.10.0"))(newest)
     sum_up(newest)
     (root / "notes.txt").write_text("no package")
-    sound, damaged = load_packages(root)
-    assert [package.folder.name for package in sound] == ["1.10.0", "1.0.0"]
+    sound, damaged = load_packages([root], trusted)
+    assert [package.model.manifest.version for package in sound] == ["1.10.0", "1.0.0"]
     assert [(d.folder.name, d.fault.code, d.fault.place) for d in damaged] == [
         ("1.0.1", "model-package-damaged", "model.onnx")
     ]
 
 
 @pytest.mark.parametrize("lost", ["manifest.json", "SHA256SUMS"])
-def test_a_package_that_lost_a_paper_is_named(folder: Path, lost: str):
+def test_a_package_that_lost_a_paper_is_named(folder: Path, trusted: Path, lost: str):
     (folder / lost).unlink()
-    sound, damaged = load_packages(folder.parents[1])
+    sound, damaged = load_packages([folder.parents[1]], trusted)
     assert sound == []
     assert [d.fault.code for d in damaged] == ["model-package-damaged"]
 
 
 def test_no_store_is_an_empty_store(tmp_path: Path):
-    assert load_packages(tmp_path / "absent") == ([], [])
+    assert load_packages([tmp_path / "absent"], tmp_path / "nobody") == ([], [])
 
 
 def test_other_gates_void_the_certificate(folder: Path):
     """Checksums can be made anew by whoever opens a gate wide; the certificate's digests cannot follow."""
     rewrite("gates.json", lambda g: g["bounds"]["distance"].update(high=1e9))(folder)
     sum_up(folder)
-    package = load_package(folder)
-    assert package.model.certificates[0].plan.gates_digest != package.model.gates.digest
+    package = loaded(folder)
+    assert package.model.certificates[0].plan.gates_digest != package.model.references["default"].digest
 
 
 def test_an_archive_that_claims_to_be_huge_is_not_unpacked(folder: Path):

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from appliance.core import lifecycle
 from appliance.core.lifecycle import State
 from appliance.core.study import Instance, Patient
-from appliance.world.ledger import departures, watch
+from appliance.world.ledger import departures, glances, watch
 from appliance.world.ledger.tables import (
     METADATA,
     arrivals,
@@ -33,6 +33,7 @@ __all__ = [
     "arrivals",
     "commands",
     "departures",
+    "glances",
     "instances",
     "moves",
     "results",

@@ -1,0 +1,139 @@
+"""The model store: packages on disk, verified before they are believed.
+
+A package is <root>/<name>/<version>/ and holds data only. Whatever does not match its checksums, bears no signature of
+a trusted key or is not understood is named as damaged and not used; it never stops the appliance and never decides
+anything. Graphs are read into memory once: what was hashed is what is run.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from appliance.core.decide import Model
+from appliance.core.manifest import Manifest
+from appliance.core.package import Golden, Package
+from appliance.core.signature import Signature, verified
+from appliance.errors import Misconfigured
+from appliance.world.models.contents import certificates, gate_reference, golden
+from appliance.world.models.trust import trusted_keys
+
+__all__ = ["SIGNATURE", "SUMS", "Damaged", "Golden", "Package", "load_package", "load_packages", "trusted_keys"]
+
+SUMS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
+PACKAGES_MAX = 100
+FILES_MAX = 200
+FILE_BYTES_MAX = 64 * 2**20
+SIGNATURE_BYTES_MAX = 1024
+SUM_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*){0,3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A package, or a key file, that is not used, and what an operator is told of it."""
+
+    folder: Path
+    fault: Misconfigured
+
+
+def load_packages(roots: Sequence[Path], trusted: Path) -> tuple[list[Package], list[Damaged]]:
+    """Every package under the roots, sorted by name, newest version first; the damaged ones apart.
+
+    Where two roots hold the same name and version the earlier root's counts, if it is sound.
+    trusted  folder of the public keys that are believed
+    """
+    keys, odd = trusted_keys(trusted)
+    damaged = [Damaged(path, Misconfigured("trusted-key-invalid", path.name)) for path in odd]
+    sound: dict[str, Package] = {}
+    # Any of these files makes a folder a package, so that one which lost another is named, not overlooked.
+    papers = ("manifest.json", SUMS, SIGNATURE)
+    for root in roots:
+        folders = {path.parent for name in papers for path in root.glob(f"*/*/{name}")}
+        for folder in sorted(folders)[:PACKAGES_MAX]:
+            try:
+                package = load_package(folder, keys)
+            except Misconfigured as fault:
+                damaged.append(Damaged(folder, fault))
+            else:
+                sound.setdefault(package.title, package)
+    return sorted(sound.values(), key=lambda package: _order(package.model.manifest)), damaged
+
+
+def _order(manifest: Manifest) -> tuple[str, list[int]]:
+    return manifest.name, [-int(number) for number in manifest.version.split(".")]
+
+
+def load_package(folder: Path, trusted: Mapping[str, bytes]) -> Package:
+    """One verified package.
+
+    trusted  raw public keys by key id
+    raises   Misconfigured("model-unsigned"): no signature, or none of a trusted key, over these checksums
+             Misconfigured("model-package-damaged"): a file is missing, unlisted, too large, a link, or has another
+             digest; an array or certificate is not understood
+             Misconfigured("model-manifest-invalid"): the manifest is not understood or speaks of other files
+    """
+    sums = _checksums(folder, trusted)
+    files = {name: _verified(folder, name, digest) for name, digest in sums.items()}
+    if "manifest.json" not in files:
+        raise Misconfigured("model-package-damaged", SUMS)
+    try:
+        manifest = Manifest.model_validate_json(files["manifest.json"])
+    except ValidationError as error:
+        raise Misconfigured("model-manifest-invalid", "manifest.json") from error
+    if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
+        raise Misconfigured("model-manifest-invalid", "name, version")
+    for name, digest in manifest.files.items():
+        if sums.get(name) != digest:
+            raise Misconfigured("model-package-damaged", name)
+    references = {site: gate_reference(files, manifest, each) for site, each in manifest.references.items()}
+    graphs = {name: files[name] for name in sorted(manifest.graphs)}
+    return Package(Model(manifest, references, certificates(files)), graphs, golden(files["golden.npz"], manifest))
+
+
+def _checksums(folder: Path, trusted: Mapping[str, bytes]) -> dict[str, str]:
+    """SHA256SUMS as {relative name: hex}: every file of the package must be in it, and nothing else may lie there."""
+    try:
+        data = _read(folder, SUMS, FILE_BYTES_MAX)
+        signature = _read(folder, SIGNATURE, SIGNATURE_BYTES_MAX) if (folder / SIGNATURE).exists() else None
+        lines = data.decode("ascii").splitlines()
+        lying = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured("model-package-damaged", SUMS) from error
+    if not _signed(data, signature, trusted):
+        raise Misconfigured("model-unsigned", SIGNATURE)
+    matches = [SUM_LINE.fullmatch(line) for line in lines]
+    sums = {match[2]: match[1] for match in matches if match is not None}
+    if len(sums) != len(lines) or len(sums) > FILES_MAX or ".." in "/".join(sums).split("/"):
+        raise Misconfigured("model-package-damaged", SUMS)
+    if set(sums) | {SUMS, SIGNATURE} != set(lying) or any(path.is_symlink() for path in lying.values()):
+        raise Misconfigured("model-package-damaged", SUMS)
+    return sums
+
+
+def _signed(data: bytes, signature: bytes | None, trusted: Mapping[str, bytes]) -> bool:
+    if signature is None:
+        return False
+    try:
+        return verified(data, Signature.model_validate_json(signature), trusted)
+    except ValidationError:
+        return False
+
+
+def _read(folder: Path, name: str, bytes_max: int) -> bytes:
+    """The bytes of one file, up to one more than may be."""
+    with (folder / name).open("rb") as file:
+        return file.read(bytes_max + 1)
+
+
+def _verified(folder: Path, name: str, digest: str) -> bytes:
+    """The bytes of one file, read once: what was hashed is what is used."""
+    try:
+        data = _read(folder, name, FILE_BYTES_MAX)
+    except OSError as error:
+        raise Misconfigured("model-package-damaged", name) from error
+    if len(data) > FILE_BYTES_MAX or hashlib.sha256(data).hexdigest() != digest:
+        raise Misconfigured("model-package-damaged", name)
+    return data

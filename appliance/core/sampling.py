@@ -38,11 +38,18 @@ def uniform(site_key: bytes, purpose: str, *names: str) -> float:
     """A number in 0..1 (1 excluded), evenly spread over names, always the same for the same key, purpose and names."""
     told = "\0".join(("sampling/1", purpose, *names)).encode("utf-8", "surrogatepass")
     drawn = hmac.new(site_key, told, hashlib.sha256).digest()
-    return (int.from_bytes(drawn[:8], "big") >> (64 - UNIFORM_BITS)) / 2**UNIFORM_BITS
+    return float(int.from_bytes(drawn[:8], "big") >> (64 - UNIFORM_BITS)) / float(1 << UNIFORM_BITS)
 
 
 def draw(
-    site_key: bytes, certificate: str, study_instance_uid: str, *, lane: Said, cleared_before: int, first: int, rate: float
+    site_key: bytes,
+    certificate: str,
+    study_instance_uid: str,
+    *,
+    lane: Said,
+    cleared_before: int,
+    first: int,
+    rate: float,
 ) -> Draw:
     """Whether one decided study is audited.
 

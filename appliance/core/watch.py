@@ -15,6 +15,7 @@ from appliance.core.decide import Model
 from appliance.core.monitor import (
     DriftState,
     RiskState,
+    Stage,
     drift_next,
     drift_start,
     drift_value,
@@ -24,7 +25,6 @@ from appliance.core.monitor import (
     stage,
 )
 
-Stage = Literal["quiet", "warn", "revoke"]
 Cause = Literal["audits", "drift"]
 LARGEST = 1e300  # what a column holds of a wealth without bound
 # A reader who cannot tell whether a film that was cleared shows the finding says that it should not have been cleared.
@@ -83,19 +83,19 @@ def with_ranks(monitor: Monitor, p_values: Mapping[str, float]) -> Monitor:
 
 
 def p_value(reference: Sequence[float], before: tuple[int, int, int], value: float, dice: float) -> float:
-    """The conformal p-value of a value among the reference and the studies before it: small where it is the largest.
+    """The conformal p-value of a value among the reference and the studies before it: 0 lowest to 1 highest.
 
-    The studies before join the reference: against a fixed sample the p-values of a long stream depend on each other,
-    and the finite sample itself would raise the alarm in the end.
+    The studies before join the reference. Against a fixed sample the p-values of a long stream share its sampling
+    error, and the martingale would find that in the end and call it drift; against a growing one they are independent
+    and uniform while nothing drifts, so that no slack has to be given away.
     reference  ascending
-    before     of the earlier studies how many lie above the value, how many on it, and how many there are
+    before     of the earlier studies how many lie below the value, how many on it, and how many there are
     dice       in 0..1, for ties
-    source     Vovk, Nouretdinov, Gammerman: Testing exchangeability on-line (2003), smoothed conformal p-values
+    source     Vovk, Nouretdinov, Gammerman: Testing exchangeability on-line (ICML 2003), smoothed p-values
     """
     low, high = bisect_left(reference, value), bisect_right(reference, value)
-    above, on, total = before
-    above, on, total = above + len(reference) - high, on + high - low, total + len(reference)
-    return (above + dice * (on + 1)) / (total + 1)
+    below, on, total = before
+    return (low + below + dice * (high - low + on + 1)) / (len(reference) + total + 1)
 
 
 def told(monitor: Monitor) -> dict[str, Any]:

@@ -29,7 +29,18 @@ from starlette.types import ASGIApp
 
 from appliance.config import Config, Places
 from appliance.errors import Misconfigured
-from appliance.review import casefile, departure, entrance, images, overview, signing, walls, worklist
+from appliance.review import (
+    audits,
+    casefile,
+    departure,
+    entrance,
+    images,
+    models,
+    overview,
+    signing,
+    walls,
+    worklist,
+)
 from appliance.review.ledgers import Ledgers, Page
 
 HERE = Path(__file__).parent
@@ -65,8 +76,11 @@ def app(
         **departure.ROUTES,
         **images.ROUTES,
         **overview.ROUTES,
+        **audits.ROUTES,
+        **models.ROUTES,
         "/pulse": PULSE,
     }
+    forms = {**signing.FORMS, **audits.FORMS, **models.FORMS}
     door = entrance.Entrance()
     starlette = Starlette(
         routes=[
@@ -74,7 +88,7 @@ def app(
             Route("/sign-in", door.sign_in, methods=["POST"]),
             Route("/sign-out", entrance.form_for_readers(entrance.sign_out), methods=["POST"]),
             *(Route(path, endpoint, methods=["GET"]) for path, endpoint in pages.items()),
-            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in signing.FORMS.items()),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in forms.items()),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         exception_handlers={HTTPException: _refusal, OperationalError: _busy},

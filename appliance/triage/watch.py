@@ -117,7 +117,7 @@ class Watch:
     def rate(self, certificate: Certificate) -> float:
         """The share of cleared studies audited after the first ones."""
         bound = certificate.plan.contract.false_omission_max
-        return audit_rate(bound, self.knobs.detect_days, self.knobs.cleared_per_day)
+        return audit_rate(bound, cleared_a_day=self.knobs.cleared_per_day, days=self.knobs.detect_days)
 
     def audits(self, moment: Moment) -> bool:
         """Readers' answers and withdrawals, each once, in the order in which they were given."""

@@ -170,12 +170,12 @@ def see(c: Connection, certificate: str, number: int, lane: str, at: float) -> t
 
 
 def ranks(c: Connection, certificate: str, measure: str, value: float) -> tuple[int, int, int]:
-    """Of the studies measured before: how many lie above a value, how many on it, how many there are."""
+    """Of the studies measured before: how many lie below a value, how many on it, how many there are."""
     same = (gauges.c.certificate == certificate, gauges.c.measure == measure)
     count = select(func.count()).select_from(gauges)
-    above = c.execute(count.where(*same, gauges.c.value > value)).scalar_one()
+    below = c.execute(count.where(*same, gauges.c.value < value)).scalar_one()
     on = c.execute(count.where(*same, gauges.c.value == value)).scalar_one()
-    return above, on, c.execute(count.where(*same)).scalar_one()
+    return below, on, c.execute(count.where(*same)).scalar_one()
 
 
 def put_gauges(c: Connection, watched_id: int, certificate: str, values: dict[str, float]) -> None:
@@ -198,7 +198,8 @@ def lane_counts(c: Connection, certificate: str) -> dict[str, int]:
 
 def last_in_lane(c: Connection, certificate: str, lane: str) -> float | None:
     where = (watched.c.certificate == certificate, watched.c.lane == lane)
-    return c.execute(select(func.max(watched.c.decided_at)).where(*where)).scalar_one()
+    found: float | None = c.execute(select(func.max(watched.c.decided_at)).where(*where)).scalar_one()
+    return found
 
 
 def put_audit(

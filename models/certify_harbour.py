@@ -9,7 +9,7 @@ same patients gets delta / (j (j + 1)), so that all attempts together keep the p
 
 import argparse
 import sys
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +21,8 @@ from films import SITE_ZIP, read_films  # noqa: E402
 from package_cxr_paediatric import write_checksums, write_json  # noqa: E402
 from scoring import FOLDER, opened, scored  # noqa: E402
 
-from appliance.core.certificate import (  # noqa: E402
-    Certificate,
-    Contract,
-    Group,
-    Plan,
-    canonical_sha256,
-    evidence,
-    open_lanes,
-    own_digest,
-)
-from appliance.core.learn_then_test import chosen_films  # noqa: E402
+from appliance.core.certificate import Contract, Group, Plan  # noqa: E402
+from appliance.core.certify import FILM_CHOICE, STARTS, Scored, certificates, sample_of  # noqa: E402
 from appliance.world.models import Package  # noqa: E402
 
 DAYS = 730
@@ -58,8 +49,8 @@ def plan_for(package: Package, attempt: int) -> Plan:
         contract=Contract(false_omission_max=0.10, miss_max=0.10, false_discovery_max=0.15),
         delta=0.05,
         attempt=attempt,
-        starts=(0, 1, 2),
-        film_choice="one film a patient: the lowest SHA-256 of the film's id",
+        starts=STARTS,
+        film_choice=FILM_CHOICE,
         model_sha256=package.model.sha256,
         gates_digest=package.model.references["default"].digest,
         preparation_digest=package.model.preparation_digest,
@@ -77,36 +68,24 @@ def main() -> None:
     print(f"plan {plan.digest}, delta of one sequence {plan.delta_sequence:.5f}")
     archive = read_films(args.data / SITE_ZIP)
     films = archive.hashed_ids
-    chosen = chosen_films([str(p) for p in archive.patients], films)
-    results = [scored(package, runner, archive.values[i].astype(np.float32)) for i in chosen]
-    logits = np.array([result.logit for result in results])
-    passed = np.array([not result.failed for result in results])
-    finding = archive.pneumonia[chosen]
-    clear, flag = open_lanes(logits, finding, passed, plan)
-    findings, delta = int(finding.sum()), plan.delta_sequence
-    table = [[films[i], logits[k], bool(passed[k]), bool(finding[k])] for k, i in enumerate(chosen)]
-    fields = {
-        "schema_version": 1,
-        "name": f"harbour/{args.created.isoformat()}/{args.attempt}",
-        "note": NOTE,
-        "site": "harbour",
-        "group": GROUP,
-        "plan": plan,
-        "plan_digest": plan.digest,
-        "scores_sha256": canonical_sha256(table),
-        "patients": len(chosen),
-        "findings": findings,
-        "gated_out": int((~passed).sum()),
-        "clear_at_or_below": None if clear is None else clear.threshold,
-        "flag_at_or_above": None if flag is None else flag.threshold,
-        "cleared": evidence(clear, findings, delta, misses=True),
-        "flagged": evidence(flag, findings, delta, misses=False),
-        "created": args.created,
-        "expires": args.created + timedelta(days=DAYS),
-        "digest": "0" * 64,
-    }
-    draft = Certificate.model_validate(fields)
-    certificate = Certificate.model_validate({**fields, "digest": own_digest(draft)})
+    results = [scored(package, runner, values.astype(np.float32)) for values in archive.values]
+    table = [
+        Scored(film, str(patient), (result.logit,), (not result.failed,), {"distance": result.distance})
+        for film, patient, result in zip(films, archive.patients, results, strict=True)
+    ]
+    sample = sample_of(table)
+    labels = dict(zip(films, archive.pneumonia, strict=True))
+    (certificate,) = certificates(
+        sample,
+        np.array([labels[film] for film in sample.films], bool),
+        plan,
+        name=f"harbour/{args.created.isoformat()}/{args.attempt}",
+        note=NOTE,
+        site="harbour",
+        group=GROUP,
+        created=args.created,
+        days=DAYS,
+    )
     target = FOLDER / "certificates/harbour.json"
     target.parent.mkdir(exist_ok=True)
     write_json(target, certificate.model_dump(mode="json"))

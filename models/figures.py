@@ -7,7 +7,8 @@ import numpy as np
 from films import auroc
 from numpy.typing import NDArray
 
-from appliance.core.certificate import Certificate, Plan, open_lanes
+from appliance.core.certificate import Certificate, Plan
+from appliance.core.certify import open_lanes
 from appliance.core.learn_then_test import upper_bound
 
 PREVALENCES = (0.02, 0.05, 0.10, 0.20, 0.30, 0.45, 0.60)
@@ -96,7 +97,7 @@ def cross_fitted(
         said = np.full(len(logits), "escalated")
         for k in range(folds):
             fit, out = fold != k, fold == k
-            clear, flag = open_lanes(logits[fit], finding[fit], passed[fit], plan)
+            [(clear, flag)] = open_lanes(logits[fit], finding[fit], passed[fit], plan)
             if clear is not None:
                 said[out & passed & (logits <= clear.threshold)] = "cleared"
             if flag is not None:

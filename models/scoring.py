@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from appliance.core.gates import gate  # noqa: E402
-from appliance.core.prepare import prepare  # noqa: E402
+from appliance.core.prepare import prepared  # noqa: E402
 from appliance.world.inference import Bench  # noqa: E402
 from appliance.world.models import Package, load_package, trusted_keys  # noqa: E402
 
@@ -34,7 +34,7 @@ def opened() -> tuple[Package, Bench]:
 def scored(package: Package, bench: Bench, values: NDArray[np.float32], monochrome1: bool = False) -> Scored:
     """One film [row, column] as `replay` would score it, whatever its header says."""
     manifest = package.model.manifest
-    tensor = prepare(values, monochrome1, manifest.input.spec)
+    tensor = prepared([values], monochrome1, manifest.input.plain_steps)
     outputs, last = bench.run(package.title, 1, tensor), manifest.exits[0]
     features = outputs[last.features][0].astype(np.float64)
     measured, failed = gate(values, tensor, features, package.model.references["default"])

@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from datetime import date
 
-from appliance.core.frames import frames_to_see
 from appliance.core.manifest import AppliesTo, Manifest, age_years
 from appliance.core.pixel_header import JPEG_LOSSY
+from appliance.core.series import frames_to_see
 from appliance.core.study import Instance
 
 BIRTH_DATE_SLACK_YEARS = 1  # the age may be of another day than the study's

@@ -1,23 +1,27 @@
 """The promise under which a lane is open: what was tested, on whom, and when it no longer holds.
 
-A certificate speaks for one site and one group of films, and for the exact model, gates and preparation it was made
-with. Whatever changed, aged or cannot be verified closes both lanes. It refuses nothing by guessing: a group that is
-not named is not covered.
+A certificate speaks for one site and one group of films, for one exit of one network, and for the exact model, gates
+and preparation it was made with. Whatever changed, aged or cannot be verified closes both lanes. It refuses nothing by
+guessing: a group that is not named is not covered. How one is made from scores and labels stands in core.certify.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from appliance.core.learn_then_test import FILMS_MAX, Lane, open_lane, upper_bound
+from appliance.core import signature as signing
+from appliance.core.learn_then_test import FILMS_MAX
 from appliance.core.manifest import LongText, Sha256, ShortText, Strict, age_years
 from appliance.core.study import Instance, Reason
+
+EXITS_MAX = 2
+REFERENCE_MAX = 512  # calibration values kept of one measure
+MEASURES_MAX = 32
+SITE = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 CERTIFICATE_REASONS: dict[str, str] = {
     "no-certificate": "No certificate covers this site, so nothing is decided here.",
@@ -37,9 +41,36 @@ class Contract(Strict):
     miss_max: Annotated[float, Field(gt=0, le=0.5, description="P(cleared | finding)")]
     false_discovery_max: Annotated[float, Field(gt=0, le=0.5, description="P(no finding | flagged)")]
 
+    @property
+    def rates(self) -> str:
+        """`1 / 5 / 10 %`."""
+        told = (self.false_omission_max, self.miss_max, self.false_discovery_max)
+        return " / ".join(f"{100 * rate:g}" for rate in told) + " %"
+
+
+PRODUCT_CONTRACT = Contract(false_omission_max=0.01, miss_max=0.05, false_discovery_max=0.10)
+
+
+class Ends(Strict):
+    """Where the lanes of an exit end; null is a lane that exit does not have."""
+
+    clear_at_or_below: float | None
+    flag_at_or_above: float | None
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Ends":
+        clear, flag = self.clear_at_or_below, self.flag_at_or_above
+        if clear is not None and flag is not None and not clear < flag:
+            raise ValueError("the two lanes overlap")
+        return self
+
 
 class Plan(Strict):
-    """All that must be fixed before a label is seen. The j-th attempt on the same patients gets delta / (j (j + 1))."""
+    """All that must be fixed before a label is seen. The j-th attempt on the same patients gets delta / (j (j + 1)).
+
+    patients_sha256  of the ids of the films to be judged, where they were known to the maker
+    exit_1           of a network with two exits: where the first one ends, fixed without these patients' labels
+    """
 
     contract: Contract
     delta: Annotated[float, Field(gt=0, le=0.2)]
@@ -49,10 +80,12 @@ class Plan(Strict):
     model_sha256: Sha256
     gates_digest: Sha256
     preparation_digest: Sha256
+    patients_sha256: Sha256 | None = None
+    exit_1: Ends | None = None
 
     @property
     def delta_sequence(self) -> float:
-        """What one sequence of one lane may spend."""
+        """What one sequence of one lane may spend; a network of two exits is one path and spends it once."""
         return self.delta / (self.attempt * (self.attempt + 1)) / 2 / len(self.starts)
 
     @property
@@ -61,29 +94,39 @@ class Plan(Strict):
 
 
 class Group(Strict):
-    """The films a certificate speaks for; ages in completed years, both ends included."""
+    """The films a certificate speaks for; ages in completed years, both ends included, null where age plays no part."""
 
     manufacturer: ShortText
     manufacturer_model_name: ShortText
     modality: ShortText
     body_part_examined: ShortText
-    patient_age_years_min: int
-    patient_age_years_max: int
+    patient_age_years_min: int | None
+    patient_age_years_max: int | None
+
+    @model_validator(mode="after")
+    def _both_ages_or_none(self) -> "Group":
+        if (self.patient_age_years_min is None) != (self.patient_age_years_max is None):
+            raise ValueError("one end of the age range is missing")
+        return self
 
     def holds(self, instance: Instance) -> bool:
-        age = age_years(instance.patient_age)
         return (
             instance.manufacturer == self.manufacturer
             and instance.manufacturer_model_name == self.manufacturer_model_name
             and instance.modality == self.modality
             and instance.body_part_examined == self.body_part_examined
-            and age is not None
-            and self.patient_age_years_min <= age <= self.patient_age_years_max
+            and self._holds_age(age_years(instance.patient_age))
         )
+
+    def _holds_age(self, age: int | None) -> bool:
+        low, high = self.patient_age_years_min, self.patient_age_years_max
+        if low is None or high is None:
+            return True
+        return age is not None and low <= age <= high
 
 
 class Evidence(Strict):
-    """What the calibration patients showed for one open lane.
+    """What the calibration patients showed for one open lane, up to and with this certificate's exit.
 
     films, errors  decided in this lane, and wrong among them
     findings       films with the finding, decided or not; errors / findings is the observed miss rate of *cleared*
@@ -99,27 +142,41 @@ class Evidence(Strict):
     start: int
 
 
-class Certificate(Strict):
-    """One site's permission to decide. A threshold of null is a closed lane: its films are escalated."""
+Values = Annotated[tuple[float, ...], Field(max_length=REFERENCE_MAX)]
 
-    schema_version: Literal[1]
+
+class Certificate(Strict):
+    """One site's permission to decide. A threshold of null is a closed lane: its films are escalated.
+
+    exit       the exit of the network whose logit the thresholds are for, counted from 1
+    *_half     where the safest half of the lane's calibration films lies: all that is left of it under a warning
+    reference  what the calibration patients' logits and gate measures were, without labels: sorted, by name
+    signature  over everything else, the digest included; whose signatures count is not said here
+    """
+
+    schema_version: Literal[2]
     name: ShortText
     note: LongText
-    site: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    site: Annotated[str, Field(pattern=SITE)]
     group: Group
     plan: Plan
     plan_digest: Sha256
+    exit: Annotated[int, Field(ge=1, le=EXITS_MAX)]
     scores_sha256: Sha256
     patients: Annotated[int, Field(ge=0, le=FILMS_MAX)]
-    findings: int
-    gated_out: int
+    findings: Annotated[int, Field(ge=0, le=FILMS_MAX)]
+    gated_out: Annotated[int, Field(ge=0, le=FILMS_MAX)]
     clear_at_or_below: float | None
+    clear_at_or_below_half: float | None
     flag_at_or_above: float | None
+    flag_at_or_above_half: float | None
     cleared: Evidence | None
     flagged: Evidence | None
+    reference: Annotated[dict[ShortText, Values], Field(max_length=MEASURES_MAX)]
     created: date
     expires: date
     digest: Sha256
+    signature: signing.Signature | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Certificate":
@@ -127,72 +184,88 @@ class Certificate(Strict):
             raise ValueError("the cleared lane has a threshold without evidence or evidence without a threshold")
         if (self.flagged is None) != (self.flag_at_or_above is None):
             raise ValueError("the flagged lane has a threshold without evidence or evidence without a threshold")
-        both = self.clear_at_or_below is not None and self.flag_at_or_above is not None
-        if both and not self.clear_at_or_below < self.flag_at_or_above:  # type: ignore[operator]
+        clear, flag = self.clear_at_or_below, self.flag_at_or_above
+        if clear is not None and flag is not None and not clear < flag:
             raise ValueError("the two lanes overlap")
+        halves = ((self.clear_at_or_below_half, clear, 1), (self.flag_at_or_above_half, flag, -1))
+        for half, end, sign in halves:
+            if half is not None and (end is None or sign * half > sign * end):
+                raise ValueError("half of a lane is wider than the lane")
+        if self.exit > 1 and self.plan.exit_1 is None:
+            raise ValueError("the second exit without a plan for the first")
+        if any(list(values) != sorted(values) for values in self.reference.values()):
+            raise ValueError("the reference is not sorted")
+        if not self.created <= self.expires:
+            raise ValueError("it expires before it was made")
         return self
+
+    @property
+    def opens(self) -> bool:
+        """Whether it opens any lane."""
+        return self.clear_at_or_below is not None or self.flag_at_or_above is not None
+
+
+def canonical(told: object) -> bytes:
+    """Sorted, compact JSON; no NaN."""
+    return json.dumps(told, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def canonical_sha256(told: object) -> str:
     """SHA-256 (hex) of sorted, compact JSON."""
-    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def open_lanes(
-    logits: NDArray[np.float64], finding: NDArray[np.bool_], passed: NDArray[np.bool_], plan: Plan
-) -> tuple[Lane | None, Lane | None]:
-    """The cleared and the flagged lane of one group; the flagged lane's threshold is a logit again.
-
-    Where both lanes claim a film it is flagged: the cleared lane ends before the flagged one begins.
-    logits, finding, passed  [patient]: the score, the reference label, whether every gate let the film pass
-    """
-    delta, contract = plan.delta_sequence, plan.contract
-    flag = open_lane(
-        np.where(passed, -logits, np.inf),
-        ~finding,
-        rate_max=contract.false_discovery_max,
-        miss_max=None,
-        starts=plan.starts,
-        delta=delta,
-        short_of=np.inf,
-    )
-    if flag is not None:
-        flag = Lane(-flag.threshold, flag.films, flag.errors, flag.start)
-    clear = open_lane(
-        np.where(passed, logits, np.inf),
-        finding,
-        rate_max=contract.false_omission_max,
-        miss_max=contract.miss_max,
-        starts=plan.starts,
-        delta=delta,
-        short_of=np.inf if flag is None else flag.threshold,
-    )
-    return clear, flag
-
-
-def evidence(lane: Lane | None, findings: int, delta: float, *, misses: bool) -> Evidence | None:
-    """The numbers of a lane as the certificate prints them."""
-    if lane is None:
-        return None
-    return Evidence(
-        films=lane.films,
-        errors=lane.errors,
-        error_upper=upper_bound(lane.errors, lane.films, delta),
-        findings=findings,
-        miss_upper=upper_bound(lane.errors, findings, delta) if misses else None,
-        start=lane.start,
-    )
+    return hashlib.sha256(canonical(told)).hexdigest()
 
 
 def own_digest(certificate: Certificate) -> str:
-    """What `digest` must be: SHA-256 (hex) of every other field."""
-    return canonical_sha256(certificate.model_dump(mode="json", exclude={"digest"}))
+    """What `digest` must be: SHA-256 (hex) of every other field but the signature."""
+    return canonical_sha256(certificate.model_dump(mode="json", exclude={"digest", "signature"}))
 
 
-def best_certificate(certificates: Sequence[Certificate], *, site: str, instance: Instance) -> Certificate | None:
-    """The certificate that comes nearest to a study: of its site and group, of its site, or any; newest first."""
-    ranked = sorted(certificates, key=lambda c: (c.site == site, c.group.holds(instance), c.created), reverse=True)
+def signed_bytes(certificate: Certificate) -> bytes:
+    """What is signed: canonical JSON of every field but the signature."""
+    return canonical(certificate.model_dump(mode="json", exclude={"signature"}))
+
+
+def signed(certificate: Certificate, private: bytes) -> Certificate:
+    """The same certificate, signed with a raw Ed25519 private key of 32 bytes (RFC 8032)."""
+    return certificate.model_copy(update={"signature": signing.sign(private, signed_bytes(certificate))})
+
+
+def vouched(certificate: Certificate, trusted: Mapping[str, bytes]) -> bool:
+    """Whether one of the trusted public keys (by key id) signed this very certificate. An unsigned one is not."""
+    return signing.verified(signed_bytes(certificate), certificate.signature, trusted)
+
+
+def contract_words(contract: Contract, delta: float) -> str:
+    """The contract in a sentence; one that is not the product's says so."""
+    told = (
+        f"of those cleared at most {100 * contract.false_omission_max:g} % have the finding, of those with it at most "
+        f"{100 * contract.miss_max:g} % are cleared, of those flagged at most "
+        f"{100 * contract.false_discovery_max:g} % do not have it; with {100 * (1 - delta):g} % confidence"
+    )
+    if contract == PRODUCT_CONTRACT:
+        return told
+    return f"{told} (not the product's contract of {PRODUCT_CONTRACT.rates})"
+
+
+def best_certificate(
+    certificates: Sequence[Certificate], *, site: str, instance: Instance, exit_number: int = 1
+) -> Certificate | None:
+    """The certificate of an exit that comes nearest to a study: of its site and group, of its site, or any; newest."""
+    of_exit = [certificate for certificate in certificates if certificate.exit == exit_number]
+    ranked = sorted(of_exit, key=lambda c: (c.site == site, c.group.holds(instance), c.created), reverse=True)
     return ranked[0] if ranked else None
+
+
+def stands_behind(first: Certificate | None, second: Certificate) -> bool:
+    """Whether a second exit's certificate has the first one's at its side: one test made both, or neither counts.
+
+    The second exit was tested on the films that the first leaves over, so it means nothing where the first is closed,
+    revoked or another one; the caller asks `why_invalid` of both.
+    """
+    if first is None or first.exit != 1:
+        return False
+    told = [(c.plan_digest, c.scores_sha256, c.site, c.group) for c in (first, second)]
+    return told[0] == told[1]
 
 
 def why_invalid(

@@ -1,58 +1,48 @@
 """The decision in the middle: cleared, flagged or escalated, and why.
 
-Every doubt makes a study hard. A lane other than *escalated* is reached by one path only: the model covers every header
-fact, every gate passed, the outputs are finite and in range, a certificate is valid for this very model, site and
-group today, and the score lies in a lane it opens. Everything else is escalated with its reason in words. What the
-edge would have said is kept as `would_be`; it opens nothing.
+Every doubt makes a study hard. A lane other than *escalated* is reached by one path only (`_lane`): the model is not
+stopped, it covers every header fact, its outputs are finite and in range, every gate passed, a certificate that nobody
+took away is valid for this very model, exit, site and group today, and the score lies in a lane it opens. Everything
+else is escalated with its reasons in words. What the edge would have said is kept as `would_be`; it opens nothing.
+
+A network may have two exits. The first decides alone when its own certificate lets it; what it leaves is asked of the
+second, whose certificate speaks for both together and therefore holds only while the first ends where it was certified
+to end. Why: docs/decisions/0014-the-rule.md.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.core.certificate import CERTIFICATE_REASONS, Certificate, best_certificate, why_invalid
+from appliance.core.applies import why_not_applicable
+from appliance.core.certificate import Certificate, Ends, best_certificate, stands_behind, why_invalid
 from appliance.core.gates import GateReference, gate
-from appliance.core.manifest import Manifest, why_not_applicable
+from appliance.core.manifest import Manifest
+from appliance.core.outputs import Answer, Outputs, answer, kinds
 from appliance.core.prepare import preparation_digest
+from appliance.core.reasons import REASONS as REASONS
+from appliance.core.reasons import in_words
+from appliance.core.standing import Standing
 from appliance.core.study import Instance, Reason, Scores
 
 Said = Literal["cleared", "flagged", "escalated"]
 Priority = Literal["routine", "urgent", "critical"]
 
-REASONS: dict[str, str] = {
-    "no-model-installed": "No model is installed here.",
-    "no-model-applies": "No model here was made for this study.",
-    "several-images": "The study has more than one image; the model was made for single films.",
-    "no-image": "The object holds no image.",
-    "modality-not-covered": "The model was not made for this modality.",
-    "sop-class-not-covered": "The model was not made for this kind of object.",
-    "body-part-not-covered": "The model was not made for this body part, or the header does not name it.",
-    "view-not-covered": "The model was not made for this view, or the header does not name it.",
-    "age-unknown": "The header does not tell the patient's age.",
-    "age-contradicted": "The patient's age and birth date in the header contradict each other.",
-    "age-not-covered": "The model was not made for patients of this age.",
-    "image-too-small": "The image has fewer rows or columns than the model needs.",
-    "model-output-missing": "The model gave no answer.",
-    "model-output-odd": "The model's answer has an unexpected form or size.",
-    "score-not-finite": "The model's answer is not a number.",
-    "gate-out-of-distribution": "The image does not look like the films the model was made for.",
-    "gate-image-quality": "Exposure, sharpness or shape of the image is outside what the model was made for.",
-    "score-between": "The score lies in no lane that the certificate opens.",
-    "cleared-under-certificate": "The score lies in the cleared lane of a valid certificate.",
-    "flagged-under-certificate": "The score lies in the flagged lane of a valid certificate.",
-    **CERTIFICATE_REASONS,
-}
 # With these the certificate still speaks of the same model, so its thresholds tell best what the edge would have said.
-SAME_MODEL = ("certificate-expired", "certificate-not-yet-valid", "certificate-other-site", "certificate-other-group")
+SAME_MODEL = (
+    *("certificate-expired", "certificate-not-yet-valid", "certificate-other-site", "certificate-other-group"),
+    *("certificate-revoked", "certificate-other-exit"),
+)
+NO_ENDS = Ends(clear_at_or_below=None, flag_at_or_above=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One verified package as the decision sees it; the graph itself stays with whoever runs it."""
+    """One verified package as the decision sees it; the graphs themselves stay with whoever runs them."""
 
     manifest: Manifest
     references: Mapping[str, GateReference]
@@ -70,29 +60,36 @@ class Model:
 
     @property
     def preparation_digest(self) -> str:
-        return preparation_digest(self.manifest.input.spec.steps)
+        return preparation_digest(self.manifest.input.plain_steps, self.manifest.input.frames)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """One film on its way through the network.
+    """One study on its way through a network.
 
-    values   float32 [row, column], as decoded
-    tensor   float32 [1, 1, side, side], as prepared
-    outputs  by name, as the graph gave them
+    values   float32 [row, column], as decoded; of the middle frame where there are several
+    tensor   float32 [1, frame, side, side], as prepared
+    outputs  by name, as the graphs gave them: one an exit that was run, in order
+    check    by name, as the check network gave them; None where the package has none
+    wrong    code of what kept the study from being run; "" where nothing did
     """
 
     values: NDArray[np.float32]
     tensor: NDArray[np.float32]
-    outputs: Mapping[str, NDArray[np.float32]]
+    outputs: tuple[Outputs, ...]
+    check: Outputs | None = None
+    wrong: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Where a study goes. would_be is what model and thresholds say of it, None where no model could say anything.
 
+    scores       one for every exit that answered
     model        name/version, None where none applies
     certificate  name of the certificate looked at, valid or not; None where there is none
+    exit         which exit decided, from 1; None where none did
+    next_exit    which exit may be asked now, None where nothing more can be found out
     """
 
     lane: Said
@@ -102,6 +99,8 @@ class Decision:
     model: str | None
     certificate: str | None
     priority: Priority
+    exit: int | None = None
+    next_exit: int | None = None
 
 
 def chosen(instances: Sequence[Instance], models: Sequence[Model]) -> Model | Decision:
@@ -123,6 +122,7 @@ def decide(
     *,
     site: str,
     today: date,
+    standing: Standing,
 ) -> Decision:
     """The decision on one study of which `model` was run.
 
@@ -131,84 +131,176 @@ def decide(
     site       whose certificates count
     returns    cleared or flagged under a valid certificate, else escalated with every reason found
     """
-    title = model.manifest.title
-    code = why_not_applicable(instances, model.manifest)
+    manifest = model.manifest
+    if standing.stops(manifest.title):
+        return _escalated(["model-stopped"], model=manifest.title)
+    code = why_not_applicable(instances, manifest)
     if code is not None:
-        return _escalated(["no-model-applies", code], model=title)
-    certificate = best_certificate(model.certificates, site=site, instance=instances[0])
+        return _escalated(["no-model-applies", code], model=manifest.title)
+    if seen is None or seen.wrong:
+        return _escalated([seen.wrong if seen else "model-output-missing"], model=manifest.title)
+    bench = _Bench(model, instances[0], seen, site, today, standing)
+    first = _at_exit(bench, 1, None)
+    if first.decision.next_exit is None or len(seen.outputs) < first.decision.next_exit:
+        return first.decision
+    second = _at_exit(bench, 2, first)
+    if second.decision.lane != "escalated":
+        return replace(second.decision, scores=(*first.decision.scores, *second.decision.scores))
+    return _together(first.decision, second.decision)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bench:
+    """What every exit of one study is judged by."""
+
+    model: Model
+    instance: Instance
+    seen: Seen
+    site: str
+    today: date
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class _Exit:
+    """What one exit came to. valid: its certificate, where that opens its lanes; shrunk: it is under warning."""
+
+    decision: Decision
+    valid: Certificate | None
+    shrunk: bool
+
+
+def _at_exit(bench: _Bench, number: int, before: _Exit | None) -> _Exit:
+    """One exit, after the exit before it left the study undecided."""
+    model, title = bench.model, bench.model.manifest.title
+    random = model.manifest.weights == "random"
+    certificate = best_certificate(
+        () if random else model.certificates, site=bench.site, instance=bench.instance, exit_number=number
+    )
     name = None if certificate is None else certificate.name
-    read = _read_outputs(model.manifest, seen)
-    if isinstance(read, str) or seen is None:
-        odd = read if isinstance(read, str) else "model-output-missing"
-        return _escalated([odd], model=title, certificate=name)
-    logit, features = read
-    measured, failed = gate(seen.values, seen.tensor, features, model.reference_for(certificate))
-    measures = {str(measure): value for measure, value in measured.items() if np.isfinite(value)}
-    scores = (Scores(title, logit, None, measures),)
-    invalid = _why_invalid(model, certificate, site, today, instances[0])
-    would_be = "escalated" if failed else _said(logit, *_thresholds(model.manifest, certificate, invalid))
+    outputs = bench.seen.outputs[number - 1] if len(bench.seen.outputs) >= number else None
+    read = answer(model.manifest.exits[number - 1], outputs)
+    checked = kinds(model.manifest.check, bench.seen.check)
+    if isinstance(read, str) or isinstance(checked, str):
+        odd = read if isinstance(read, str) else str(checked)
+        return _Exit(_escalated([odd], model=title, certificate=name), None, False)
+    measures, failed = _gated(bench, read, model.reference_for(certificate))
+    scores = (Scores(title, read.logit, None, measures, number, model.manifest.weights),)
+    invalid = "weights-random" if random else _why_invalid(bench, certificate, before)
+    valid = certificate if invalid is None else None
+    shrunk = _shrunk(bench.standing, certificate) or (before is not None and before.shrunk)
+    lane = _lane(read.logit, failed, invalid, _open_ends(valid, shrunk))
+    if lane != "escalated":
+        priority: Priority = "urgent" if lane == "flagged" else "routine"
+        reasons = in_words([f"{lane}-under-certificate"])
+        return _Exit(Decision(lane, lane, reasons, scores, title, name, priority, exit=number), valid, shrunk)
+    said = "escalated" if failed else _said(read.logit, _told_by(bench, certificate, invalid, number))
     codes = [*failed, *([] if invalid is None else [invalid])]
-    if codes:
-        return _escalated(codes, would_be=would_be, scores=scores, model=title, certificate=name)
-    if would_be == "escalated":
-        return _escalated(["score-between"], would_be=would_be, scores=scores, model=title, certificate=name)
-    priority: Priority = "urgent" if would_be == "flagged" else "routine"
-    reasons = _reasons([f"{would_be}-under-certificate"])
-    return Decision(would_be, would_be, reasons, scores, title, name, priority)
+    codes += ["certificate-shrunk"] if valid is not None and said != "escalated" else []
+    found = _escalated(
+        codes or ["score-between"],
+        would_be=None if random else said,
+        scores=scores,
+        model=title,
+        certificate=name,
+        next_exit=_next_exit(bench, number, certificate, read.logit, bool(failed)),
+    )
+    return _Exit(found, valid, shrunk)
 
 
-def _read_outputs(manifest: Manifest, seen: Seen | None) -> tuple[float, NDArray[np.float64]] | str:
-    """Logit and features [f] of well-formed outputs, or the code of what is wrong with them."""
-    if seen is None or not seen.outputs:
-        return "model-output-missing"
-    expected = manifest.exits[-1]
-    logit, features = seen.outputs.get(expected.logit), seen.outputs.get(expected.features)
-    if not isinstance(logit, np.ndarray) or not isinstance(features, np.ndarray):
-        return "model-output-missing"
-    shapes_fit = logit.shape == (1,) and features.shape == (1, expected.features_count)
-    if not shapes_fit or logit.dtype.kind != "f" or features.dtype.kind != "f":
-        return "model-output-odd"
-    if not np.isfinite(logit).all() or not np.isfinite(features).all():
-        return "score-not-finite"
-    value = float(logit[0])
-    if not expected.logit_low <= value <= expected.logit_high:
-        return "model-output-odd"
-    return value, features[0].astype(np.float64)
+def _next_exit(bench: _Bench, number: int, certificate: Certificate | None, logit: float, failed: bool) -> int | None:
+    """The exit to ask next. What the plan gave to this exit, the next one was never tested on: it is not asked."""
+    if number == len(bench.model.manifest.exits):
+        return None
+    own = NO_ENDS if certificate is None else certificate.plan.exit_1 or _open_ends(certificate, False)
+    return None if not failed and _said(logit, own) != "escalated" else number + 1
 
 
-def _why_invalid(
-    model: Model, certificate: Certificate | None, site: str, today: date, instance: Instance
-) -> str | None:
+def _lane(logit: float, failed: Sequence[str], invalid: str | None, ends: Ends) -> Said:
+    """The one path to a lane: no gate failed, nothing is invalid, and the score lies within open ends."""
+    return "escalated" if failed or invalid is not None else _said(logit, ends)
+
+
+def _said(logit: float, ends: Ends) -> Said:
+    """Each comparison is false for NaN, so that no such score is ever anything but escalated."""
+    if ends.clear_at_or_below is not None and logit <= ends.clear_at_or_below:
+        return "cleared"
+    if ends.flag_at_or_above is not None and logit >= ends.flag_at_or_above:
+        return "flagged"
+    return "escalated"
+
+
+def _gated(bench: _Bench, read: Answer, reference: GateReference) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Every finite measure, and the codes of the gates that the study fails."""
+    if reference.projection.shape[1] != read.features.size:  # the arrays of another exit: no distance can be told
+        return {}, ("gate-out-of-distribution",)
+    middle = bench.seen.tensor.shape[1] // 2
+    tensor = bench.seen.tensor[:, middle : middle + 1]
+    measured, failed = gate(bench.seen.values, tensor, read.features, reference)
+    return {str(measure): value for measure, value in measured.items() if np.isfinite(value)}, failed
+
+
+def _why_invalid(bench: _Bench, certificate: Certificate | None, before: _Exit | None) -> str | None:
+    """Why the certificate opens no lane; None: it does."""
+    model = bench.model
     if certificate is None:
         return "no-certificate"
     reason = why_invalid(
         certificate,
-        today=today,
+        today=bench.today,
         model_sha256=model.sha256,
         gates_digest=model.reference_for(certificate).digest,
         preparation_digest=model.preparation_digest,
-        site=site,
-        instance=instance,
+        site=bench.site,
+        instance=bench.instance,
     )
-    return None if reason is None else reason.code
+    if reason is not None:
+        return reason.code
+    if certificate.digest in bench.standing.revoked:
+        return "certificate-revoked"
+    # One test made both: without the first one's lanes the second one's promise is of films that nobody counted.
+    if before is not None and not stands_behind(before.valid, certificate):
+        return "certificate-other-exit"
+    return None
 
 
-def _thresholds(
-    manifest: Manifest, certificate: Certificate | None, invalid: str | None
-) -> tuple[float | None, float | None]:
-    """The certificate's where it speaks of this model, even if it opens no lane today; else the manifest's nominal."""
+def _shrunk(standing: Standing, certificate: Certificate | None) -> bool:
+    return certificate is not None and certificate.digest in standing.shrunk
+
+
+def _open_ends(valid: Certificate | None, shrunk: bool) -> Ends:
+    """Where the lanes end that are open: none without a valid certificate, half of each under a warning."""
+    if valid is None:
+        return NO_ENDS
+    if shrunk:
+        return Ends(
+            clear_at_or_below=valid.clear_at_or_below_half,
+            flag_at_or_above=valid.flag_at_or_above_half,
+        )
+    return Ends(clear_at_or_below=valid.clear_at_or_below, flag_at_or_above=valid.flag_at_or_above)
+
+
+def _told_by(bench: _Bench, certificate: Certificate | None, invalid: str | None, number: int) -> Ends:
+    """The ends that say what would be: of a certificate of this model, valid or not; else the manifest's nominal ones.
+
+    The nominal ones are for the last exit's logit; at an earlier one nothing would be.
+    """
     if certificate is not None and (invalid is None or invalid in SAME_MODEL):
-        return certificate.clear_at_or_below, certificate.flag_at_or_above
-    return manifest.nominal.clear_at_or_below, manifest.nominal.flag_at_or_above
+        return _open_ends(certificate, False)
+    if number < len(bench.model.manifest.exits):
+        return NO_ENDS
+    nominal = bench.model.manifest.nominal
+    return Ends(clear_at_or_below=nominal.clear_at_or_below, flag_at_or_above=nominal.flag_at_or_above)
 
 
-def _said(logit: float, clear_at_or_below: float | None, flag_at_or_above: float | None) -> Said:
-    """Each comparison is false for NaN, so that no such score is ever anything but escalated."""
-    if clear_at_or_below is not None and logit <= clear_at_or_below:
-        return "cleared"
-    if flag_at_or_above is not None and logit >= flag_at_or_above:
-        return "flagged"
-    return "escalated"
+def _together(first: Decision, second: Decision) -> Decision:
+    """Two exits that both left a study undecided: the reasons of both, and what the second would have said."""
+    codes = dict.fromkeys(reason.code for reason in (*first.reasons, *second.reasons))
+    if len(codes) > 1:
+        codes.pop("score-between", None)
+    name = second.certificate or first.certificate
+    scores = (*first.scores, *second.scores)
+    return _escalated(list(codes), would_be=second.would_be, scores=scores, model=second.model, certificate=name)
 
 
 def _escalated(
@@ -218,10 +310,7 @@ def _escalated(
     scores: tuple[Scores, ...] = (),
     model: str | None = None,
     certificate: str | None = None,
+    next_exit: int | None = None,
 ) -> Decision:
     priority: Priority = "urgent" if would_be == "flagged" else "routine"
-    return Decision("escalated", would_be, _reasons(codes), scores, model, certificate, priority)
-
-
-def _reasons(codes: Sequence[str]) -> tuple[Reason, ...]:
-    return tuple(Reason(code, REASONS[code]) for code in codes)
+    return Decision("escalated", would_be, in_words(codes), scores, model, certificate, priority, next_exit=next_exit)

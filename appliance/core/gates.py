@@ -19,7 +19,34 @@ from appliance.core.manifest import LongText, Strict
 GATES_REVISION = 1
 
 Measure = Literal["distance", "grey_levels", "aspect", "entropy_bits", "sharpness", "clipped_dark", "clipped_bright"]
-GateCode = Literal["gate-out-of-distribution", "gate-image-quality"]
+GateCode = Literal[
+    "gate-out-of-distribution",
+    "gate-image-quality",
+    "gate-not-as-described",
+    "gate-adult",
+    "gate-turned",
+    "gate-inverted",
+    "gate-cropped",
+    "gate-exposure",
+    "gate-blur",
+    "gate-flip",
+    "gate-energy",
+]
+# What a radiographer could mend while the patient is still there.
+REPEAT_CODES = frozenset(("gate-turned", "gate-inverted", "gate-cropped", "gate-exposure", "gate-blur"))
+GATE_REASONS: dict[str, str] = {
+    "gate-out-of-distribution": "The image does not look like the films the model was made for.",
+    "gate-image-quality": "Exposure, sharpness or shape of the image is outside what the model was made for.",
+    "gate-not-as-described": "The image shows another body part or view than its header says.",
+    "gate-adult": "The image looks like that of an adult, whatever the header says of the age.",
+    "gate-turned": "The image is turned or mirrored.",
+    "gate-inverted": "Bright and dark of the image are exchanged.",
+    "gate-cropped": "Part of the body region is cut off.",
+    "gate-exposure": "The image is too dark or too bright.",
+    "gate-blur": "The image is blurred.",
+    "gate-flip": "The model says something else of the mirrored image.",
+    "gate-energy": "The model has seen nothing like this image.",
+}
 HISTOGRAM_BINS = 32
 
 

@@ -14,6 +14,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,13 +69,23 @@ def upper_bound(errors: int, films: int, delta: float) -> float:
     return high
 
 
+@lru_cache(maxsize=65_536)
 def films_needed(errors: int, rate_max: float, delta: float) -> int:
-    """The smallest number of films in a lane of which `errors` may be wrong and the test still passes."""
-    low, high = errors, FILMS_MAX
+    """The smallest number of films of which `errors` may be wrong and the test still passes; FILMS_MAX + 1: none."""
+    low, high = errors, FILMS_MAX + 1
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if binomial_tail(errors, middle, rate_max) <= delta else (middle, high)
     return high
+
+
+def errors_allowed(films: int, rate_max: float, delta: float) -> int:
+    """The most errors among `films` with which the test still passes; -1: not even none."""
+    low, high = -1, films
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if binomial_tail(middle, films, rate_max) <= delta else (low, middle)
+    return low
 
 
 def open_lane(
@@ -101,16 +112,14 @@ def open_lane(
     order = np.argsort(safety, kind="stable")
     sorted_safety, errors_upto = safety[order], np.cumsum(wrong[order])
     decidable, all_wrong = int(np.isfinite(safety).sum()), int(wrong.sum())
+    misses_allowed = all_wrong if miss_max is None else errors_allowed(all_wrong, miss_max, delta)
     best: Lane | None = None
     for start in starts:
         for films in range(films_needed(start, rate_max, delta), decidable + 1):
             if films < decidable and sorted_safety[films - 1] == sorted_safety[films]:
                 continue  # equal scores are decided alike
             errors = int(errors_upto[films - 1])
-            passes = binomial_tail(errors, films, rate_max) <= delta
-            if miss_max is not None:
-                passes = passes and binomial_tail(errors, all_wrong, miss_max) <= delta
-            if not passes:
+            if errors > misses_allowed or films < films_needed(errors, rate_max, delta):
                 break
             if sorted_safety[films - 1] < short_of and (best is None or films > best.films):
                 best = Lane(float(sorted_safety[films - 1]), films, errors, start)

@@ -7,14 +7,13 @@ cover, and a blank or odd header value is never taken for the expected one.
 
 import hashlib
 import re
-from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from appliance.core.prepare import PreparationSpec
-from appliance.core.study import Instance
+from appliance.core.prepare import Step as PlainStep
+from appliance.core.prepare import why_not_prepared
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ShortText = Annotated[str, Field(min_length=1, max_length=128)]
@@ -23,9 +22,10 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.:/-]{0,127}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Side = Annotated[int, Field(ge=16, le=1024)]
+Told = Annotated[str, Field(max_length=128)]
 FRAMES_MAX = 64
+RADIOGRAPHS = frozenset(("CR", "DX", "MG", "RG", "RF", "XA"))
 AGE_STRING = re.compile(r"([0-9]{3})([DWMY])")
-BIRTH_DATE_SLACK_YEARS = 1  # the age may be of another day than the study's
 UNITS_IN_A_YEAR: dict[str, float] = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
 
 
@@ -43,7 +43,7 @@ class ResizeArea(Strict):
 
 
 class PercentileWindow(Strict):
-    """Makes two percentiles of the resized frame, in percent, 0 and 1; what lies beyond is clipped."""
+    """Makes two percentiles of all resized frames together, in percent, 0 and 1; what lies beyond is clipped."""
 
     step: Literal["percentile_window"]
     low: Annotated[float, Field(ge=0, lt=50)]
@@ -82,9 +82,9 @@ class Input(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Input":
-        names = [each.step for each in self.steps]
-        if len(set(names)) != len(names):
-            raise ValueError("a preparation step is named twice")
+        wrong = why_not_prepared(self.plain_steps)
+        if wrong is not None:
+            raise ValueError(wrong)
         if any(isinstance(each, ResizeArea) and each.side_px != self.side_px for each in self.steps):
             raise ValueError("resize_area has another side_px than the input")
         if self.takes == "frame" and self.frames != 1:
@@ -92,11 +92,9 @@ class Input(Strict):
         return self
 
     @property
-    def spec(self) -> PreparationSpec:
-        """The numbers of a film's preparation. For other inputs than films it says nothing useful."""
-        window = next((each for each in self.steps if isinstance(each, PercentileWindow)), None)
-        low, high = (0.0, 100.0) if window is None else (window.low, window.high)
-        return PreparationSpec(self.side_px, low, high)
+    def plain_steps(self) -> tuple[PlainStep, ...]:
+        """The steps as `prepare` takes them."""
+        return tuple(each.model_dump() for each in self.steps)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -169,17 +167,28 @@ class AgeRange(Strict):
 
 
 class AppliesTo(Strict):
-    """Header values a study must have, each exactly. `patient_age` of null: any age, also an unknown one."""
+    """Header values a study must have, each exactly.
+
+    An empty string stands for a header that names none, and `patient_age` of null for any age, also an unknown one; a
+    package for radiographs may have neither, because there the header is the only other word on what the picture is.
+    """
 
     modality: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=8)]
     sop_class_uid: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=16)]
-    body_part_examined: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=8)]
-    view_position: Annotated[tuple[Annotated[str, Field(max_length=128)], ...], Field(min_length=1, max_length=8)]
+    body_part_examined: Annotated[tuple[Told, ...], Field(min_length=1, max_length=8)]
+    view_position: Annotated[tuple[Told, ...], Field(min_length=1, max_length=8)]
     patient_age: AgeRange | None
     photometric: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=4)]
     bits_stored_min: Annotated[int, Field(ge=1, le=64)]
     bits_stored_max: Annotated[int, Field(ge=1, le=64)]
     side_px_min: Annotated[int, Field(ge=1, le=65535)]
+
+    @model_validator(mode="after")
+    def _radiographs_are_named(self) -> "AppliesTo":
+        open_ends = self.patient_age is None or "" in (*self.body_part_examined, *self.view_position)
+        if open_ends and not RADIOGRAPHS.isdisjoint(self.modality):
+            raise ValueError("a package for radiographs names body part, view and age")
+        return self
 
 
 class Label(Strict):
@@ -265,47 +274,3 @@ def age_years(patient_age: str) -> int | None:
     """Completed years of an AS value (PS3.5 6.2: three digits and D, W, M or Y); None where it is blank or odd."""
     match = AGE_STRING.fullmatch(patient_age)
     return None if match is None else int(int(match[1]) / UNITS_IN_A_YEAR[match[2]])
-
-
-def _contradicted(age: int, instance: Instance) -> bool:
-    """Whether birth date and study date, where both are dates (DA of PS3.5 6.2), tell another age in years."""
-    told = (instance.patient.patient_birth_date, instance.patient.study_date)
-    try:
-        born, studied = (date.fromisoformat(value) for value in told)
-    except ValueError:
-        return False
-    years = studied.year - born.year - ((studied.month, studied.day) < (born.month, born.day))
-    return abs(years - age) > BIRTH_DATE_SLACK_YEARS
-
-
-def why_not_applicable(instances: Sequence[Instance], manifest: Manifest) -> str | None:
-    """The code of the first reason (a key of decide.REASONS) why the package says nothing of a study; None: it applies.
-
-    A package that takes a frame covers a study of exactly one instance of one frame. One that takes key frames or a
-    volume covers a study whose every instance it covers, so that nothing in the study goes unseen.
-    """
-    single = manifest.input.takes == "frame"
-    if single and len(instances) != 1:
-        return "several-images"
-    if not instances:
-        return "no-image"
-    found = (_why_not_covered(instance, manifest.applies_to, single=single) for instance in instances)
-    return next((code for code in found if code is not None), None)
-
-
-def _why_not_covered(instance: Instance, covers: AppliesTo, *, single: bool) -> str | None:
-    age, ages = age_years(instance.patient_age), covers.patient_age
-    one_frame = instance.number_of_frames == 1 and instance.images_in_acquisition in (None, 0, 1)
-    checks: tuple[tuple[bool, str], ...] = (
-        (instance.has_pixels, "no-image"),
-        (one_frame or not single, "several-images"),
-        (instance.modality in covers.modality, "modality-not-covered"),
-        (instance.sop_class_uid in covers.sop_class_uid, "sop-class-not-covered"),
-        (instance.body_part_examined in covers.body_part_examined, "body-part-not-covered"),
-        (instance.view_position in covers.view_position, "view-not-covered"),
-        (age is not None or ages is None, "age-unknown"),
-        (age is None or not _contradicted(age, instance), "age-contradicted"),
-        (ages is None or (age is not None and ages.years_min <= age <= ages.years_max), "age-not-covered"),
-        (min(instance.rows, instance.columns) >= covers.side_px_min, "image-too-small"),
-    )
-    return next((code for holds, code in checks if not holds), None)

@@ -90,10 +90,14 @@ class Instance:
 class Scores:
     """What one model said of one study; kept whatever the lane.
 
-    calibrated is a probability under the site's calibration, None where there is none: then no percentage is shown.
+    calibrated  a probability under the site's calibration, None where there is none: then no percentage is shown
+    exit        of the network, from 1: whose logit this is
+    weights     "random": the numbers say nothing of the patient, and must be shown so or not at all
     """
 
     model: str
     logit: float
     calibrated: float | None
     gates: dict[str, float]
+    exit: int = 1
+    weights: Literal["trained", "random"] = "trained"

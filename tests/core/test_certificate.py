@@ -17,11 +17,10 @@ from appliance.core.certificate import (
     Group,
     Plan,
     best_certificate,
-    evidence,
-    open_lanes,
     own_digest,
     why_invalid,
 )
+from appliance.core.certify import evidence, open_lanes
 from appliance.core.learn_then_test import binomial_tail, chosen_films, films_needed, open_lane, upper_bound
 from appliance.core.study import Instance, Patient
 
@@ -72,7 +71,7 @@ def an_instance(**changed: object) -> Instance:
 
 def a_certificate(**changed: object) -> Certificate:
     fields: dict[str, object] = {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "harbour/test",
         "note": "drawn for a test",
         "site": "harbour",
@@ -86,19 +85,26 @@ def a_certificate(**changed: object) -> Certificate:
         ),
         "plan": a_plan(),
         "plan_digest": a_plan().digest,
+        "exit": 1,
         "scores_sha256": "d" * 64,
         "patients": 200,
         "findings": 100,
         "gated_out": 0,
         "clear_at_or_below": -2.0,
+        "clear_at_or_below_half": -3.0,
         "flag_at_or_above": 2.0,
+        "flag_at_or_above_half": 3.0,
         "cleared": {"films": 80, "errors": 0, "error_upper": 0.07, "findings": 100, "miss_upper": 0.05, "start": 0},
         "flagged": {"films": 80, "errors": 0, "error_upper": 0.07, "findings": 100, "miss_upper": None, "start": 0},
+        "reference": {"logit": (-3.0, 0.0, 3.0)},
         "created": date(2026, 12, 1),
         "expires": date(2027, 3, 1),
         "digest": "0" * 64,
         **changed,
     }
+    for end in ("clear_at_or_below", "flag_at_or_above"):
+        if fields[end] is None:
+            fields[f"{end}_half"] = None
     for lane in ("cleared", "flagged"):
         if isinstance(fields[lane], dict):
             fields[lane] = Certificate.model_fields[lane].annotation.__args__[0].model_validate(fields[lane])
@@ -245,7 +251,7 @@ def test_lanes_never_overlap_even_where_both_could_have_all():
     rng = np.random.default_rng(3)
     finding = rng.random(400) < 0.5
     logits = rng.normal(0, 1, 400) + 3.0 * finding
-    clear, flag = open_lanes(logits, finding, np.ones(400, bool), plan)
+    [(clear, flag)] = open_lanes(logits, finding, np.ones(400, bool), plan)
     assert clear is not None
     assert flag is not None
     assert clear.threshold < flag.threshold
@@ -314,7 +320,7 @@ def test_promise_is_broken_in_at_most_delta_of_draws(prevalence: float, distance
     draws, bad, bad_plug_in, opened = 150, 0, 0, 0
     for _ in range(draws):
         scores, finding = draw(rng, 213, prevalence, distance)
-        clear, flag = open_lanes(scores, finding, np.ones(len(scores), bool), plan)
+        [(clear, flag)] = open_lanes(scores, finding, np.ones(len(scores), bool), plan)
         opened += clear is not None or flag is not None
         thresholds = (None if clear is None else clear.threshold, None if flag is None else flag.threshold)
         bad += broken(*thresholds, prevalence, distance)
@@ -430,7 +436,7 @@ def test_printed_evidence_keeps_the_contract():
     rng = np.random.default_rng(4)
     scores, finding = draw(rng, 213, 0.47, 3.2)
     plan = a_plan()
-    clear, flag = open_lanes(scores, finding, np.ones(213, bool), plan)
+    [(clear, flag)] = open_lanes(scores, finding, np.ones(213, bool), plan)
     told = evidence(clear, int(finding.sum()), plan.delta_sequence, misses=True)
     assert told is not None
     assert told.error_upper <= HARBOUR.false_omission_max

@@ -130,7 +130,7 @@ def a_certificate(**changed: object) -> Certificate:
     )
     evidence = Evidence(films=80, errors=0, error_upper=0.07, findings=100, miss_upper=0.05, start=0)
     fields: dict[str, object] = {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "harbour/test",
         "note": "drawn for a test",
         "site": "harbour",
@@ -144,6 +144,7 @@ def a_certificate(**changed: object) -> Certificate:
         ),
         "plan": plan,
         "plan_digest": plan.digest,
+        "exit": 1,
         "scores_sha256": "d" * 64,
         "patients": 200,
         "findings": 100,
@@ -152,6 +153,9 @@ def a_certificate(**changed: object) -> Certificate:
         "flag_at_or_above": 2.0,
         "cleared": evidence,
         "flagged": evidence,
+        "clear_at_or_below_half": None,
+        "flag_at_or_above_half": None,
+        "reference": {"logit": (-2.0, 2.0)},
         "created": date(2026, 12, 1),
         "expires": date(2027, 3, 1),
         "digest": "0" * 64,

@@ -13,9 +13,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from appliance.core.certificate import canonical_sha256, open_lanes, own_digest
+from appliance.core.certificate import canonical_sha256, own_digest
+from appliance.core.certify import open_lanes
 from appliance.core.gates import gate
-from appliance.core.prepare import prepare
+from appliance.core.prepare import prepared
 from appliance.core.signature import key_id, public_of, sign
 from appliance.errors import Misconfigured
 from appliance.world.inference import Bench
@@ -140,14 +141,14 @@ def test_the_certificate_follows_from_the_committed_scores():
     package = loaded(COMMITTED)
     (certificate,) = package.model.certificates
     with (COMMITTED / "eval/scores.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["calibration"] == "1"]
+        rows = sorted((row for row in csv.DictReader(file) if row["calibration"] == "1"), key=lambda row: row["film"])
     logits = np.array([float(row["logit"]) for row in rows])
     passed = np.array([row["failed"] == "" for row in rows])
     finding = np.array([row["label"] != "normal" for row in rows])
     assert len({row["patient"] for row in rows}) == len(rows) == certificate.patients == 213
     table = [[row["film"], float(row["logit"]), row["failed"] == "", row["label"] != "normal"] for row in rows]
     assert canonical_sha256(table) == certificate.scores_sha256
-    clear, flag = open_lanes(logits, finding, passed, certificate.plan)
+    [(clear, flag)] = open_lanes(logits, finding, passed, certificate.plan)
     assert clear is not None
     assert flag is not None
     assert certificate.cleared is not None
@@ -183,7 +184,7 @@ def test_drawn_pictures_fail_the_real_gates(kind: str):
         "text": 255.0 * ((side[:, None] // 6 + side[None, :] // 9) % 3 == 0).astype(np.float32),
     }
     package = loaded(COMMITTED)
-    tensor = prepare(pictures[kind], False, package.model.manifest.input.spec)
+    tensor = prepared([pictures[kind]], False, package.model.manifest.input.plain_steps)
     features = Bench([package]).run(TITLE, 1, tensor)["features"][0].astype(np.float64)
     assert gate(pictures[kind], tensor, features, package.model.references["default"])[1] != ()
 

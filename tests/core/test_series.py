@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
 from appliance.core.admit import admit
-from appliance.core.frames import FRAMES_REASONS, FrameOf, frames_to_see
+from appliance.core.series import SERIES_REASONS, FrameOf, frames_to_see
 from appliance.core.study import Instance, Patient
 
 SLICE = Instance(
@@ -155,7 +155,7 @@ def test_a_frame_is_one_image_of_one_frame():
 
 
 def test_every_code_has_words():
-    assert all(code in FRAMES_REASONS or code in ("several-images", "no-image") for code, _ in WRONG)
+    assert all(code in SERIES_REASONS or code in ("several-images", "no-image") for code, _ in WRONG)
 
 
 def test_five_real_slices_in_a_row():

@@ -23,7 +23,7 @@ UNIT_SLACK = 1e-2  # of the length of a direction, and of the right angle betwee
 GAP_SLACK = 0.1  # of the distance between neighbours, as a share of the middle one
 SHIFT_SLACK_MM = 1.0  # across the axis of the stack: more is a tilted gantry or another series
 
-FRAMES_REASONS: dict[str, str] = {
+SERIES_REASONS: dict[str, str] = {
     "several-series": "The study has more than one series; the model was made for one.",
     "frames-too-few": "The study has fewer images than the model needs.",
     "frames-unordered": "The header does not tell the order of the images.",

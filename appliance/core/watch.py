@@ -66,6 +66,15 @@ class Monitor:
         return f"{self.worst[0]} is not what it was on the certificate's films; martingale {self.worst[1]:.4g}"
 
 
+def reference(certificate: Certificate) -> Mapping[str, tuple[float, ...]]:
+    """The label-free sample that drift is measured by; none for a second exit, which sees chosen films only.
+
+    What the first exit leaves over is no draw from the site's films, so a martingale on it would cry wolf. The first
+    exit sees every film, and a second one stands only behind a first.
+    """
+    return certificate.reference if certificate.exit == 1 else {}
+
+
 def started(measures: Iterable[str]) -> Monitor:
     """A monitor before any study. measures: those the certificate's reference holds."""
     return Monitor(risk_start(), {measure: drift_start() for measure in sorted(measures)})
@@ -135,7 +144,7 @@ def model_facts(model: Model) -> dict[str, Any]:
         "label": manifest.label.name,
         "meaning": manifest.label.meaning,
         "intended_use": manifest.intended_use,
-        "weights": getattr(manifest, "weights", "trained"),
+        "weights": manifest.weights,
     }
 
 
@@ -146,6 +155,7 @@ def certificate_facts(certificate: Certificate, label: str) -> dict[str, Any]:
         "name": certificate.name,
         "note": certificate.note,
         "site": certificate.site,
+        "exit": certificate.exit,
         "label": label,
         "contract": plan.contract.model_dump(),
         "delta": plan.delta,
@@ -154,5 +164,5 @@ def certificate_facts(certificate: Certificate, label: str) -> dict[str, Any]:
         "patients": certificate.patients,
         "created": certificate.created.isoformat(),
         "expires": certificate.expires.isoformat(),
-        "reference": {name: list(values) for name, values in certificate.reference.items()},
+        "reference": {name: list(values) for name, values in reference(certificate).items()},
     }

@@ -1,8 +1,8 @@
 """The triage service: the only program that parses hostile bytes, and it has no network.
 
-It alone writes the clinical ledger and triage's side of the wire. Four parts, in the order in which a study meets
-them: intake (admit, assemble), judge (decode, infer, decide), handover (de-identify, inspect, seal; what of is in
-sealing and cleaning), answers (absorb verdicts, signatures and commands).
+It alone writes the clinical ledger and triage's side of the wire. Five parts, in the order in which a study meets
+them: intake (admit, assemble), judge (decode, infer, decide), watch (audits and drift of what was decided), handover
+(de-identify, inspect, seal; what of is in sealing and cleaning), answers (absorb verdicts, signatures and commands).
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from appliance.triage.handover import Handover
 from appliance.triage.intake import Intake
 from appliance.triage.judge import Court, Judging, open_court
 from appliance.triage.sealing import Cleaning
+from appliance.triage.watch import Watch
 from appliance.world import archive, ledger, sqlite, wire
 
 TRIM_PERIOD_S = 60.0
@@ -48,9 +49,11 @@ class Triage:
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         court = court or open_court(config.triage.model_folder, config.site.name, config.triage.trusted_keys)
         cleaning = cleaning or for_the_centre(site_key)
+        self.watch = Watch(config.audit, places, site_key, self.engine, lambda: court.models, court.site)
         self.parts = (
             Intake(config, places, self.engine),
-            Judging(config, places, self.engine, court),
+            Judging(config, places, self.engine, court, self.watch),
+            self.watch,
             Handover(config, places, site_key, self.engine, self.cases, court.models, cleaning),
             Answers(places, self.engine, self.cases),
         )

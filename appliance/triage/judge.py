@@ -25,6 +25,7 @@ from appliance.core.prepare import prepare
 from appliance.core.study import Instance
 from appliance.errors import Fault, Quarantined, Unavailable
 from appliance.loop import Moment, Step, guarded
+from appliance.triage.watch import Watch
 from appliance.world import archive, ledger
 from appliance.world.inference import Bench
 from appliance.world.models import load_packages
@@ -120,11 +121,12 @@ class _Timed:
 class Judging:
     """The step judge."""
 
-    def __init__(self, config: Config, places: Places, engine: Engine, court: Court) -> None:
+    def __init__(self, config: Config, places: Places, engine: Engine, court: Court, watch: Watch) -> None:
         self.knobs = config.triage
         self.places = places
         self.engine = engine
         self.court = court
+        self.watch = watch
 
     def steps(self) -> dict[str, Step]:
         return {"judge": self.judge}
@@ -164,7 +166,8 @@ class Judging:
             decision = found.decision
             ledger.put_result(c, study.number, study.revision, self._columns(found, moment))
             to: State = "hard" if decision.lane == "escalated" else "routine"
-            ledger.move(c, study, to, who="triage.judge", at=moment.wall, code=decision.reasons[0].code)
+            if ledger.move(c, study, to, who="triage.judge", at=moment.wall, code=decision.reasons[0].code):
+                self.watch.on_decided(c, study, decision, moment)
         LOG.info("study %d: %s", study.number, decision.lane)
 
     def _read(self, instance: Instance) -> bytes:

@@ -7,56 +7,61 @@ language model's answer never gets here. Every step ends in fewer lanes, none in
 """
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
 
 from appliance.config import Audit, Places
-from appliance.core.certificate import Certificate
-from appliance.core.decide import Decision, Model
+from appliance.core.certificate import Certificate, best_certificate, why_invalid
+from appliance.core.decide import Decision, Model, Said
 from appliance.core.monitor import AUDIT_FIRST, audit_rate
 from appliance.core.sampling import draw, uniform
 from appliance.core.standing import Standing
+from appliance.core.study import Instance, Scores
 from appliance.core.watch import (
     Monitor,
     certificate_facts,
     model_facts,
     p_value,
     read_back,
+    reference,
     started,
     told,
     with_answer,
     with_ranks,
 )
 from appliance.loop import Moment, Step
-from appliance.world import audit_desk, sqlite
+from appliance.world import audit_desk, ledger, sqlite
 from appliance.world.ledger import watch as book
 
 LOG = logging.getLogger("appliance.triage")
 ROWS_A_STEP = 200
 DAY_S = 86_400.0
-# Of these studies a certificate says nothing: it was made for others.
-NOT_ITS_OWN = frozenset(
-    ("no-certificate", "certificate-damaged", "certificate-other-model", "certificate-other-site")
-) | frozenset(("certificate-other-group", "certificate-untrusted"))
 
 
 class Watch:
     """The step audits, and what judge asks and tells.
 
     models  the models now loaded, asked anew every time
+    site    whose certificates count
     """
 
     def __init__(
-        self, knobs: Audit, places: Places, site_key: bytes, engine: Engine, models: Callable[[], Sequence[Model]]
+        self,
+        knobs: Audit,
+        places: Places,
+        site_key: bytes,
+        engine: Engine,
+        models: Callable[[], Sequence[Model]],
+        site: str,
     ) -> None:
         self.knobs = knobs
         self.places = places
         self.site_key = site_key
         self.engine = engine
         self.models = models
+        self.site = site
         self.desk: Engine | None = None
         self.registered: tuple[str, ...] | None = None
 
@@ -77,32 +82,53 @@ class Watch:
     def on_decided(self, c: Connection, study: Row[Any], decision: Decision, moment: Moment) -> None:
         """Counts, measures and perhaps draws one decided study; in the transaction of its move, once a study.
 
+        Of a network with two exits each exit's clears are held against the promise alone. The promise of both together
+        follows, and no exit hides behind the other.
         study  the row as it was read before the move
         """
-        certificate = self._spoken_of(decision)
-        if certificate is None:
+        model = next((each for each in self.models() if each.manifest.title == decision.model), None)
+        if model is None or not decision.scores or model.manifest.weights == "random":
             return
         self._register(c, moment)
+        instance = ledger.instances_of(c, study.number)[0]
+        for score in decision.scores:
+            certificate = best_certificate(
+                model.certificates, site=self.site, instance=instance, exit_number=score.exit
+            )  # fmt: skip
+            if certificate is not None and self._is_own(certificate, model, instance):
+                lane: Said = decision.lane if decision.exit == score.exit else "escalated"
+                self._count(c, study, certificate, score, lane, moment)
+
+    def _is_own(self, certificate: Certificate, model: Model, instance: Instance) -> bool:
+        """Whether the study is one of those a certificate was made for, in force today or not."""
+        wrong = why_invalid(
+            certificate,
+            today=certificate.created,
+            model_sha256=model.sha256,
+            gates_digest=model.reference_for(certificate).digest,
+            preparation_digest=model.preparation_digest,
+            site=self.site,
+            instance=instance,
+        )
+        return wrong is None
+
+    def _count(
+        self, c: Connection, study: Row[Any], certificate: Certificate, score: Scores, lane: Said, moment: Moment
+    ) -> None:
         digest, uid = certificate.digest, study.study_instance_uid
         cleared_before = book.cleared_count(c, digest)
-        watched_id, new, newly_cleared = book.see(c, digest, study.number, decision.lane, moment.wall)
+        watched_id, new, newly_cleared = book.see(c, digest, study.number, lane, moment.wall)
         if new:
-            score = decision.scores[-1]
             values = {"logit": score.logit, **score.gates}
-            known = {name: values[name] for name in certificate.reference if math.isfinite(values.get(name, math.nan))}
+            known = {name: values[name] for name in reference(certificate) if name in values}
             self._measure(c, certificate, uid, known, moment)
             book.put_gauges(c, watched_id, digest, known)
         if not new and not newly_cleared:
             return
+        rate = self.rate(certificate)
         drawn = draw(
-            self.site_key,
-            digest,
-            uid,
-            lane=decision.lane,
-            cleared_before=cleared_before,
-            first=AUDIT_FIRST,
-            rate=self.rate(certificate),
-        )
+            self.site_key, digest, uid, lane=lane, cleared_before=cleared_before, first=AUDIT_FIRST, rate=rate
+        )  # fmt: skip
         if drawn.drawn:
             book.put_audit(
                 c,
@@ -149,19 +175,10 @@ class Watch:
         for model in models:
             book.put_installed(c, model.manifest.title, model_facts(model), moment.wall)
             for each in model.certificates:
-                start = {**told(started(each.reference)), "stage": "quiet", "stage_since": moment.wall}
+                start = {**told(started(reference(each))), "stage": "quiet", "stage_since": moment.wall}
                 facts = {**certificate_facts(each, model.manifest.label.name), "audit_rate": self.rate(each)}
                 book.put_monitor(c, each.digest, model.manifest.title, facts, start)
         self.registered = names
-
-    def _spoken_of(self, decision: Decision) -> Certificate | None:
-        """The certificate whose films the study is one of, valid today or not; None where there is none."""
-        if not decision.scores or {reason.code for reason in decision.reasons} & NOT_ITS_OWN:
-            return None
-        for model in self.models():
-            if model.manifest.title == decision.model:
-                return next((each for each in model.certificates if each.name == decision.certificate), None)
-        return None
 
     def _measure(
         self, c: Connection, certificate: Certificate, uid: str, values: dict[str, float], moment: Moment
@@ -169,7 +186,7 @@ class Watch:
         """Each measure's rank among the certificate's films and all studies since, into its martingale."""
         row = book.monitor(c, certificate.digest)
         assert row is not None, "registered before"
-        monitor = read_back(row.state, certificate.reference)
+        monitor = read_back(row.state, reference(certificate))
         if monitor is not None:
             p_values = {}
             for name, value in values.items():

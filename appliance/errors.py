@@ -163,6 +163,11 @@ CATALOGUE: dict[str, Entry] = {
         "a file among the trusted keys holds no public key",
         "Put 64 hex digits into it, or take it away; nobody is trusted by it.",
     ),
+    "model-graph-refused": Entry(
+        "operator",
+        "the audit of a model's graph refuses it",
+        "appliance models check names everything to mend; the package is not used.",
+    ),
     "model-manifest-invalid": Entry(
         "operator", "a model manifest is not understood", "Install a package made for this version."
     ),

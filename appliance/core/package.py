@@ -14,15 +14,13 @@ class Golden:
     """Drawn inputs and what they must give, within tolerance.
 
     films     float32 [n, 1, frames, side, side], each one input of exit 1
-    logits    float32 [n], of the last exit
-    features  float32 [n, features], of the last exit
+    exits     for each exit its logits float32 [n] and features float32 [n, features]
     pictures  float32 [n, 1, 1, side, side], inputs of the check network; None where the package has none
     kinds     float32 [n, kinds], what the check network must say of them; None where the package has none
     """
 
     films: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    features: NDArray[np.float32]
+    exits: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
     pictures: NDArray[np.float32] | None
     kinds: NDArray[np.float32] | None
     tolerance: float

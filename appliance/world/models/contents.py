@@ -92,15 +92,20 @@ def certificates(files: Mapping[str, bytes]) -> tuple[Certificate, ...]:
 
 
 def golden(data: bytes, manifest: Manifest) -> Golden:
-    """The golden films of a package. Raises Misconfigured("model-package-damaged", "golden.npz")."""
-    wanted = {"films": 5, "logits": 1, "features": 2, "tolerance": 0}
+    """The golden films of a package. Raises Misconfigured("model-package-damaged", "golden.npz").
+
+    `logits` and `features` are of the last exit; of a first exit before it they are `logits_1` and `features_1`.
+    """
+    suffixes = [*(f"_{number}" for number in range(1, len(manifest.exits))), ""]
+    wanted = {"films": 5, "tolerance": 0}
+    for suffix in suffixes:
+        wanted |= {f"logits{suffix}": 1, f"features{suffix}": 2}
     wanted |= {} if manifest.check is None else {"pictures": 5, "kinds": 2}
     told = arrays(data, "golden.npz", wanted)
     count, tolerance = len(told["logits"]), float(told["tolerance"])
-    expected: dict[str, tuple[int, ...]] = {
-        "films": (count, *manifest.input.shape),
-        "features": (count, manifest.exits[-1].features_count),
-    }
+    expected: dict[str, tuple[int, ...]] = {"films": (count, *manifest.input.shape)}
+    for suffix, own in zip(suffixes, manifest.exits, strict=True):
+        expected |= {f"logits{suffix}": (count,), f"features{suffix}": (count, own.features_count)}
     if manifest.check is not None:
         side = manifest.check.side_px
         expected |= {"pictures": (len(told["kinds"]), 1, 1, side, side)}
@@ -109,6 +114,5 @@ def golden(data: bytes, manifest: Manifest) -> Golden:
     if not fits or not 0 < count <= GOLDEN_MAX or not 0 < tolerance <= TOLERANCE_MAX:
         raise Misconfigured("model-package-damaged", "golden.npz")
     films = {name: array.astype(np.float32) for name, array in told.items()}
-    return Golden(
-        films["films"], films["logits"], films["features"], films.get("pictures"), films.get("kinds"), tolerance
-    )
+    exits = tuple((films[f"logits{suffix}"], films[f"features{suffix}"]) for suffix in suffixes)
+    return Golden(films["films"], exits, films.get("pictures"), films.get("kinds"), tolerance)

@@ -18,10 +18,10 @@ WINDOW_MIN = 100  # with fewer studies, or fewer films to compare with, chance a
 
 Gauge = Literal["too few", "stable", "look", "shifted"]
 GAUGE_WORDS: dict[Gauge, str] = {
-    "too few": "too few studies to say",
+    "too few": "too few to say",
     "stable": "stable",
-    "look": "somewhat moved: look at it",
-    "shifted": "moved: the films are not those of the certificate",
+    "look": "somewhat moved",
+    "shifted": "moved",
 }
 
 

@@ -53,7 +53,8 @@ def alarms(c: Connection, page: Page, now: float) -> list[Alarm]:
             )
         if late.get(row.certificate):
             count = late[row.certificate]
-            said = f"{count} blinded read{'s' if count != 1 else ''} of certificate {name} wait too long"
+            reads = "1 blinded read waits" if count == 1 else f"{count} blinded reads wait"
+            said = f"{reads} too long for an answer, of certificate {name}"
             found.append(
                 Alarm("warning", f"{said}: only the safest half of each lane is decided here until they are answered.")
             )

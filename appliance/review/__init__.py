@@ -58,6 +58,17 @@ def add_user(places: Places, name: str, password: str, *, replace: bool = False)
         ledgers.close()
 
 
+def withdraw_certificate(places: Places, digest: str, *, user: str, because: str) -> None:
+    """Files that a certificate opens no lane any more, as the models page does. Raises Refused("reason-missing")."""
+    ledgers = Ledgers(places)
+    try:
+        models.file_withdrawal(
+            ledgers, digest, user=user, because=because, nonce=secrets.token_urlsafe(32), at=time.time()
+        )
+    finally:
+        ledgers.close()
+
+
 def app(
     config: Config,
     ledgers: Ledgers,

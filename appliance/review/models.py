@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from appliance.core.gauges import GAUGE_WORDS, WINDOW, gauge, psi
-from appliance.core.monitor import AUDIT_FIRST
-from appliance.errors import Unavailable
+from appliance.core.monitor import AUDIT_FIRST, DELTA, DRIFT_REVOKE_AT
+from appliance.errors import Refused, Unavailable
 from appliance.review import words
 from appliance.review.alarms import CAUSE_WORDS, DAY_S, alarms, silence
 from appliance.review.entrance import Reader, for_readers, form_for_readers
-from appliance.review.ledgers import Page, page_of
+from appliance.review.ledgers import Ledgers, Page, page_of
 from appliance.review.signing import NONCE
 from appliance.world import audit_desk, desk
 from appliance.world.ledger import watch
@@ -48,7 +48,8 @@ def models_page(request: Request, reader: Reader) -> Response:
         return page.render(request, "models.html", {**shown, "starting": True})
     knobs = page.config.audit
     shown |= {"detect_days": f"{knobs.detect_days:g}", "cleared_per_day": f"{knobs.cleared_per_day:g}"}
-    return page.render(request, "models.html", {**shown, "starting": False, "first": AUDIT_FIRST, "window": WINDOW})
+    shown |= {"first": AUDIT_FIRST, "window": WINDOW, "e_alarm": f"{1 / DELTA:g}"}
+    return page.render(request, "models.html", {**shown, "starting": False})
 
 
 def withdraw_page(request: Request, reader: Reader) -> Response:
@@ -80,12 +81,24 @@ def withdraw(request: Request, reader: Reader, form: Mapping[str, str]) -> Respo
     row = _certificate(page, digest)
     if row is None:
         return page.render(request, "problem.html", {"reader": reader, **NO_CERTIFICATE}, status_code=404)
-    at = page.clock()
-    with page.ledgers.pen().begin() as c:
-        filed = audit_desk.withdraw(c, nonce=nonce, certificate=digest, user=reader.user, because=because, at=at)
-        if filed:
-            desk.note(c, at=at, user=reader.user, act="certificate-withdrawn", subject=f"certificate {digest[:16]}")
+    filed = file_withdrawal(
+        page.ledgers, digest, user=reader.user, because=because, nonce=nonce, at=page.clock()
+    )  # fmt: skip
     return RedirectResponse(f"/models?done={'ordered' if filed else 'again'}", 303)
+
+
+def file_withdrawal(ledgers: Ledgers, digest: str, *, user: str, because: str, nonce: str, at: float) -> bool:
+    """The row that triage obeys, and the act in the trail; False when this form was posted before.
+
+    raises  Refused("reason-missing"): no reason, or one that is too long
+    """
+    if not 0 < len(because.strip()) <= audit_desk.BECAUSE_CHARACTERS_MAX:
+        raise Refused("reason-missing")
+    with ledgers.pen().begin() as c:
+        filed = audit_desk.withdraw(c, nonce=nonce, certificate=digest, user=user, because=because.strip(), at=at)
+        if filed:
+            desk.note(c, at=at, user=user, act="certificate-withdrawn", subject=f"certificate {digest[:16]}")
+    return filed
 
 
 NO_CERTIFICATE = {
@@ -159,6 +172,7 @@ def _certified(c: Connection, page: Page, row: Row[Any], now: float) -> dict[str
         "lanes": [(lane, counts.get(lane, 0)) for lane in ("cleared", "flagged", "escalated")],
         "last_flagged": "never" if last is None else f"{words.span(now - last)} ago",
         "silence": silence(c, row.certificate, now),
+        "drift_alarm": f"{DRIFT_REVOKE_AT * max(1, len(measures)):g}",
         "measures": sorted(measures, key=lambda each: -each["value"]),
     }
 
@@ -173,7 +187,7 @@ def _measure(c: Connection, row: Row[Any], name: str) -> dict[str, Any]:
         "name": name,
         "value": value,
         "martingale": f"{value:.3g}",
-        "psi": "–" if index is None else f"{index:.2f}",
+        "psi": "–" if index is None or said == "too few" else f"{index:.2f}",
         "mark": {"stable": "holds", "look": "unchecked", "shifted": "wrong"}.get(said, "unchecked"),
         "words": GAUGE_WORDS[said],
         "studies": len(recent),

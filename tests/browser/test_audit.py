@@ -315,7 +315,9 @@ def test_a_warning_and_unanswered_reads_are_said(signed_in: Page, address: str, 
         )
     signed_in.goto(f"{address}status")
     expect(signed_in.get_by_text("moved@1 is under warning", exact=False)).to_be_visible()
-    expect(signed_in.get_by_text("1 blinded read waits too long for an answer, of certificate product@1", exact=False)).to_be_visible()
+    expect(
+        signed_in.get_by_text("1 blinded read waits too long for an answer, of certificate product@1", exact=False)
+    ).to_be_visible()
 
 
 # Repeat?

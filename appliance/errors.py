@@ -158,6 +158,26 @@ CATALOGUE: dict[str, Entry] = {
         "a model package bears no signature of a trusted key",
         "Install a package signed by a key of triage.trusted_keys, or sign it: appliance models sign; it is not used.",
     ),
+    "model-template": Entry(
+        "operator",
+        "a model package cannot be begun there",
+        "Give a folder that is not there yet, NAME or NAME/VERSION; a name is of small letters, digits and dashes.",
+    ),
+    "model-installed-otherwise": Entry(
+        "operator",
+        "another package of this name and version is installed already",
+        "Give the package a new version; an installed one is never changed.",
+    ),
+    "signing-key": Entry(
+        "operator",
+        "the signing key is missing or no key",
+        "Make one: appliance models key FILE; it holds 64 hex digits and is readable by you alone.",
+    ),
+    "certificate-untrusted": Entry(
+        "operator",
+        "a certificate bears no signature of a trusted key",
+        "Have it signed by a key of triage.trusted_keys; it opens no lane until then.",
+    ),
     "trusted-key-invalid": Entry(
         "operator",
         "a file among the trusted keys holds no public key",

@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders; thousands in one call")
     again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
     again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    again.add_argument("--table", action="store_true", help="a table for people instead of JSON lines")
     packages = verb("models", "List the model packages, or verify them with their golden films.", as_json=True)
     packages.add_argument("what", choices=("list", "verify"))
     knobs = verb("config", "Show every setting with its value, bounds and meaning.", as_json=True)

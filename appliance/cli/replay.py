@@ -1,6 +1,7 @@
-"""`appliance replay IN…`: the pipeline on files, without side effects, one JSON line a study.
+"""`appliance replay IN…`: the pipeline on files, without side effects, one JSON line a study, or a table for people.
 
-It keeps nothing, sends nothing, draws no audit sample. A hard study goes all the way to the sealed and inspected case,
+It keeps nothing, sends nothing, draws no audit sample, and asks no ledger: a kill switch or an alarm of this house does
+not count here. A hard study goes all the way to the sealed and inspected case,
 because a case that may not leave is quarantined and not escalated.
 """
 
@@ -21,18 +22,23 @@ from pathlib import Path
 from typing import Any
 
 from appliance.cli.files import bears_magic, named, quiet_libraries
+from appliance.cli.table import table_lines
 from appliance.config import Config
 from appliance.core.admit import admit
 from appliance.core.assemble import conflicts
+from appliance.core.standing import Standing
 from appliance.core.study import Instance
 from appliance.errors import CATALOGUE, Fault, Refused
 from appliance.loop import guarded
 from appliance.triage.cleaning import for_the_centre
-from appliance.triage.judge import Court, judge, open_court
+from appliance.triage.glance import hints, repeats
+from appliance.triage.judge import columns, open_court, own_contract
+from appliance.triage.looking import Court, judge
 from appliance.triage.sealing import sealed_case
 
 IN_PROCESS_MAX = 4  # so few studies are done before a second process is up
 File = tuple[Path, Instance]
+Line = dict[str, Any]
 
 
 def run(config: Config, told: argparse.Namespace) -> int:
@@ -41,12 +47,20 @@ def run(config: Config, told: argparse.Namespace) -> int:
     logging.getLogger("appliance").setLevel(logging.CRITICAL)
     site = told.site or config.site.name
     studies: dict[str, list[File]] = {}
+    lines: list[Line] = []
     found = 0
+
+    def out(line: Line) -> None:
+        if told.table:
+            lines.append(line)
+        else:
+            print(json.dumps(line), flush=True)
+
     for path, _ in named(told.inputs):
         found += 1
         instance = guarded("replay.admit", partial(_admitted, path))
         if isinstance(instance, Fault):
-            _print(None, [path], "quarantined", instance)
+            out(_set_aside(None, [path], instance))
         else:
             studies.setdefault(instance.study_instance_uid, []).append((path, instance))
     if not found:
@@ -54,7 +68,9 @@ def run(config: Config, told: argparse.Namespace) -> int:
         return 1
     today = datetime.now(UTC).date()
     for line in _lines(list(studies.values()), config, site, today, max(1, told.jobs)):
-        print(json.dumps(line), flush=True)
+        out(line)
+    if told.table:
+        print("\n".join(table_lines(lines)))
     return 0
 
 
@@ -67,7 +83,7 @@ def _admitted(path: Path) -> Instance:
     return admit(data)
 
 
-def _lines(studies: list[list[File]], config: Config, site: str, today: date, jobs: int) -> Iterator[dict[str, Any]]:
+def _lines(studies: list[list[File]], config: Config, site: str, today: date, jobs: int) -> Iterator[Line]:
     open_here = partial(
         _open, config.triage.model_folder, config.triage.trusted_keys, site, config.triage.pixels_max, today
     )
@@ -90,16 +106,16 @@ def _open(models: Path, trusted: Path, site: str, pixels_max: int, today: date) 
     )
 
 
-def _line(files: list[File]) -> dict[str, Any]:
+def _line(files: list[File]) -> Line:
     began = time.perf_counter()
     line = guarded("replay", partial(_study, files))
     if isinstance(line, Fault):
-        line = _document(files[0][1].study_instance_uid, [path for path, _ in files], "quarantined", line)
+        line = _set_aside(files[0][1].study_instance_uid, [path for path, _ in files], line)
     line["timings_ms"]["total"] = round((time.perf_counter() - began) * 1000, 3)
     return line
 
 
-def _study(files: list[File]) -> dict[str, Any]:
+def _study(files: list[File]) -> Line:
     court: Court = _HERE["court"]
     paths = [path for path, _ in files]
     once = {instance.sha256: (path, instance) for path, instance in files}
@@ -107,17 +123,22 @@ def _study(files: list[File]) -> dict[str, Any]:
     uid = instances[0].study_instance_uid
     conflict = conflicts(instances)
     if conflict is not None:
-        return _document(uid, paths, "quarantined", conflict)
+        return _set_aside(uid, paths, conflict)
 
     def read(instance: Instance) -> bytes:
         data = once[instance.sha256][0].read_bytes()
         assert hashlib.sha256(data).hexdigest() == instance.sha256, "the file changed while it was replayed"
         return data
 
-    found = judge(court, instances, read, pixels_max=_HERE["pixels_max"], today=_HERE["today"])
-    decision = found.decision
-    result = {**asdict(decision), "priority": decision.priority, "decided_at": 0.0}
-    if decision.lane == "escalated":
+    pixels_max, today, standing = _HERE["pixels_max"], _HERE["today"], Standing()
+    found = judge(court, instances, read, pixels_max=pixels_max, today=today, standing=standing)
+    result = columns(court, found, 0.0)
+    films = [
+        hints(court, each, read, pixels_max=pixels_max, today=today, standing=standing)
+        for each in (instances if len(instances) > 1 else ())
+    ]
+    repeat = dict.fromkeys((*repeats(found.decision.reasons), *(hint for film in films for hint in film)))
+    if found.decision.lane == "escalated":
         began = time.perf_counter()
         sealed_case(
             "0" * 32,
@@ -131,33 +152,46 @@ def _study(files: list[File]) -> dict[str, Any]:
             pixels_max=_HERE["pixels_max"],
         )
         found.timings_ms["seal"] = round((time.perf_counter() - began) * 1000, 3)
-    return {
-        "study": uid,
-        "files": [str(path) for path in paths],
-        "lane": decision.lane,
-        "would_be": decision.would_be,
-        "reasons": result["reasons"],
-        "scores": result["scores"],
-        "model": decision.model,
-        "certificate": decision.certificate,
-        "timings_ms": found.timings_ms,
-    }
+    line = {name: result[name] for name in ("lane", "would_be", "reasons", "scores", "model", "certificate")}
+    return _document(
+        uid,
+        paths,
+        exit=found.decision.exit,
+        contract=own_contract(court, found.decision),
+        weights=next((each.weights for each in found.decision.scores), None),
+        repeat=[asdict(hint) for hint in repeat],
+        timings_ms=found.timings_ms,
+        **line,
+    )
 
 
-def _document(study: str | None, paths: list[Path], lane: str, fault: Fault) -> dict[str, Any]:
+def _set_aside(study: str | None, paths: list[Path], fault: Fault) -> Line:
     place = f" ({fault.place})" if fault.place else ""
+    reason = {"code": fault.code, "text": f"{CATALOGUE[fault.code].text}{place}"}
+    return _document(study, paths, lane="quarantined", reasons=[reason])
+
+
+def _document(study: str | None, paths: list[Path], **told: Any) -> Line:
+    """One line: the same keys whatever became of the study.
+
+    exit      of the network, that decided; null where none did
+    contract  what the certificate promises, where that is not the product's own contract
+    weights   "random" where the model says nothing of the patient
+    repeat    what a radiographer could mend, were the patient still there
+    """
     return {
         "study": study,
         "files": [str(path) for path in paths],
-        "lane": lane,
+        "lane": None,
         "would_be": None,
-        "reasons": [{"code": fault.code, "text": f"{CATALOGUE[fault.code].text}{place}"}],
+        "reasons": [],
+        "repeat": [],
         "scores": [],
         "model": None,
+        "weights": None,
+        "exit": None,
         "certificate": None,
+        "contract": None,
         "timings_ms": {},
+        **told,
     }
-
-
-def _print(study: str | None, paths: list[Path], lane: str, fault: Fault) -> None:
-    print(json.dumps(_document(study, paths, lane, fault)), flush=True)

@@ -71,14 +71,12 @@ class Seen:
     tensor   float32 [1, frame, side, side], as prepared
     outputs  by name, as the graphs gave them: one an exit that was run, in order
     check    by name, as the check network gave them; None where the package has none
-    wrong    code of what kept the study from being run; "" where nothing did
     """
 
     values: NDArray[np.float32]
     tensor: NDArray[np.float32]
     outputs: tuple[Outputs, ...]
     check: Outputs | None = None
-    wrong: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ def chosen(instances: Sequence[Instance], models: Sequence[Model]) -> Model | De
 def decide(
     instances: Sequence[Instance],
     model: Model,
-    seen: Seen | None,
+    seen: Seen | str,
     *,
     site: str,
     today: date,
@@ -127,7 +125,7 @@ def decide(
     """The decision on one study of which `model` was run.
 
     instances  the whole study as admitted; applicability is asked again, whatever the caller asked before
-    seen       None where the network gave nothing
+    seen       the code (a key of REASONS) of why the network was not run, where it was not
     site       whose certificates count
     returns    cleared or flagged under a valid certificate, else escalated with every reason found
     """
@@ -137,8 +135,8 @@ def decide(
     code = why_not_applicable(instances, manifest)
     if code is not None:
         return _escalated(["no-model-applies", code], model=manifest.title)
-    if seen is None or seen.wrong:
-        return _escalated([seen.wrong if seen else "model-output-missing"], model=manifest.title)
+    if isinstance(seen, str):
+        return _escalated([seen], model=manifest.title)
     bench = _Bench(model, instances[0], seen, site, today, standing)
     first = _at_exit(bench, 1, None)
     if first.decision.next_exit is None or len(seen.outputs) < first.decision.next_exit:

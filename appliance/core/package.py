@@ -1,7 +1,7 @@
 """A model package once its bytes were verified: plain values that the court and the bench of inference share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,15 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package that matched its checksums and bears a trusted signature; its graphs by file name, as bytes."""
+    """A package that matched its checksums and bears a trusted signature; its graphs by file name, as bytes.
+
+    untrusted  files of certificates that no trusted key signed: they are not among the model's
+    """
 
     model: Model
-    graphs: Mapping[str, bytes]
-    golden: Golden
+    graphs: Mapping[str, bytes] = field(repr=False)
+    golden: Golden = field(repr=False)
+    untrusted: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -28,7 +28,7 @@ SERIES_REASONS: dict[str, str] = {
     "frames-too-few": "The study has fewer images than the model needs.",
     "frames-unordered": "The header does not tell the order of the images.",
     "slices-without-geometry": "The header does not tell where each slice lies.",
-    "slices-differ": "The slices differ in size, in spacing or in their frame of reference.",
+    "slices-differ": "The slices differ in size, in spacing, in their grey scale or in their frame of reference.",
     "slices-off-plane": "A slice lies in another plane than the others.",
     "slices-off-axis": "The slices do not lie straight above each other.",
     "slices-doubled": "Two slices lie in the same place.",
@@ -79,7 +79,7 @@ def _in_space(instances: Sequence[Instance]) -> list[Instance] | str:
     planes = [_plane(each) for each in instances]
     if any(plane is None for plane in planes):
         return "slices-without-geometry"
-    if len({(e.rows, e.columns, e.pixel_spacing, e.frame_of_reference_uid) for e in instances}) > 1:
+    if len({_grid(each) for each in instances}) > 1:
         return "slices-differ"
     orientations = np.array([plane[0] for plane in planes if plane is not None])
     positions = np.array([plane[1] for plane in planes if plane is not None])
@@ -98,6 +98,11 @@ def _in_space(instances: Sequence[Instance]) -> list[Instance] | str:
     wrong = next((code for holds, code in checks if not holds), None)
     ordered = [instances[at] for at in order]
     return wrong or _why_numbered_otherwise(ordered) or ordered
+
+
+def _grid(instance: Instance) -> tuple[object, ...]:
+    told = (instance.pixel_spacing, instance.frame_of_reference_uid, instance.photometric_interpretation)
+    return (instance.rows, instance.columns, *told)
 
 
 def _plane(instance: Instance) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:

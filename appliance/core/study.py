@@ -1,7 +1,7 @@
-"""What the pipeline says of images: plain values, no behaviour, nothing of disk or wire."""
+"""What the pipeline says of images: plain values, nothing of disk or wire."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Lane = Literal["cleared", "flagged", "escalated", "quarantined"]
 LANES: tuple[Lane, ...] = ("cleared", "flagged", "escalated", "quarantined")
@@ -84,6 +84,11 @@ class Instance:
     image_orientation_patient: str = ""
     image_position_patient: str = ""
     pixel_spacing: str = ""
+
+
+def instance_of(facts: dict[str, Any]) -> Instance:
+    """An instance out of what `dataclasses.asdict` made of it, as the ledger keeps it."""
+    return Instance(**{**facts, "patient": Patient(**facts["patient"])})
 
 
 @dataclass(frozen=True, slots=True)

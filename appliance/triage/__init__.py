@@ -1,8 +1,9 @@
 """The triage service: the only program that parses hostile bytes, and it has no network.
 
-It alone writes the clinical ledger and triage's side of the wire. Five parts, in the order in which a study meets
-them: intake (admit, assemble), judge (decode, infer, decide), watch (audits and drift of what was decided), handover
-(de-identify, inspect, seal; what of is in sealing and cleaning), answers (absorb verdicts, signatures and commands).
+It alone writes the clinical ledger and triage's side of the wire. Six parts, in the order in which a study meets
+them: intake (admit, assemble), glance (is a film worth repeating while the patient is here), judge (decode, infer,
+decide; how is in looking), watch (audits and drift of what was decided), handover (de-identify, inspect, seal; what of
+is in sealing and cleaning), answers (absorb verdicts, signatures and commands).
 """
 
 from collections.abc import Callable
@@ -13,9 +14,11 @@ from appliance.errors import Unavailable
 from appliance.loop import Moment, Step
 from appliance.triage.answers import Answers
 from appliance.triage.cleaning import for_the_centre
+from appliance.triage.glance import Glancing
 from appliance.triage.handover import Handover
 from appliance.triage.intake import Intake
-from appliance.triage.judge import Court, Judging, open_court
+from appliance.triage.judge import Judging, open_court
+from appliance.triage.looking import Court
 from appliance.triage.sealing import Cleaning
 from appliance.triage.watch import Watch
 from appliance.world import archive, ledger, sqlite, wire
@@ -49,11 +52,15 @@ class Triage:
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         court = court or open_court(config.triage.model_folder, config.site.name, config.triage.trusted_keys)
         cleaning = cleaning or for_the_centre(site_key)
-        self.watch = Watch(config.audit, places, site_key, self.engine, lambda: court.models, court.site)
+        self.watch = Watch(config.audit, places, site_key, self.engine, lambda: judging.court)
+        judging = Judging(
+            config, places, self.engine, court, stands=self.watch.standing, decided=self.watch.on_decided
+        )  # fmt: skip
         self.parts = (
             Intake(config, places, self.engine),
-            Judging(config, places, self.engine, court, self.watch),
+            Glancing(config, places, self.engine, judging),
             self.watch,
+            judging,
             Handover(config, places, site_key, self.engine, self.cases, court.models, cleaning),
             Answers(places, self.engine, self.cases),
         )

@@ -1,132 +1,78 @@
-"""Triage, second part: a complete study is decoded, prepared, looked at by a model and decided.
+"""Triage, second part: a complete study is decoded, looked at by a model and decided.
 
 The attempt is counted before it is made. Whatever goes wrong with the bytes sets the study aside; whatever is in
-doubt makes it hard; only core.decide says routine.
+doubt makes it hard; only core.decide says routine. How a study is looked at stands in looking; here are the effects
+and their order: the result, the move and whoever counts it in one transaction, then the shadows, which no decision
+waits for.
 """
 
 import json
 import logging
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Row
+from sqlalchemy import Connection, Engine, Row
 
 from appliance.config import Config, Places
-from appliance.core.admit import announces_image
-from appliance.core.decide import Decision, Model, Seen, chosen, decide
+from appliance.core.certificate import PRODUCT_CONTRACT, Certificate, contract_words
+from appliance.core.decide import Decision, Model
 from appliance.core.lifecycle import State
-from appliance.core.pixels import Image, decode, frame_bytes, frame_description, modality_values
-from appliance.core.prepare import prepare
-from appliance.core.study import Instance
-from appliance.errors import Fault, Quarantined, Unavailable
+from appliance.core.pixels import Image, frame_bytes, frame_description
+from appliance.core.standing import Standing
+from appliance.core.study import Instance, Scores
+from appliance.errors import Fault, Unavailable
 from appliance.loop import Moment, Step, guarded
-from appliance.triage.watch import Watch
+from appliance.triage.looking import Court as Court
+from appliance.triage.looking import Judgement, judge, shadowed
 from appliance.world import archive, ledger
 from appliance.world.inference import Bench
+from appliance.world.ledger import shadows
 from appliance.world.models import load_packages
 
 LOG = logging.getLogger("appliance.triage")
 STUDIES_A_STEP = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Court:
-    """Everything that decides: the verified models, the bench they run on, and whose certificates count."""
-
-    models: tuple[Model, ...]
-    bench: Bench
-    site: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A decision and what each stage of it took."""
-
-    decision: Decision
-    timings_ms: dict[str, float]
-
-
 def open_court(folder: Path, site: str, trusted: Path) -> Court:
-    """Loads what is sound; a damaged package, or one that fails its own golden films, is named and not used."""
+    """Loads what is sound; a damaged package, or one that fails its own golden films, is named and not used.
+
+    Of each name the newest sound version may decide.
+    """
     packages, damaged = load_packages([folder], trusted)
     for each in damaged:
         LOG.error("model package %s is not used: %s", each.folder.name, each.fault.code)
     bench = Bench(packages)
     for title in bench.faults:
         LOG.error("model %s is not used: it fails its own test", title)
-    return Court(tuple(each.model for each in packages if each.title not in bench.faults), bench, site)
+    newest: dict[str, Model] = {}
+    for package in packages:  # the newest version of a name comes first
+        if package.title not in bench.faults:
+            newest.setdefault(package.model.manifest.name, package.model)
+    return Court(tuple(newest.values()), bench, site)
 
 
-def judge(
-    court: Court,
-    instances: Sequence[Instance],
-    read: Callable[[Instance], bytes],
-    *,
-    pixels_max: int,
-    today: date,
-    keep: Callable[[Instance, Image], None] | None = None,
-) -> Judgement:
-    """The decision on one complete study. Raises Quarantined where an image cannot be trusted to be what it says.
-
-    read   the bytes of an instance as they came
-    keep   called with every decoded image; None where nothing is kept
-    """
-    timings: dict[str, float] = {}
-    image: Image | None = None
-    for instance in instances:
-        if not instance.has_pixels:
-            if announces_image(instance):
-                raise Quarantined("pixel-missing")
-            continue
-        with _Timed(timings, "decode"):
-            image = decode(read(instance), pixels_max=pixels_max)
-        if keep is not None:
-            with _Timed(timings, "frames"):
-                keep(instance, image)
-    model = chosen(instances, court.models)
-    if isinstance(model, Decision):
-        return Judgement(model, timings)
-    seen = None
-    if image is not None:
-        with _Timed(timings, "prepare"):
-            values = modality_values(image)
-            tensor = prepare(values, image.photometric == "MONOCHROME1", model.manifest.input.spec)
-        with _Timed(timings, "infer"):
-            outputs = court.bench.run(model.manifest.title, 1, tensor)
-        seen = Seen(values, tensor, outputs)
-    with _Timed(timings, "decide"):
-        decision = decide(instances, model, seen, site=court.site, today=today)
-    return Judgement(decision, timings)
-
-
-class _Timed:
-    """Adds the time of a block to a stage, in ms."""
-
-    def __init__(self, timings: dict[str, float], stage: str) -> None:
-        self.timings, self.stage = timings, stage
-
-    def __enter__(self) -> None:
-        self.began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        spent = (time.perf_counter() - self.began) * 1000
-        self.timings[self.stage] = round(self.timings.get(self.stage, 0.0) + spent, 3)
+# What stands against models and certificates, asked in the transaction of the attempt; and who is told of a decision,
+# in the transaction of the move.
+Stands = Callable[[Connection, Moment], Standing]
+Decided = Callable[[Connection, Row[Any], Decision, Moment], None]
 
 
 class Judging:
     """The step judge."""
 
-    def __init__(self, config: Config, places: Places, engine: Engine, court: Court, watch: Watch) -> None:
+    def __init__(
+        self, config: Config, places: Places, engine: Engine, court: Court, *, stands: Stands, decided: Decided
+    ) -> None:
         self.knobs = config.triage
         self.places = places
         self.engine = engine
         self.court = court
-        self.watch = watch
+        self.stands = stands
+        self.decided = decided
 
     def steps(self) -> dict[str, Step]:
         return {"judge": self.judge}
@@ -140,18 +86,21 @@ class Judging:
         return bool(complete)
 
     def _judge_one(self, study: Row[Any], moment: Moment) -> None:
+        court = self.court  # one court for the whole study, whatever is activated meanwhile
         with self.engine.begin() as c:
             if ledger.count_attempt(c, study) > self.knobs.attempts_max:
                 ledger.move(c, study, "quarantined", who="triage.judge", at=moment.wall, code="study-attempts-spent")
                 return
             instances = ledger.instances_of(c, study.number)
+            standing = self.stands(c, moment)
         work = partial(
             judge,
-            self.court,
+            court,
             instances,
             self._read,
             pixels_max=self.knobs.pixels_max,
-            today=datetime.fromtimestamp(moment.wall, UTC).date(),
+            today=day(moment),
+            standing=standing,
             keep=self._keep,
         )
         found = guarded("triage.judge", work)
@@ -164,11 +113,33 @@ class Judging:
                 ledger.move(c, study, "quarantined", who="triage.judge", at=moment.wall, code=found.code)
                 return
             decision = found.decision
-            ledger.put_result(c, study.number, study.revision, self._columns(found, moment))
+            ledger.put_result(c, study.number, study.revision, columns(court, found, moment.wall))
             to: State = "hard" if decision.lane == "escalated" else "routine"
-            if ledger.move(c, study, to, who="triage.judge", at=moment.wall, code=decision.reasons[0].code):
-                self.watch.on_decided(c, study, decision, moment)
+            moved = ledger.move(c, study, to, who="triage.judge", at=moment.wall, code=decision.reasons[0].code)
+            if moved:
+                self.decided(c, study, decision, moment)
         LOG.info("study %d: %s", study.number, decision.lane)
+        self._shadow(court, study, instances, decision, moment)
+
+    def _shadow(
+        self, court: Court, study: Row[Any], instances: Sequence[Instance], decision: Decision, moment: Moment
+    ) -> None:
+        """What the shadows say of a study that is decided and moved: nothing of it can change that any more."""
+        for model in court.shadows:
+            work = partial(
+                shadowed, court, model, instances, self._read, pixels_max=self.knobs.pixels_max, today=day(moment)
+            )
+            said = guarded("triage.shadow", work)
+            if isinstance(said, Decision):
+                row = {
+                    **_said(said),
+                    "model": model.manifest.title,
+                    "decided_by": decision.model,
+                    "agrees": said.lane == decision.lane,
+                    "at": moment.wall,
+                }
+                with self.engine.begin() as c:
+                    shadows.put(c, study.number, study.revision, row)
 
     def _read(self, instance: Instance) -> bytes:
         return archive.read_instance(self.places.instances, instance.sha256)
@@ -183,33 +154,56 @@ class Judging:
             archive.cache(folder / f"frame-{number + 1:04d}.raw", frame_bytes(image, number))
         archive.cache(folder / "frames.json", json.dumps(description).encode())
 
-    def _columns(self, found: Judgement, moment: Moment) -> dict[str, Any]:
-        decision = found.decision
-        promise = _promise(self.court, decision)
-        return {
-            "lane": decision.lane,
-            "would_be": decision.would_be,
-            "priority": decision.priority,
-            "reasons": [asdict(reason) for reason in decision.reasons],
-            "scores": [{**asdict(scores), **promise} for scores in decision.scores],
-            "model": decision.model,
-            "certificate": decision.certificate,
-            "timings_ms": found.timings_ms,
-            "decided_at": moment.wall,
-        }
+
+def day(moment: Moment) -> date:
+    """The day for which certificates are asked whether they are valid."""
+    return datetime.fromtimestamp(moment.wall, UTC).date()
 
 
-def _promise(court: Court, decision: Decision) -> dict[str, Any]:
-    """The thresholds and the contract of the certificate looked at, so that the page can show both beside the score."""
-    for model in court.models:
-        for certificate in model.certificates:
-            if model.manifest.title == decision.model and certificate.name == decision.certificate:
-                told = certificate.plan.contract
-                contract = (
-                    f"{certificate.site}: of those cleared at most {told.false_omission_max:.0%} have the finding, "
-                    f"of those with it at most {told.miss_max:.0%} are cleared, of those flagged at most "
-                    f"{told.false_discovery_max:.0%} do not have it; with {1 - certificate.plan.delta:.0%} confidence"
-                )
-                ends = ("clear_at_or_below", "flag_at_or_above")
-                return {"thresholds": {end: getattr(certificate, end) for end in ends}, "contract": contract}
-    return {}
+def _said(decision: Decision) -> dict[str, Any]:
+    return {
+        "lane": decision.lane,
+        "would_be": decision.would_be,
+        "reasons": [asdict(reason) for reason in decision.reasons],
+        "scores": [asdict(scores) for scores in decision.scores],
+    }
+
+
+def columns(court: Court, found: Judgement, at: float) -> dict[str, Any]:
+    """A judgement as the columns of ledger.results, but for the study's own."""
+    decision = found.decision
+    return {
+        **_said(decision),
+        "priority": decision.priority,
+        "scores": [{**asdict(scores), **promise(court, decision, scores)} for scores in decision.scores],
+        "model": decision.model,
+        "certificate": decision.certificate,
+        "timings_ms": found.timings_ms,
+        "decided_at": at,
+    }
+
+
+def promise(court: Court, decision: Decision, scores: Scores) -> dict[str, Any]:
+    """The thresholds and the contract of the certificate looked at, so that both can be shown beside the score.
+
+    {} for a score whose certificate was not looked at, as another exit's
+    """
+    certificate = _certificate(court, decision)
+    if certificate is None or certificate.exit != scores.exit:
+        return {}
+    ends = ("clear_at_or_below", "flag_at_or_above")
+    words = contract_words(certificate.plan.contract, certificate.plan.delta)
+    return {"thresholds": {end: getattr(certificate, end) for end in ends}, "contract": f"{certificate.site}: {words}"}
+
+
+def own_contract(court: Court, decision: Decision) -> str | None:
+    """The contract of the certificate looked at, in words, where it is not the product's own."""
+    certificate = _certificate(court, decision)
+    if certificate is None or certificate.plan.contract == PRODUCT_CONTRACT:
+        return None
+    return f"{certificate.site}: {contract_words(certificate.plan.contract, certificate.plan.delta)}"
+
+
+def _certificate(court: Court, decision: Decision) -> Certificate | None:
+    own = (each for model in court.models if model.manifest.title == decision.model for each in model.certificates)
+    return next((each for each in own if each.name == decision.certificate), None)

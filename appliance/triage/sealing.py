@@ -101,7 +101,7 @@ def sealed_case(
         urgency=result["priority"],
         reasons=[reason["code"] for reason in result["reasons"]],
         would_be=result["would_be"],
-        scores=[Scores(**{name: told[name] for name in SCORE_FIELDS}) for told in result["scores"]],
+        scores=_findings(result["scores"]),
         label=looked.manifest.label.name if looked else UNKNOWN_LABEL,
         model=None if looked is None else _model(looked, result["certificate"]),
         pictures=material.pictures,
@@ -125,6 +125,12 @@ def sealed_case(
     who = joined(*(identity(_header(read(instance))) for instance in instances))
     inspected(sealed.data, who, _vocabulary(models), cleaning.look)
     return Leaving(sealed, receipt, material.aliases)
+
+
+def _findings(told: Sequence[Mapping[str, Any]]) -> list[Scores]:
+    """What leaves of the scores: that of the last exit asked, which knew most; nothing of random weights."""
+    scores = [Scores(**{name: each[name] for name in SCORE_FIELDS if name in each}) for each in told]
+    return [each for each in scores if each.weights != "random"][-1:]
 
 
 @dataclass(frozen=True, slots=True)

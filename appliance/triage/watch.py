@@ -7,7 +7,7 @@ language model's answer never gets here. Every step ends in fewer lanes, none in
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
@@ -16,6 +16,7 @@ from appliance.config import Audit, Places
 from appliance.core.certificate import Certificate, best_certificate, why_invalid
 from appliance.core.decide import Decision, Model, Said
 from appliance.core.monitor import AUDIT_FIRST, audit_rate
+from appliance.core.roles import roles
 from appliance.core.sampling import draw, uniform
 from appliance.core.standing import Standing
 from appliance.core.study import Instance, Scores
@@ -32,7 +33,9 @@ from appliance.core.watch import (
     with_ranks,
 )
 from appliance.loop import Moment, Step
+from appliance.triage.looking import Court
 from appliance.world import audit_desk, ledger, sqlite
+from appliance.world.ledger import roles as orders
 from appliance.world.ledger import watch as book
 
 LOG = logging.getLogger("appliance.triage")
@@ -43,8 +46,7 @@ DAY_S = 86_400.0
 class Watch:
     """The step audits, and what judge asks and tells.
 
-    models  the models now loaded, asked anew every time
-    site    whose certificates count
+    court  the models now loaded and the site whose certificates count, asked anew every time
     """
 
     def __init__(
@@ -53,15 +55,13 @@ class Watch:
         places: Places,
         site_key: bytes,
         engine: Engine,
-        models: Callable[[], Sequence[Model]],
-        site: str,
+        court: Callable[[], Court],
     ) -> None:
         self.knobs = knobs
         self.places = places
         self.site_key = site_key
         self.engine = engine
-        self.models = models
-        self.site = site
+        self.court = court
         self.desk: Engine | None = None
         self.registered: tuple[str, ...] | None = None
 
@@ -75,6 +75,7 @@ class Watch:
         """
         late = book.overdue(c, moment.wall - self.knobs.answer_days * DAY_S)
         return Standing(
+            stopped=roles(orders.done(c), (), ()).stopped,
             revoked=frozenset(row.certificate for row in book.revoked(c)),
             shrunk=frozenset(book.under_warning(c)) | frozenset(late),
         )
@@ -86,14 +87,14 @@ class Watch:
         follows, and no exit hides behind the other.
         study  the row as it was read before the move
         """
-        model = next((each for each in self.models() if each.manifest.title == decision.model), None)
+        model = next((each for each in self.court().models if each.manifest.title == decision.model), None)
         if model is None or not decision.scores or model.manifest.weights == "random":
             return
         self._register(c, moment)
         instance = ledger.instances_of(c, study.number)[0]
         for score in decision.scores:
             certificate = best_certificate(
-                model.certificates, site=self.site, instance=instance, exit_number=score.exit
+                model.certificates, site=self.court().site, instance=instance, exit_number=score.exit
             )  # fmt: skip
             if certificate is not None and self._is_own(certificate, model, instance):
                 lane: Said = decision.lane if decision.exit == score.exit else "escalated"
@@ -107,7 +108,7 @@ class Watch:
             model_sha256=model.sha256,
             gates_digest=model.reference_for(certificate).digest,
             preparation_digest=model.preparation_digest,
-            site=self.site,
+            site=self.court().site,
             instance=instance,
         )
         return wrong is None
@@ -166,14 +167,16 @@ class Watch:
 
     def _register(self, c: Connection, moment: Moment) -> None:
         """Files the loaded models and their certificates, so that the page shows what is in force here."""
-        models = self.models()
-        names = tuple(sorted(f"{m.manifest.title} {each.digest}" for m in models for each in m.certificates))
-        names += tuple(sorted(model.manifest.title for model in models))
+        court = self.court()
+        present = [(model, "decides") for model in court.models] + [(model, "shadow") for model in court.shadows]
+        names = tuple(
+            sorted(" ".join([m.manifest.title, role, *(each.digest for each in m.certificates)]) for m, role in present)
+        )
         if names == self.registered:
             return
         book.forget_presence(c)
-        for model in models:
-            book.put_installed(c, model.manifest.title, model_facts(model), moment.wall)
+        for model, role in present:
+            book.put_installed(c, model.manifest.title, {**model_facts(model), "role": role}, moment.wall)
             for each in model.certificates:
                 start = {**told(started(reference(each))), "stage": "quiet", "stage_since": moment.wall}
                 facts = {**certificate_facts(each, model.manifest.label.name), "audit_rate": self.rate(each)}

@@ -13,13 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pydantic import ValidationError
 
+from appliance.core.applies import why_not_applicable
 from appliance.core.certificate import Certificate, Contract, Evidence, Group, Plan, own_digest
 from appliance.core.decide import REASONS, Decision, Model, Seen, chosen, decide
 from appliance.core.gates import Bound, GateReference, Gates, Measure, failed_gates, film_measures, gate
-from appliance.core.manifest import Manifest, age_years, why_not_applicable
-from appliance.core.study import Instance, Patient
+from appliance.core.manifest import Manifest, age_years
+from appliance.core.standing import Standing
+from appliance.core.study import Instance, Patient, instance_of
 
 TODAY = date(2027, 1, 1)
+NOTHING = Standing()
+NEWER_FACTS = {field.name for field in dataclasses.fields(Instance) if field.default is not dataclasses.MISSING}
 FEATURES = 6
 GATES = Gates(
     schema_version=1,
@@ -113,6 +117,11 @@ CHILD = Instance(
     rows=224,
     columns=224,
     has_pixels=True,
+    photometric_interpretation="MONOCHROME2",
+    bits_stored=8,
+    image_type="ORIGINAL\\PRIMARY\\",
+    patient_orientation="L\\F",
+    lossy_image_compression="00",
 )
 
 
@@ -174,7 +183,19 @@ def seen(logit: float = -3.0, /, **changed: object) -> Seen:
         "features": np.zeros((1, FEATURES), np.float32),
         **changed,
     }
-    return Seen(RAMP[0, 0] * 255, RAMP, outputs)  # type: ignore[arg-type]
+    return Seen(RAMP[0, 0] * 255, RAMP, (outputs,))  # type: ignore[arg-type]
+
+
+def ruled(
+    instances: list[Instance],
+    model: Model,
+    given: Seen | str,
+    *,
+    site: str = "harbour",
+    today: date = TODAY,
+    standing: Standing = NOTHING,
+) -> Decision:
+    return decide(instances, model, given, site=site, today=today, standing=standing)
 
 
 def judged(
@@ -184,8 +205,9 @@ def judged(
     model: Model = MODEL,
     site: str = "harbour",
     today: date = TODAY,
+    standing: Standing = NOTHING,
 ) -> Decision:
-    return decide([instance], model, seen(logit), site=site, today=today)
+    return ruled([instance], model, seen(logit), site=site, today=today, standing=standing)
 
 
 def codes(decision: Decision) -> list[str]:
@@ -266,7 +288,69 @@ MUTATIONS: list[tuple[dict[str, object], str]] = [
     ({"has_pixels": False}, "no-image"),
     ({"rows": 127}, "image-too-small"),
     ({"columns": 64}, "image-too-small"),
+    ({"photometric_interpretation": "RGB"}, "photometric-not-covered"),
+    ({"photometric_interpretation": ""}, "photometric-not-covered"),
+    ({"bits_stored": None}, "bit-depth-not-covered"),
+    ({"bits_stored": 7}, "bit-depth-not-covered"),
+    ({"bits_stored": 32}, "bit-depth-not-covered"),
+    ({"presentation_lut_shape": "INVERSE"}, "grey-scale-contradicted"),
+    ({"presentation_lut_shape": "LIN OD"}, "grey-scale-contradicted"),
+    ({"photometric_interpretation": "MONOCHROME1", "presentation_lut_shape": "IDENTITY"}, "grey-scale-contradicted"),
+    ({"pixel_intensity_relationship_sign": "1"}, "grey-scale-contradicted"),
+    (
+        {"photometric_interpretation": "MONOCHROME1", "pixel_intensity_relationship_sign": "-1"},
+        "grey-scale-contradicted",
+    ),
+    ({"rescale_slope": "-1"}, "grey-scale-contradicted"),
+    ({"rescale_slope": "0"}, "grey-scale-contradicted"),
+    ({"rescale_slope": "nan"}, "grey-scale-contradicted"),
+    ({"rescale_slope": "one"}, "grey-scale-contradicted"),
+    ({"image_type": "DERIVED\\PRIMARY"}, "image-derived"),
+    ({"image_type": "ORIGINAL\\SECONDARY"}, "image-derived"),
+    ({"image_type": "ORIGINAL"}, "image-derived"),
+    ({"burned_in_annotation": "YES"}, "burned-in-text"),
+    ({"burned_in_annotation": "no"}, "burned-in-text"),
+    ({"lossy_image_compression": "01"}, "lossy-compression"),
+    ({"lossy_image_compression": "01", "lossy_image_compression_ratio": "40"}, "lossy-compression"),
+    ({"lossy_image_compression": "01", "lossy_image_compression_ratio": "10\\40"}, "lossy-compression"),
+    ({"lossy_image_compression": "01", "lossy_image_compression_ratio": "0.1"}, "lossy-compression"),
+    ({"lossy_image_compression": "01", "lossy_image_compression_ratio": "ten"}, "lossy-compression"),
+    ({"lossy_image_compression": "YES"}, "lossy-compression"),
+    ({"lossy_image_compression_ratio": "10"}, "lossy-compression"),
+    ({"transfer_syntax_uid": "1.2.840.10008.1.2.4.50"}, "lossy-compression"),
+    ({"pixel_padding_value": "0"}, "pixel-padding"),
+    ({"patient_orientation": "R\\F"}, "orientation-not-covered"),
+    ({"patient_orientation": "H\\L"}, "orientation-not-covered"),
 ]
+FITTING: list[dict[str, object]] = [
+    {"photometric_interpretation": "MONOCHROME1"},
+    {"photometric_interpretation": "MONOCHROME1", "presentation_lut_shape": "INVERSE"},
+    {"photometric_interpretation": "MONOCHROME1", "pixel_intensity_relationship_sign": "1"},
+    {"presentation_lut_shape": "IDENTITY", "pixel_intensity_relationship_sign": "-1", "rescale_slope": "1.0"},
+    {"bits_stored": 16},
+    {"image_type": "", "patient_orientation": "", "lossy_image_compression": ""},
+    {"burned_in_annotation": "NO"},
+    {"lossy_image_compression": "01", "lossy_image_compression_ratio": "10"},
+    {
+        "transfer_syntax_uid": "1.2.840.10008.1.2.4.50",
+        "lossy_image_compression": "01",
+        "lossy_image_compression_ratio": "7.7",
+    },
+    {"images_in_acquisition": 1},
+]
+
+
+@pytest.mark.parametrize("facts", FITTING)
+def test_other_ways_to_say_the_same_are_covered(facts: dict[str, object]):
+    assert judged(-9.0, instance=dataclasses.replace(CHILD, **facts)).lane == "cleared"  # type: ignore[arg-type]
+
+
+def test_an_instance_admitted_before_a_fact_was_read_is_escalated():
+    """Rows of an older ledger say nothing of the grey scale: nothing is decided on them."""
+    facts = {name: value for name, value in dataclasses.asdict(CHILD).items() if name not in NEWER_FACTS}
+    older = instance_of(facts)
+    assert older.photometric_interpretation == ""
+    assert codes(judged(-9.0, instance=older)) == ["no-model-applies", "photometric-not-covered"]
 
 
 @pytest.mark.parametrize(("mutation", "code"), MUTATIONS)
@@ -308,7 +392,7 @@ def test_any_other_text_in_one_header_fact_escalates(keyword: str, text: str, lo
 
 @pytest.mark.parametrize("count", [0, 2, 3])
 def test_only_a_study_of_one_image_is_covered(count: int):
-    decision = decide([CHILD] * count, MODEL, seen(), site="harbour", today=TODAY)
+    decision = ruled([CHILD] * count, MODEL, seen())
     assert decision.lane == "escalated"
     assert "several-images" in codes(decision)
 
@@ -411,14 +495,14 @@ ODD_OUTPUTS: list[tuple[dict[str, object], str]] = [
 
 @pytest.mark.parametrize(("outputs", "code"), ODD_OUTPUTS)
 def test_odd_outputs_escalate(outputs: dict[str, object], code: str):
-    decision = decide([CHILD], MODEL, seen(-9.0, **outputs), site="harbour", today=TODAY)
+    decision = ruled([CHILD], MODEL, seen(-9.0, **outputs))
     assert (decision.lane, decision.would_be, codes(decision)) == ("escalated", None, [code])
     assert decision.scores == ()
 
 
-@pytest.mark.parametrize("nothing", [None, Seen(RAMP[0, 0], RAMP, {})])
-def test_no_outputs_escalate(nothing: Seen | None):
-    decision = decide([CHILD], MODEL, nothing, site="harbour", today=TODAY)
+@pytest.mark.parametrize("nothing", ["model-output-missing", Seen(RAMP[0, 0], RAMP, ()), Seen(RAMP[0, 0], RAMP, ({},))])
+def test_no_outputs_escalate(nothing: Seen | str):
+    decision = ruled([CHILD], MODEL, nothing)
     assert (decision.lane, codes(decision)) == ("escalated", ["model-output-missing"])
 
 
@@ -434,9 +518,9 @@ anything = st.one_of(
 @settings(max_examples=400, deadline=None)
 @given(anything, anything)
 def test_whatever_a_graph_gives_only_a_well_formed_answer_is_decided_on(logit: object, features: object):
-    given_out = Seen(RAMP[0, 0] * 255, RAMP, {"logit": logit, "features": features})  # type: ignore[dict-item]
+    given_out = Seen(RAMP[0, 0] * 255, RAMP, ({"logit": logit, "features": features},))  # type: ignore[dict-item]
     with np.errstate(all="ignore"):
-        decision = decide([CHILD], MODEL, given_out, site="harbour", today=TODAY)
+        decision = ruled([CHILD], MODEL, given_out)
     if decision.lane != "escalated":
         assert isinstance(logit, np.ndarray)
         assert isinstance(features, np.ndarray)
@@ -453,7 +537,7 @@ def test_whatever_a_graph_gives_only_a_well_formed_answer_is_decided_on(logit: o
 @pytest.mark.parametrize("logit", [-9.0, 9.0])
 def test_a_strange_film_is_escalated_under_a_valid_certificate(logit: float):
     far = np.full((1, FEATURES), 5.0, np.float32)
-    decision = decide([CHILD], MODEL, seen(logit, features=far), site="harbour", today=TODAY)
+    decision = ruled([CHILD], MODEL, seen(logit, features=far))
     assert (decision.lane, decision.would_be) == ("escalated", "escalated")
     assert codes(decision) == ["gate-out-of-distribution"]
     assert decision.scores[0].gates["distance"] == pytest.approx(150.0)
@@ -469,14 +553,14 @@ def test_a_strange_film_is_escalated_under_a_valid_certificate(logit: float):
     ids=["black", "white", "binary noise"],
 )
 def test_film_without_an_image_is_escalated(tensor: np.ndarray):
-    decision = decide([CHILD], MODEL, dataclasses.replace(seen(-9.0), tensor=tensor), site="harbour", today=TODAY)
+    decision = ruled([CHILD], MODEL, dataclasses.replace(seen(-9.0), tensor=tensor))
     assert codes(decision) == ["gate-image-quality"]
 
 
 @pytest.mark.parametrize("shape", [(128, 300), (300, 128)])
 def test_odd_aspect_is_escalated(shape: tuple[int, int]):
     values = np.random.default_rng(2).integers(0, 256, shape).astype(np.float32)
-    decision = decide([CHILD], MODEL, dataclasses.replace(seen(-9.0), values=values), site="harbour", today=TODAY)
+    decision = ruled([CHILD], MODEL, dataclasses.replace(seen(-9.0), values=values))
     assert codes(decision) == ["gate-image-quality"]
 
 

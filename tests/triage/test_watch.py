@@ -20,8 +20,11 @@ from appliance.core.manifest import Manifest
 from appliance.core.study import Instance, Patient, Reason, Scores
 from appliance.loop import Moment
 from appliance.triage import judge as judging
+from appliance.triage import looking
+from appliance.triage.looking import Court
 from appliance.triage.watch import Watch
 from appliance.world import audit_desk, desk, ledger, sqlite
+from appliance.world.inference import Bench as Inference
 from appliance.world.ledger import watch as book
 from tests.simulate.house import SITE_KEY, tiny
 from tests.triage.conftest import Bench
@@ -118,9 +121,11 @@ class Room:
         if hasattr(self, "watch") and self.watch.desk is not None:
             self.watch.desk.dispose()
         self.models = (model,)
-        self.watch = Watch(
-            self.knobs, self.bench.places, SITE_KEY, self.bench.triage.engine, lambda: self.models, "bench"
-        )
+        engine = self.bench.triage.engine
+        self.watch = Watch(self.knobs, self.bench.places, SITE_KEY, engine, self.court)
+
+    def court(self) -> Court:
+        return Court(self.models, Inference(), "bench")
 
     @property
     def moment(self) -> Moment:
@@ -375,7 +380,7 @@ def test_a_desk_of_before_is_waited_for(tmp_path: Path, model: Model) -> None:
     bench = Bench(tmp_path)
     bench.places.review.mkdir(parents=True)
     sqlite.open_writer(bench.places.review_db, desk.METADATA).dispose()
-    watch = Watch(Audit(), bench.places, SITE_KEY, bench.triage.engine, lambda: (model,), "bench")
+    watch = Watch(Audit(), bench.places, SITE_KEY, bench.triage.engine, lambda: Court((model,), Inference(), "bench"))
     assert watch.audits(Moment(1.0, 1.0)) is False
     bench.triage.close()
 
@@ -432,11 +437,11 @@ class Life:
             self.bench.put(tiny(f"1.2.826.0.1.{n}", 1, f"PAT-{n}", "CR", n))
 
     def start(self) -> None:
-        self.bench.start(judging.Court((self.model,), {}, "bench"))  # type: ignore[arg-type]
+        self.bench.start(Court((self.model,), Inference(), "bench"))
 
-    def judge(self, _court: Any, instances: Any, _read: Any, **_: Any) -> judging.Judgement:
+    def judge(self, _court: Any, instances: Any, _read: Any, **_: Any) -> looking.Judgement:
         n = int(instances[0].study_instance_uid.rpartition(".")[2])
-        return judging.Judgement(a_decision(self.model, "escalated" if n == 1 else "cleared", n=n), {})
+        return looking.Judgement(a_decision(self.model, "escalated" if n == 1 else "cleared", n=n), {})
 
     def round(self) -> None:
         self.bench.step(passed=4)

@@ -341,15 +341,15 @@ FORGERIES: dict[str, tuple[Callable[[Path], object], str]] = {
         rewrite_arrays("golden.npz", logits=np.full(4, 3.0, np.float32)),
         "model-package-damaged",
     ),
-    "graph no protobuf": (lambda f: (f / "model.onnx").write_bytes(b"not a graph" * 9), "model-package-damaged"),
-    "graph of another signature": (lambda f: (f / "model.onnx").write_bytes(a_graph(INLINE)), "model-package-damaged"),
+    "graph no protobuf": (lambda f: (f / "model.onnx").write_bytes(b"not a graph" * 9), "model-graph-refused"),
+    "graph of another signature": (lambda f: (f / "model.onnx").write_bytes(a_graph(INLINE)), "model-graph-refused"),
     "graph with a weight outside": (
         lambda f: (f / "model.onnx").write_bytes(a_graph(EXTERNAL)),
-        "model-package-damaged",
+        "model-graph-refused",
     ),
     "graph with a custom operator": (
         lambda f: (f / "model.onnx").write_bytes(a_graph(INLINE, op="Evil", domain="evil")),
-        "model-package-damaged",
+        "model-graph-refused",
     ),
 }
 

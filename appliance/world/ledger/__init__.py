@@ -13,8 +13,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance.core import lifecycle
 from appliance.core.lifecycle import State
-from appliance.core.study import Instance, Patient
-from appliance.world.ledger import departures, glances, watch
+from appliance.core.study import Instance, instance_of
+from appliance.world.ledger import departures, glances, shadows, watch
 from appliance.world.ledger.tables import (
     METADATA,
     arrivals,
@@ -37,6 +37,7 @@ __all__ = [
     "instances",
     "moves",
     "results",
+    "shadows",
     "signatures",
     "strays",
     "studies",
@@ -213,7 +214,7 @@ def study_by_uid(c: Connection, uid: str) -> Row[Any] | None:
 def instances_of(c: Connection, number: int) -> list[Instance]:
     """The instances of a study in the order in which they came."""
     rows = c.execute(select(instances.c.facts).where(instances.c.study_number == number).order_by(instances.c.id))
-    return [Instance(**{**facts, "patient": Patient(**facts["patient"])}) for (facts,) in rows]
+    return [instance_of(facts) for (facts,) in rows]
 
 
 def instance_counts(c: Connection, numbers: list[int]) -> dict[int, int]:

@@ -5,7 +5,7 @@ before it is made, so that a film which kills the process is not glanced at agai
 rest of the ledger does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, Float, ForeignKey, Integer, Row, String, Table, select, update
@@ -53,6 +53,13 @@ def begin(c: Connection, sha256: str, number: int) -> None:
 def end(c: Connection, sha256: str, hints: Sequence[Reason], at: float) -> None:
     told = [{"code": hint.code, "text": hint.text} for hint in hints]
     c.execute(update(glances).where(glances.c.sha256 == sha256).values(looked_at=at, hints=told))
+
+
+def pass_over(c: Connection, films: Iterable[tuple[str, int]], at: float) -> None:
+    """Instances, digest and study number, that need no look."""
+    for sha256, number in films:
+        row = {"sha256": sha256, "study_number": number, "attempts": 0, "looked_at": at, "hints": []}
+        c.execute(upsert(glances).values(**row).on_conflict_do_nothing())
 
 
 def of(c: Connection, number: int) -> tuple[Reason, ...]:

@@ -15,19 +15,22 @@ from pydantic import ValidationError
 
 from appliance.core.decide import Model
 from appliance.core.manifest import Manifest
-from appliance.core.package import Golden, Package
+from appliance.core.package import Package
 from appliance.core.signature import Signature, verified
 from appliance.errors import Misconfigured
 from appliance.world.models.contents import certificates, gate_reference, golden
 from appliance.world.models.trust import trusted_keys
 
-__all__ = ["SIGNATURE", "SUMS", "Damaged", "Golden", "Package", "load_package", "load_packages", "trusted_keys"]
+__all__ = [
+    *("SIGNATURE", "SUMS", "Damaged", "Package", "load_package", "load_packages", "read_verified", "trusted_keys")
+]
 
 SUMS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
 PACKAGES_MAX = 100
 FILES_MAX = 200
 FILE_BYTES_MAX = 64 * 2**20
 SIGNATURE_BYTES_MAX = 1024
+CERTIFICATE_BYTES_MAX = 2**20
 SUM_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*){0,3})")
 
 
@@ -39,11 +42,14 @@ class Damaged:
     fault: Misconfigured
 
 
-def load_packages(roots: Sequence[Path], trusted: Path) -> tuple[list[Package], list[Damaged]]:
+def load_packages(
+    roots: Sequence[Path], trusted: Path, certificates_beside: Path | None = None
+) -> tuple[list[Package], list[Damaged]]:
     """Every package under the roots, sorted by name, newest version first; the damaged ones apart.
 
     Where two roots hold the same name and version the earlier root's counts, if it is sound.
-    trusted  folder of the public keys that are believed
+    trusted              folder of the public keys that are believed
+    certificates_beside  folder whose <name>/<version>/*.json are the site's own certificates
     """
     keys, odd = trusted_keys(trusted)
     damaged = [Damaged(path, Misconfigured("trusted-key-invalid", path.name)) for path in odd]
@@ -53,12 +59,14 @@ def load_packages(roots: Sequence[Path], trusted: Path) -> tuple[list[Package], 
     for root in roots:
         folders = {path.parent for name in papers for path in root.glob(f"*/*/{name}")}
         for folder in sorted(folders)[:PACKAGES_MAX]:
+            own = None if certificates_beside is None else certificates_beside / folder.parent.name / folder.name
             try:
-                package = load_package(folder, keys)
+                package = load_package(folder, keys, own)
             except Misconfigured as fault:
                 damaged.append(Damaged(folder, fault))
-            else:
-                sound.setdefault(package.title, package)
+                continue
+            sound.setdefault(package.title, package)
+            damaged += [Damaged(folder, Misconfigured("certificate-untrusted", name)) for name in package.untrusted]
     return sorted(sound.values(), key=lambda package: _order(package.model.manifest)), damaged
 
 
@@ -66,17 +74,17 @@ def _order(manifest: Manifest) -> tuple[str, list[int]]:
     return manifest.name, [-int(number) for number in manifest.version.split(".")]
 
 
-def load_package(folder: Path, trusted: Mapping[str, bytes]) -> Package:
+def load_package(folder: Path, trusted: Mapping[str, bytes], site_certificates: Path | None = None) -> Package:
     """One verified package.
 
-    trusted  raw public keys by key id
+    trusted            raw public keys by key id
+    site_certificates  folder of more certificates for this very package, beside those in it
     raises   Misconfigured("model-unsigned"): no signature, or none of a trusted key, over these checksums
              Misconfigured("model-package-damaged"): a file is missing, unlisted, too large, a link, or has another
              digest; an array or certificate is not understood
              Misconfigured("model-manifest-invalid"): the manifest is not understood or speaks of other files
     """
-    sums = _checksums(folder, trusted)
-    files = {name: _verified(folder, name, digest) for name, digest in sums.items()}
+    files = read_verified(folder, trusted)
     if "manifest.json" not in files:
         raise Misconfigured("model-package-damaged", SUMS)
     try:
@@ -86,11 +94,31 @@ def load_package(folder: Path, trusted: Mapping[str, bytes]) -> Package:
     if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
         raise Misconfigured("model-manifest-invalid", "name, version")
     for name, digest in manifest.files.items():
-        if sums.get(name) != digest:
+        if name not in files or hashlib.sha256(files[name]).hexdigest() != digest:
             raise Misconfigured("model-package-damaged", name)
     references = {site: gate_reference(files, manifest, each) for site, each in manifest.references.items()}
     graphs = {name: files[name] for name in sorted(manifest.graphs)}
-    return Package(Model(manifest, references, certificates(files)), graphs, golden(files["golden.npz"], manifest))
+    papers = {**files, **_beside(site_certificates)}
+    vouched_for, untrusted = certificates(papers, trusted)
+    model = Model(manifest, references, vouched_for)
+    return Package(model, graphs, golden(files["golden.npz"], manifest), untrusted)
+
+
+def _beside(folder: Path | None) -> dict[str, bytes]:
+    """Certificates a site keeps for a package, as files of it; each says by its own signature whether it counts."""
+    paths = [] if folder is None else sorted(folder.glob("*.json"))[:FILES_MAX]
+    try:
+        return {f"certificates/{path.name}": _read(path.parent, path.name, CERTIFICATE_BYTES_MAX) for path in paths}
+    except OSError as error:
+        raise Misconfigured("model-package-damaged", "certificates") from error
+
+
+def read_verified(folder: Path, trusted: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Every file of a signed package by its name in it, read once: what was hashed is what is used.
+
+    raises  Misconfigured("model-unsigned" | "model-package-damaged")
+    """
+    return {name: _verified(folder, name, digest) for name, digest in _checksums(folder, trusted).items()}
 
 
 def _checksums(folder: Path, trusted: Mapping[str, bytes]) -> dict[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from appliance.core.certificate import Certificate
+from appliance.core.certificate import Certificate, vouched
 from appliance.core.gates import GateReference, Gates, gates_digest
 from appliance.core.manifest import Manifest, Reference
 from appliance.core.package import Golden
@@ -77,18 +77,28 @@ def gate_reference(files: Mapping[str, bytes], manifest: Manifest, reference: Re
     return GateReference(gates, projection, centres, digest)
 
 
-def certificates(files: Mapping[str, bytes]) -> tuple[Certificate, ...]:
-    """Certificates of the package, by file name. Whether one is valid for a study is asked at every decision."""
+def certificates(
+    files: Mapping[str, bytes], trusted: Mapping[str, bytes]
+) -> tuple[tuple[Certificate, ...], tuple[str, ...]]:
+    """Certificates that a trusted key signed, by file name, and the files of the others.
+
+    Whether one is valid for a study is asked at every decision.
+    raises  Misconfigured("model-package-damaged", file name)
+    """
     names = sorted(name for name in files if name.startswith("certificates/") and name.endswith(".json"))
     if len(names) > CERTIFICATES_MAX:
         raise Misconfigured("model-package-damaged", "certificates")
-    found = []
+    found, untrusted = [], []
     for name in names:
         try:
-            found.append(Certificate.model_validate_json(files[name]))
+            certificate = Certificate.model_validate_json(files[name])
         except ValidationError as error:
             raise Misconfigured("model-package-damaged", name) from error
-    return tuple(found)
+        if vouched(certificate, trusted):
+            found.append(certificate)
+        else:
+            untrusted.append(name)
+    return tuple(found), tuple(untrusted)
 
 
 def golden(data: bytes, manifest: Manifest) -> Golden:

@@ -38,6 +38,7 @@ from appliance.review import (
     models,
     overview,
     signing,
+    switch,
     walls,
     worklist,
 )
@@ -89,9 +90,10 @@ def app(
         **overview.ROUTES,
         **audits.ROUTES,
         **models.ROUTES,
+        **switch.ROUTES,
         "/pulse": PULSE,
     }
-    forms = {**signing.FORMS, **audits.FORMS, **models.FORMS}
+    forms = {**signing.FORMS, **audits.FORMS, **models.FORMS, **switch.FORMS}
     door = entrance.Entrance()
     starlette = Starlette(
         routes=[

@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from appliance.core.roles import roles
 from appliance.review import words
 from appliance.review.ledgers import Page
+from appliance.world.ledger import roles as orders
 from appliance.world.ledger import watch
 
 DAY_S = 86_400.0
@@ -40,6 +42,7 @@ def alarms(c: Connection, page: Page, now: float) -> list[Alarm]:
     found = [
         _taken(row, taken[row.certificate]) for row in rows if row.certificate in taken and not _replaced(row, rows)
     ]
+    found += _stopped(c)
     for row in rows:
         if row.certificate in taken:
             continue
@@ -62,6 +65,13 @@ def alarms(c: Connection, page: Page, now: float) -> list[Alarm]:
         if silent:
             found.append(Alarm("notice", f"Certificate {name}: {silent}."))
     return found
+
+
+def _stopped(c: Connection) -> list[Alarm]:
+    """The models under the kill switch."""
+    stopped = roles(orders.done(c), (), ()).stopped
+    said = "Nothing is decided by it; what it covers is escalated."
+    return [Alarm("alarm", f"Model {subject} is stopped. {said}") for subject in sorted(stopped)]
 
 
 def withdrawn(c: Connection, numbers: Sequence[int]) -> set[int]:

@@ -11,23 +11,28 @@ from sqlalchemy import Connection, Row, select
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from appliance.core.certificate import PRODUCT_CONTRACT, Contract, contract_words
 from appliance.core.gauges import GAUGE_WORDS, WINDOW, gauge, psi
 from appliance.core.monitor import AUDIT_FIRST, DELTA, DRIFT_REVOKE_AT
+from appliance.core.roles import roles
 from appliance.errors import Refused, Unavailable
 from appliance.review import words
 from appliance.review.alarms import CAUSE_WORDS, DAY_S, alarms, silence
 from appliance.review.entrance import Reader, for_readers, form_for_readers
 from appliance.review.ledgers import Ledgers, Page, page_of
 from appliance.review.signing import NONCE
+from appliance.review.switch import address, stopping
 from appliance.world import audit_desk, desk
+from appliance.world.ledger import roles as orders
 from appliance.world.ledger import watch
 
-PRODUCT_CONTRACT = {"false_omission_max": 0.01, "miss_max": 0.05, "false_discovery_max": 0.10}
 STAGE_WORDS = {
     "quiet": ("holds", "IN FORCE"),
     "warn": ("unchecked", "WARNING: half of each lane"),
     "revoke": ("wrong", "TAKEN AWAY"),
 }
+ROLE_WORDS = {"decides": "DECIDES", "shadow": "SHADOW: runs beside, decides nothing"}
+ORDERS_SHOWN = 10
 NOTICES = {
     "ordered": "Your order is on file; it takes effect with the next study.",
     "again": "This form had been posted before: it counts once.",
@@ -38,10 +43,12 @@ def models_page(request: Request, reader: Reader) -> Response:
     page = page_of(request)
     now = page.clock()
     notice = NOTICES.get(request.query_params.get("done", ""), "")
-    shown: dict[str, Any] = {"reader": reader, "notice": notice, "models": [], "former": [], "alarms": []}
+    shown: dict[str, Any] = {"reader": reader, "notice": notice, "models": [], "former": [], "alarms": [], "orders": []}
     try:
         with page.ledgers.studies() as c:
-            shown["models"] = [_model(c, page, row, now) for row in _installed(c)]
+            stopped = roles(orders.done(c), (), ()).stopped
+            shown["models"] = [_model(c, page, row, stopped, now) for row in _installed(c)]
+            shown["orders"] = [_order(row) for row in orders.history(c, ORDERS_SHOWN)]
             shown["former"] = [_former(c, row) for row in watch.revoked(c)]
             shown["alarms"] = alarms(c, page, now)
     except Unavailable:
@@ -123,12 +130,20 @@ def _certificate(page: Page, digest: str) -> Row[Any] | None:
         return None
 
 
-def _model(c: Connection, page: Page, row: Row[Any], now: float) -> dict[str, Any]:
+def _order(row: Row[Any]) -> dict[str, str]:
+    told = {"kind": row.kind, "subject": row.subject, "who": row.who, "outcome": row.outcome}
+    return {**told, "at": words.clock_time(row.at)}
+
+
+def _model(c: Connection, page: Page, row: Row[Any], stopped: frozenset[str], now: float) -> dict[str, Any]:
     own = select(watch.monitors).where(watch.monitors.c.model == row.title, watch.monitors.c.present)
     found = list(c.execute(own.order_by(watch.monitors.c.stage_since)))
     return {
         "title": row.title,
         "facts": row.facts,
+        "stopped": stopping(row.title, stopped),
+        "role": ROLE_WORDS.get(row.facts.get("role", ""), ""),
+        "switch": address(row.title),
         "random": row.facts["weights"] != "trained",
         "certificates": [_certified(c, page, each, now) for each in found],
     }
@@ -137,6 +152,7 @@ def _model(c: Connection, page: Page, row: Row[Any], now: float) -> dict[str, An
 def _certified(c: Connection, page: Page, row: Row[Any], now: float) -> dict[str, Any]:
     """One certificate: promise, standing, audits, drift."""
     facts = row.facts
+    contract = Contract.model_validate(facts["contract"])
     answered, waiting = watch.audit_counts(c, row.certificate)
     counts = watch.lane_counts(c, row.certificate)
     late = watch.overdue(c, now - page.config.audit.answer_days * DAY_S).get(row.certificate, 0)
@@ -153,8 +169,8 @@ def _certified(c: Connection, page: Page, row: Row[Any], now: float) -> dict[str
     return {
         "digest": row.certificate,
         "facts": facts,
-        "contract": contract(facts["contract"], facts["delta"]),
-        "demonstration": facts["contract"] != PRODUCT_CONTRACT,
+        "contract": contract_words(contract, facts["delta"]).partition(" (not")[0],
+        "demonstration": contract != PRODUCT_CONTRACT,
         "mark": mark,
         "standing": standing,
         "since": words.clock_time(row.stage_since),
@@ -204,12 +220,3 @@ def _former(c: Connection, row: Row[Any]) -> dict[str, Any]:
         "because": row.because,
         "who": row.who,
     }
-
-
-def contract(bounds: Mapping[str, float], delta: float) -> str:
-    """The promise in a sentence."""
-    return (
-        f"of those cleared at most {100 * bounds['false_omission_max']:g} % have the finding, of those with it at most "
-        f"{100 * bounds['miss_max']:g} % are cleared, of those flagged at most "
-        f"{100 * bounds['false_discovery_max']:g} % do not have it; with {100 * (1 - delta):g} % confidence"
-    )

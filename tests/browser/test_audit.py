@@ -9,10 +9,11 @@ import pytest
 from playwright.sync_api import Page, expect
 from seeding import NOW, USER, Seeded, an_instance, patient, put_frames, ramp
 
+from appliance.core.roles import Order
 from appliance.core.watch import started, with_answer, with_ranks
 from appliance.core.watch import told as columns
 from appliance.world import audit_desk, desk, ledger
-from appliance.world.ledger import glances, watch
+from appliance.world.ledger import glances, roles, watch
 
 TITLE = "cxr-paediatric-pneumonia/1.0.0"
 FORBIDDEN = ("CLEARED", "FLAGGED", "ESCALATED", "cleared-reason", "flagged-reason", "-1.25", "harbour@1", "DOE", "P-")
@@ -362,3 +363,61 @@ def test_what_cannot_be_mended_is_no_repeat(signed_in: Page, address: str, rows:
     signed_in.goto(f"{address}?lane=escalated")
     expect(signed_in.locator(f"tr[data-study='{number}']")).to_be_visible()
     expect(signed_in.locator(f"tr[data-study='{number}'] .repeat")).to_have_count(0)
+
+
+# The kill switch
+
+
+def ordered(seeded: Seeded) -> list[tuple[str, str, str]]:
+    return [(row.kind, row.subject, row.user) for row in seeded.desk_rows(desk.model_orders)]
+
+
+def obeyed(seeded: Seeded, kind: str, subject: str) -> None:
+    """What triage does with an order."""
+    given = Order(kind, subject)  # type: ignore[arg-type]
+    with seeded.engine.begin() as c:
+        roles.file(c, "desk", f"{kind}-{subject}", given, who=USER, issued_at=NOW, at=NOW, outcome="done")
+
+
+def test_a_model_is_stopped_and_let_decide_again_each_asked_twice(
+    signed_in: Page, address: str, rows: Rows, seeded: Seeded
+) -> None:
+    signed_in.goto(f"{address}models")
+    model = signed_in.get_by_role("region", name=f"Model {TITLE}")
+    model.get_by_role("link", name="Stop this model").click()
+    expect(signed_in.get_by_role("heading", name=f"Stop {TITLE}?")).to_be_visible()
+    assert ordered(seeded) == []
+    signed_in.get_by_role("button", name="Stop it").click()
+    expect(signed_in.get_by_text("Your order is on file")).to_be_visible()
+    assert ordered(seeded) == [("model-stop", TITLE, USER)]
+    assert seeded.desk_rows(desk.audit)[-1].act == "model-stop"
+    obeyed(seeded, "model-stop", TITLE)
+    for path in ("", "status", "models"):
+        signed_in.goto(f"{address}{path}")
+        expect(signed_in.get_by_role("alert").filter(has_text=f"Model {TITLE} is stopped")).to_be_visible()
+    expect(model).to_contain_text("STOPPED")
+    model.get_by_role("link", name="Let it decide again").click()
+    signed_in.get_by_role("button", name="Let it decide").click()
+    expect(signed_in.get_by_text("Your order is on file")).to_be_visible()
+    assert ordered(seeded)[-1] == ("model-resume", TITLE, USER)
+    obeyed(seeded, "model-resume", TITLE)
+    signed_in.goto(f"{address}models")
+    expect(model).not_to_contain_text("STOPPED")
+    expect(signed_in.get_by_text("Orders about models")).to_be_visible()
+
+
+def test_a_stop_of_every_version_is_lifted_by_name(signed_in: Page, address: str, rows: Rows, seeded: Seeded) -> None:
+    name = TITLE.partition("/")[0]
+    obeyed(seeded, "model-stop", name)
+    signed_in.goto(f"{address}models")
+    expect(signed_in.get_by_role("region", name=f"Model {TITLE}")).to_contain_text("STOPPED (every version)")
+    signed_in.get_by_role("region", name=f"Model {TITLE}").get_by_role("link", name="Let it decide again").click()
+    expect(signed_in.get_by_role("heading", name=f"Let {name} decide again?")).to_be_visible()
+    obeyed(seeded, "model-resume", name)
+
+
+@pytest.mark.parametrize("model", ["nothing/1.0.0", "", "../etc", "x" * 300])
+def test_a_model_that_is_none_has_no_switch(signed_in: Page, address: str, rows: Rows, model: str) -> None:
+    answer = signed_in.goto(f"{address}models/switch?model={model}")
+    assert answer is not None
+    assert answer.status == 404

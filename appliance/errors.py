@@ -191,6 +191,21 @@ CATALOGUE: dict[str, Entry] = {
     "model-manifest-invalid": Entry(
         "operator", "a model manifest is not understood", "Install a package made for this version."
     ),
+    "watch-revoked": Entry(
+        "person",
+        "the certificate was taken away",
+        "The models page says why. Everything is escalated until a new signed certificate is installed.",
+    ),
+    "watch-warned": Entry(
+        "person",
+        "the certificate is under warning: half of each lane is open",
+        "Answer the blinded reads; see the models page for what has moved.",
+    ),
+    "watch-unanswered": Entry(
+        "person",
+        "blinded reads wait too long: half of each lane is open",
+        "Answer them on the page, Blinded reads.",
+    ),
     # de-identify, inspect, seal
     "deid-unsupported": Entry(
         "person", "the object holds identity that no rule can remove", "Read it locally; it does not leave."
@@ -293,6 +308,7 @@ CATALOGUE: dict[str, Entry] = {
     "password-weak": Entry(
         "sender", "the password is too short, too long or too common", "Use 12 to 200 characters that are not a name."
     ),
+    "reason-missing": Entry("sender", "the reason is missing or too long", "Say why in 500 characters or fewer."),
     # set-up
     "config-invalid": Entry("operator", "the configuration has mistakes", "Mend every line named, then start again."),
     "state-folder": Entry(

@@ -146,6 +146,15 @@ def _minus(value: float | None) -> float | None:
     return None if value is None else -value
 
 
+def paths(scores: Floats, passed: Bools, plan: Plan) -> tuple[LanePath, LanePath]:
+    """The cleared and the flagged lane's path through all exits; scores, passed [exit, patient]."""
+    clear, flag = (None, None) if plan.exit_1 is None else (plan.exit_1.clear_at_or_below, plan.exit_1.flag_at_or_above)
+    return (
+        lane_path(scores, passed, end=clear, other=flag),
+        lane_path(-scores, passed, end=_minus(flag), other=_minus(clear)),
+    )
+
+
 def open_lanes(scores: Floats, finding: Bools, passed: Bools, plan: Plan) -> list[ExitLanes]:
     """The lanes of every exit of one group.
 
@@ -156,9 +165,7 @@ def open_lanes(scores: Floats, finding: Bools, passed: Bools, plan: Plan) -> lis
     """
     scores, passed, contract = np.atleast_2d(scores), np.atleast_2d(passed), plan.contract
     assert scores.shape == passed.shape == (1 if plan.exit_1 is None else 2, len(finding))
-    clear_end, flag_end = (plan.exit_1.clear_at_or_below, plan.exit_1.flag_at_or_above) if plan.exit_1 else (None, None)
-    flags = lane_path(-scores, passed, end=_minus(flag_end), other=_minus(clear_end))
-    clears = lane_path(scores, passed, end=clear_end, other=flag_end)
+    clears, flags = paths(scores, passed, plan)
     opened: list[ExitLanes] = []
     for last in range(len(scores)):
         flag = _lane(flags, last, ~finding, plan, rate_max=contract.false_discovery_max, miss_max=None, short_of=np.inf)
@@ -176,7 +183,7 @@ def open_lanes(scores: Floats, finding: Bools, passed: Bools, plan: Plan) -> lis
         opened.append(ExitLanes(clear, flag))
     if len(opened) > 1:
         ends = [None if lane is None else lane.threshold for lane in opened[0]]
-        if ends != [clear_end, flag_end]:
+        if ends != [clears.end, _minus(flags.end)]:
             opened[1] = ExitLanes(None, None)
     return opened
 

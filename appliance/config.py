@@ -135,6 +135,18 @@ class Certification(Section):
     lasts_days: int = Field(90, ge=1, le=366, description="How long a new certificate lasts.")
 
 
+class Audit(Section):
+    detect_days: float = Field(
+        90.0, ge=1, le=3650, description="Days within which audits are to detect twice the promised share of misses."
+    )
+    cleared_per_day: float = Field(
+        20.0, gt=0, le=100_000, description="Studies expected to be cleared a day; with detect_days it sets the share."
+    )
+    answer_days: float = Field(
+        14.0, ge=0.01, le=365, description="While an audit waits longer for its answer, only half of each lane is open."
+    )
+
+
 class Config(Section):
     site: Site = Field(default_factory=Site)
     state: State = Field(default_factory=State)
@@ -143,6 +155,7 @@ class Config(Section):
     network: Network = Field(default_factory=Network)
     review: Review = Field(default_factory=Review)
     certificate: Certification = Field(default_factory=Certification)
+    audit: Audit = Field(default_factory=Audit)
 
 
 class ConfigMistakes(Misconfigured):
@@ -211,6 +224,8 @@ class Places:
         self.frames = self.phi / "frames"
         self.outbox = self.phi / "outbox"
         self.receipts = self.phi / "receipts"
+        self.models = root / "models"  # packages installed here, <name>/<version>/
+        self.certificates = root / "certificates"  # this site's own, <name>/<version>/*.json
         self.review = root / "review"
         self.review_db = self.review / "review.db"
         self.wire = root / "wire"

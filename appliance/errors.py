@@ -158,6 +158,11 @@ CATALOGUE: dict[str, Entry] = {
         "a model package bears no signature of a trusted key",
         "Install a package signed by a key of triage.trusted_keys, or sign it: appliance models sign; it is not used.",
     ),
+    "model-template": Entry(
+        "operator",
+        "a model package cannot be begun there",
+        "Give a folder that is not there yet, NAME or NAME/VERSION; a name is of small letters, digits and dashes.",
+    ),
     "model-installed-otherwise": Entry(
         "operator",
         "another package of this name and version is installed already",
@@ -244,6 +249,21 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "the contract, delta or attempt is out of bounds",
         "Three shares such as 0.01,0.05,0.10, each above 0 and at most 0.5; delta at most 0.2; attempt at most 100.",
+    ),
+    "watch-revoked": Entry(
+        "person",
+        "the certificate was taken away",
+        "The models page says why. Everything is escalated until a new signed certificate is installed.",
+    ),
+    "watch-warned": Entry(
+        "person",
+        "the certificate is under warning: half of each lane is open",
+        "Answer the blinded reads; see the models page for what has moved.",
+    ),
+    "watch-unanswered": Entry(
+        "person",
+        "blinded reads wait too long: half of each lane is open",
+        "Answer them on the page, Blinded reads.",
     ),
     # de-identify, inspect, seal
     "deid-unsupported": Entry(
@@ -347,6 +367,7 @@ CATALOGUE: dict[str, Entry] = {
     "password-weak": Entry(
         "sender", "the password is too short, too long or too common", "Use 12 to 200 characters that are not a name."
     ),
+    "reason-missing": Entry("sender", "the reason is missing or too long", "Say why in 500 characters or fewer."),
     # set-up
     "config-invalid": Entry("operator", "the configuration has mistakes", "Mend every line named, then start again."),
     "state-folder": Entry(

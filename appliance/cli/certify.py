@@ -88,7 +88,7 @@ def run(config: Config, places: Places, asked: argparse.Namespace) -> int:
 
 def make(config: Config, places: Places, asked: argparse.Namespace, now: datetime) -> Made:
     """The whole of it but for writing. Raises Refused or Misconfigured with a code that says who must act."""
-    model = _model(config, asked.model)
+    model = _model(config, places, asked.model)
     site = asked.site or config.site.name
     label_bytes = _bytes(asked.labels, "labels-unreadable")
     labels = read_labels(label_bytes)
@@ -175,8 +175,9 @@ def _document(made: list[Certificate], found: Found, sample: Sample, finding: An
     }
 
 
-def _model(config: Config, title: str) -> Model:
-    packages, _ = load_packages([config.triage.model_folder], config.triage.trusted_keys)
+def _model(config: Config, places: Places, title: str) -> Model:
+    folders = [config.triage.model_folder, places.models]
+    packages, _ = load_packages(folders, config.triage.trusted_keys, places.certificates)
     for package in packages:
         if package.model.manifest.title == title and package.model.manifest.weights == "trained":
             return package.model

@@ -1,18 +1,18 @@
 """The triage service: the only program that parses hostile bytes, and it has no network.
 
-It alone writes the clinical ledger and triage's side of the wire. Five parts, in the order in which a study meets
-them: intake (admit, assemble), glance (is a film worth repeating while the patient is here), judge (decode, infer,
-decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and cleaning), answers (absorb
+It alone writes the clinical ledger and triage's side of the wire. The lineup says which models sit in the court and
+which are stopped. Six parts follow, in the order in which a study meets them: intake (admit, assemble), glance (is a
+film worth repeating while the patient is here), judge (decode, infer, decide; how is in looking), watch (audits and
+drift of what was decided), handover (de-identify, inspect, seal; what of is in sealing and cleaning), answers (absorb
 verdicts, signatures and commands).
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from appliance.config import Config, Places
-from appliance.core.decide import Decision
 from appliance.core.pseudonym import checked_key
 from appliance.core.standing import Standing
 from appliance.errors import Unavailable
@@ -22,21 +22,15 @@ from appliance.triage.cleaning import for_the_centre
 from appliance.triage.glance import Glancing
 from appliance.triage.handover import Handover
 from appliance.triage.intake import Intake
-from appliance.triage.judge import Judging, open_court
+from appliance.triage.judge import Judging
+from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
 from appliance.triage.sealing import Cleaning
+from appliance.triage.watch import Watch
 from appliance.world import archive, ledger, sqlite, wire
 
 TRIM_PERIOD_S = 60.0
 RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
-
-
-def _nothing_stands(_: Connection, __: Moment) -> Standing:
-    return Standing()
-
-
-def _nobody_counts(_: Connection, __: Row[Any], ___: Decision, ____: Moment) -> None:
-    return None
 
 
 class Triage:
@@ -62,14 +56,20 @@ class Triage:
         self.next_trim = 0.0
         self.engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
-        court = court or open_court(config.triage.model_folder, config.site.name, config.triage.trusted_keys)
+        self.lineup = Lineup(config, places, self.engine, court)
         cleaning = cleaning or for_the_centre(site_key)
-        judging = Judging(config, places, self.engine, court, stands=_nothing_stands, decided=_nobody_counts)
+        self.watch = Watch(config.audit, places, site_key, self.engine, lambda: judging.court)
+        judging = Judging(
+            config, places, self.engine, self.lineup.court, stands=self._standing, decided=self.watch.on_decided
+        )
+        self.lineup.on_change = judging.sit
         self.parts = (
+            self.lineup,
             Intake(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
+            self.watch,
             judging,
-            Handover(config, places, site_key, self.engine, self.cases, court.models, cleaning),
+            Handover(config, places, site_key, self.engine, self.cases, lambda: self.lineup.models, cleaning),
             Answers(places, self.engine, self.cases),
         )
 
@@ -79,6 +79,10 @@ class Triage:
         for part in self.parts:
             found.update({name: self._with_room(step) for name, step in part.steps().items()})
         return found
+
+    def _standing(self, c: Connection, moment: Moment) -> Standing:
+        """What stands against models and certificates at this moment."""
+        return replace(self.watch.standing(c, moment), stopped=self.lineup.stopped(c, moment))
 
     def trim(self, moment: Moment) -> bool:
         """Keeps the frames cache within its bytes, and lets it all go before the disk is too low to take an image."""
@@ -98,6 +102,7 @@ class Triage:
         return checked
 
     def close(self) -> None:
-        """Closes the ledgers; for tests that open them again in the same process."""
+        """Closes ledgers and children; for tests that open them again in the same process."""
+        self.lineup.close()
         self.engine.dispose()
         self.cases.dispose()

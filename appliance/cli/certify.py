@@ -153,7 +153,7 @@ def _document(made: list[Certificate], found: Found, sample: Sample, finding: An
     """All figures as one JSON document."""
     lanes = open_lanes(sample.scores, finding, sample.passed, plan)
     said = risk_coverage.said(sample.scores, sample.passed, [risk_coverage.ends_of(each) for each in lanes])
-    shut = [lane for lane in LANES if getattr(made[0], lane) is None]
+    shut = [lane for lane in LANES if all(getattr(each, lane) is None for each in made)]
     arrays = (sample.scores, finding, sample.passed)
     return {
         "plan_digest": plan.digest,

@@ -64,11 +64,11 @@ class Triage:
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         court = court or open_court(config.triage.model_folder, config.site.name, config.triage.trusted_keys)
         cleaning = cleaning or for_the_centre(site_key)
-        judging = Judging(config, places, self.engine, court, stands=_nothing_stands, decided=_nobody_counts)
+        self.judging = Judging(config, places, self.engine, court, stands=_nothing_stands, decided=_nobody_counts)
         self.parts = (
             Intake(config, places, self.engine),
-            Glancing(config, places, self.engine, judging),
-            judging,
+            Glancing(config, places, self.engine, self.judging),
+            self.judging,
             Handover(config, places, site_key, self.engine, self.cases, court.models, cleaning),
             Answers(places, self.engine, self.cases),
         )
@@ -98,6 +98,7 @@ class Triage:
         return checked
 
     def close(self) -> None:
-        """Closes the ledgers; for tests that open them again in the same process."""
+        """Ends the bench and closes the ledgers; for tests that open them again in the same process."""
+        self.judging.court.bench.close()
         self.engine.dispose()
         self.cases.dispose()

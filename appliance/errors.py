@@ -158,6 +158,11 @@ CATALOGUE: dict[str, Entry] = {
         "a model package bears no signature of a trusted key",
         "Install a package signed by a key of triage.trusted_keys, or sign it: appliance models sign; it is not used.",
     ),
+    "model-template": Entry(
+        "operator",
+        "a model package cannot be begun there",
+        "Give a folder that is not there yet, NAME or NAME/VERSION; a name is of small letters, digits and dashes.",
+    ),
     "model-installed-otherwise": Entry(
         "operator",
         "another package of this name and version is installed already",

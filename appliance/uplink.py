@@ -14,12 +14,23 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from sqlalchemy import Connection, Engine
 
 from appliance.config import Config, Places
-from appliance.core.case import ROLL_MAX, Receipt, Refusal, Roll, Standing, Taken, Verdict, topic_down, topic_up
+from appliance.core.case import (
+    ROLL_MAX,
+    DownKind,
+    Receipt,
+    Refusal,
+    Roll,
+    Standing,
+    Taken,
+    Verdict,
+    topic_down,
+    topic_up,
+)
+from appliance.core.command import Command
 from appliance.core.document import Document, decode, encode
 from appliance.core.link import NO_SUBSCRIBERS, Acknowledged, Down, Message, Up, Wire
 from appliance.errors import Fault, Quarantined
@@ -32,12 +43,12 @@ IN_FLIGHT_MAX = mqtt.OUTSTANDING_MAX - 4  # cases; the rest of the connection's 
 JITTER = (0.75, 1.25)  # of a wait between two sendings: cases that failed together do not come back together
 TAKEN_MAX = 1000  # verdicts whose `taken` waits for the window; beyond that the centre asks again by itself
 
-DownKind = Literal["receipt", "refusal", "verdict", "standing"]
 DOCUMENTS: dict[DownKind, type[Document]] = {
     "receipt": Receipt,
     "refusal": Refusal,
     "verdict": Verdict,
     "standing": Standing,
+    "command": Command,
 }
 
 
@@ -148,6 +159,8 @@ class Uplink:
         """Files one well-formed document; returns "" or the code under which it is kept aside instead."""
         at = moment.wall
         match document:
+            case Command():
+                wire.record_command(c, document, at)  # whose it is, triage finds out
             case Standing(cases=words):
                 ours = {case_id: word for case_id, word in words.items() if case_id in known}
                 wire.record_standing(c, ours, at)

@@ -301,12 +301,13 @@ def decode_case(data: bytes) -> Case:
 
 # Topics: nothing in them but the device's name on the wire and the kind of message.
 UP_KINDS = ("case", "taken", "roll")
-DOWN_KINDS = ("receipt", "refusal", "verdict", "standing")
+DownKind = Literal["receipt", "refusal", "verdict", "standing", "command"]
+DOWN_KINDS: tuple[DownKind, ...] = get_args(DownKind)
 
 
 def topic_up(device_id: str, kind: Literal["case", "taken", "roll"]) -> str:
     return f"edge/1/up/{device_id}/{kind}"
 
 
-def topic_down(device_id: str, kind: Literal["receipt", "refusal", "verdict", "standing"]) -> str:
+def topic_down(device_id: str, kind: DownKind) -> str:
     return f"edge/1/down/{device_id}/{kind}"

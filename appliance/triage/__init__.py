@@ -1,9 +1,9 @@
 """The triage service: the only program that parses hostile bytes, and it has no network.
 
-It alone writes the clinical ledger and triage's side of the wire. Five parts, in the order in which a study meets
-them: intake (admit, assemble), glance (is a film worth repeating while the patient is here), judge (decode, infer,
-decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and cleaning), answers (absorb
-verdicts, signatures and commands).
+It alone writes the clinical ledger and triage's side of the wire. The lineup says which models sit in the court and
+which are stopped. Five parts follow, in the order in which a study meets them: intake (admit, assemble), glance (is a
+film worth repeating while the patient is here), judge (decode, infer, decide; how is in looking), handover
+(de-identify, inspect, seal; what of is in sealing and cleaning), answers (absorb verdicts, signatures and commands).
 """
 
 from collections.abc import Callable
@@ -22,17 +22,14 @@ from appliance.triage.cleaning import for_the_centre
 from appliance.triage.glance import Glancing
 from appliance.triage.handover import Handover
 from appliance.triage.intake import Intake
-from appliance.triage.judge import Judging, open_court
+from appliance.triage.judge import Judging
+from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
 from appliance.triage.sealing import Cleaning
 from appliance.world import archive, ledger, sqlite, wire
 
 TRIM_PERIOD_S = 60.0
 RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
-
-
-def _nothing_stands(_: Connection, __: Moment) -> Standing:
-    return Standing()
 
 
 def _nobody_counts(_: Connection, __: Row[Any], ___: Decision, ____: Moment) -> None:
@@ -62,14 +59,16 @@ class Triage:
         self.next_trim = 0.0
         self.engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
-        court = court or open_court(config.triage.model_folder, config.site.name, config.triage.trusted_keys)
+        self.lineup = Lineup(config, places, self.engine, court)
         cleaning = cleaning or for_the_centre(site_key)
-        self.judging = Judging(config, places, self.engine, court, stands=_nothing_stands, decided=_nobody_counts)
+        judging = Judging(config, places, self.engine, self.lineup.court, stands=self._standing, decided=_nobody_counts)
+        self.lineup.on_change = judging.sit
         self.parts = (
+            self.lineup,
             Intake(config, places, self.engine),
-            Glancing(config, places, self.engine, self.judging),
-            self.judging,
-            Handover(config, places, site_key, self.engine, self.cases, court.models, cleaning),
+            Glancing(config, places, self.engine, judging),
+            judging,
+            Handover(config, places, site_key, self.engine, self.cases, lambda: self.lineup.models, cleaning),
             Answers(places, self.engine, self.cases),
         )
 
@@ -79,6 +78,10 @@ class Triage:
         for part in self.parts:
             found.update({name: self._with_room(step) for name, step in part.steps().items()})
         return found
+
+    def _standing(self, c: Connection, moment: Moment) -> Standing:
+        """What stands against models and certificates at this moment."""
+        return Standing(stopped=self.lineup.stopped(c, moment))
 
     def trim(self, moment: Moment) -> bool:
         """Keeps the frames cache within its bytes, and lets it all go before the disk is too low to take an image."""
@@ -98,7 +101,7 @@ class Triage:
         return checked
 
     def close(self) -> None:
-        """Ends the bench and closes the ledgers; for tests that open them again in the same process."""
-        self.judging.court.bench.close()
+        """Closes ledgers and children; for tests that open them again in the same process."""
+        self.lineup.close()
         self.engine.dispose()
         self.cases.dispose()

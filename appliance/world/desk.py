@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from appliance.core.roles import Order, why_malformed
 from appliance.errors import Refused
 
 Decision = Literal["agree", "correct", "cannot_tell"]
@@ -86,6 +87,18 @@ commands = Table(
     Column("user", String, nullable=False),
     Column("at", Float, nullable=False),
     Index("commands_by_study", "study_number", "seq_seen"),
+    sqlite_autoincrement=True,
+)
+model_orders = Table(  # of readers and of the command line about models; triage carries them out
+    "model_orders",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("nonce", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),
+    Column("subject", String, nullable=False),  # name/version, or a name
+    Column("share", Float, nullable=False),  # of studies that a shadow sees
+    Column("user", String, nullable=False),
+    Column("at", Float, nullable=False),
     sqlite_autoincrement=True,
 )
 audit = Table(
@@ -225,6 +238,27 @@ def command_with(c: Connection, nonce: str) -> Row[Any] | None:
 def commands_after(c: Connection, last_id: int, limit: int = 100) -> list[Row[Any]]:
     """Commands with a higher id than last_id, in order: what triage carries out next."""
     return list(c.execute(select(commands).where(commands.c.id > last_id).order_by(commands.c.id).limit(limit)))
+
+
+def order(c: Connection, given: Order, *, nonce: str, user: str, at: float) -> bool:
+    """Files an order about a model and notes it; False when this form was posted before.
+
+    Whether it can be carried out is triage's to say; a malformed one is our own mistake.
+    """
+    assert why_malformed(given) is None
+    row = {"nonce": nonce, "kind": given.kind, "subject": given.subject, "share": given.share, "user": user, "at": at}
+    if c.execute(upsert(model_orders).values(**row).on_conflict_do_nothing()).rowcount != 1:
+        return False
+    note(c, at=at, user=user, act=given.kind, subject=f"model {given.subject}")
+    return True
+
+
+def orders_after(c: Connection, last_id: int, limit: int = 100) -> list[Row[Any]]:
+    """Orders with a higher id than last_id, in order; none where the desk was made before there were any."""
+    if not inspect(c).has_table(model_orders.name):
+        return []
+    chosen = select(model_orders).where(model_orders.c.id > last_id)
+    return list(c.execute(chosen.order_by(model_orders.c.id).limit(limit)))
 
 
 def note(c: Connection, *, at: float, user: str, act: str, subject: str) -> None:

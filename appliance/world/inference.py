@@ -12,6 +12,7 @@ import select
 import subprocess
 import sys
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -159,6 +160,7 @@ class Bench:
         self.faults: dict[str, Misconfigured] = {}
         self.complaints: dict[str, tuple[str, ...]] = {}
         self._seats: dict[str, Seat] = {}
+        self._end = weakref.finalize(self, _end_all, self._seats)  # a bench that is let go of leaves no child behind
         for package in packages:
             self.add(package)
 
@@ -172,6 +174,8 @@ class Bench:
 
     def add(self, package: Package) -> None:
         """Seats one more package and runs its golden films; see `faults` for what came of it."""
+        if package.title in self._seats:
+            _down(self._seats[package.title])
         self._seats[package.title] = Seat(package)
         self.test(package.title)
 
@@ -182,7 +186,7 @@ class Bench:
             self.faults.pop(title, None)
         else:
             self.faults[title] = fault
-            self._down(self._seats[title])
+            _down(self._seats[title])
         return fault
 
     def run(self, title: str, exit: int, tensor: NDArray[np.float32]) -> Arrays:
@@ -195,9 +199,7 @@ class Bench:
 
     def close(self) -> None:
         """Ends every child; nothing may be run afterwards."""
-        for seat in self._seats.values():
-            self._down(seat)
-        self._seats.clear()
+        self._end()
 
     def _run(self, title: str, number: int, tensor: NDArray[np.float32]) -> Arrays:
         seat = self._seats.get(title)
@@ -208,7 +210,7 @@ class Bench:
     def _asked(self, seat: Seat, number: int, tensor: NDArray[np.float32]) -> Arrays:
         """One graph, once; the child is started when there is none, and ended when its answer is odd."""
         if seat.calls >= self.limits.calls_max:
-            self._down(seat)
+            _down(seat)
         if seat.child is None and self._up(seat):
             return {}
         child, shapes = seat.child, seat.shapes[number]
@@ -220,7 +222,7 @@ class Bench:
         if reply is not None and reply[0] != DONE:
             return {}
         if reply is None or len(reply[2]) != bytes_of(list(shapes.values())):
-            self._down(seat)
+            _down(seat)
             return {}
         return arrays_of(shapes, reply[2])
 
@@ -241,7 +243,7 @@ class Bench:
             if seat.child is None:
                 break
         if complaints:
-            self._down(seat)
+            _down(seat)
         return complaints
 
     def _load(self, seat: Seat, number: int, shape: tuple[int, ...] | None) -> tuple[list[str], tuple[int, ...] | None]:
@@ -263,7 +265,7 @@ class Bench:
         graph = seat.package.graphs[manifest.graphs[number]]
         reply = seat.child.ask(LOAD, told, memoryview(graph), self.limits.load_s)
         if reply is None:
-            self._down(seat)
+            _down(seat)
             return ["looking at the graph took too long, or more memory than it may"], None
         status, text, _ = reply
         if status != DONE:
@@ -275,11 +277,6 @@ class Bench:
             outputs[trunk] = given
         seat.shapes.append(outputs)
         return [], given
-
-    def _down(self, seat: Seat) -> None:
-        if seat.child is not None:
-            seat.child.end()
-            seat.child = None
 
     def _tested(self, seat: Seat) -> Misconfigured | None:
         manifest, golden = seat.package.model.manifest, seat.package.golden
@@ -301,6 +298,18 @@ class Bench:
                 found = self._asked(seat, len(manifest.exits), picture)
                 near &= _near(found.get(manifest.check.output), kinds, golden.tolerance)
         return None if near else Misconfigured("model-package-damaged", "golden.npz")
+
+
+def _down(seat: Seat) -> None:
+    if seat.child is not None:
+        seat.child.end()
+        seat.child = None
+
+
+def _end_all(seats: dict[str, Seat]) -> None:
+    for seat in seats.values():
+        _down(seat)
+    seats.clear()
 
 
 def _near(found: NDArray[np.float32] | None, wanted: NDArray[np.float32], tolerance: float) -> bool:

@@ -64,9 +64,17 @@ def bomb() -> onnx.ModelProto:
     return net(nodes, [numpy_helper.from_array(np.array([300_000_000], np.int64), "size")], "film2")
 
 
-def heavy(side: int, rounds: int) -> onnx.ModelProto:
-    """Allowed, and endless all the same: a chain of products of side x side matrices, after which the film follows."""
-    nodes = [helper.make_node("ConstantOfShape", ["size"], ["m0"])]
+def heavy(side: int, rounds: int, *, of_film: bool = True) -> onnx.ModelProto:
+    """Allowed, and endless all the same: a chain of products of side x side matrices, after which the film follows.
+
+    of_film  the chain begins with the film, so that no runtime works it out when it loads the graph
+    """
+    nodes = [helper.make_node("ConstantOfShape", ["size"], ["m" if of_film else "m0"])]
+    if of_film:
+        nodes += [
+            helper.make_node("ReduceMean", ["film"], ["level"], keepdims=0),
+            helper.make_node("Add", ["m", "level"], ["m0"]),
+        ]
     for number in range(rounds):
         nodes.append(helper.make_node("MatMul", [f"m{number}", "m0"], [f"m{number + 1}"]))
     nodes += [

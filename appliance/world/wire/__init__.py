@@ -10,96 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, cast
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Row,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    case,
-    delete,
-    func,
-    inspect,
-    literal_column,
-    select,
-    update,
-)
+from sqlalchemy import Connection, MetaData, Row, case, delete, func, inspect, literal_column, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance.core.case import Sealed, Verdict
+from appliance.core.command import Command
 from appliance.core.document import URGENCIES, Urgency, encode
 from appliance.core.lifecycle import WireState
+from appliance.world.wire.tables import CASES, LINK, cases, commands, rejects, sendings, standing, verdicts
+
+__all__ = ["CASES", "LINK", "cases", "commands", "rejects", "sendings", "standing", "verdicts"]
 
 PAGE_ROWS = 500  # rows of one query; far below SQLite's limit of bound values
+COMMANDS_MAX = 500  # signed or not: the oldest goes first
 REJECTS_MAX = 200  # messages kept aside; the oldest goes first
 REJECT_BYTES_MAX = 4096  # of each message kept aside; its digest is over all of it
-
-CASES = MetaData()
-LINK = MetaData()
-
-cases = Table(
-    "cases",
-    CASES,
-    Column("case_id", String, primary_key=True),
-    Column("revision", Integer, nullable=False),
-    Column("urgency", String, nullable=False),
-    Column("part_sha256", String, nullable=False),
-    Column("part_bytes", Integer, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("state", String, nullable=False),  # queued | closed | cancelled
-    Column("state_at", Float, nullable=False),
-    Index("cases_by_state", "state", "case_id"),
-)
-
-sendings = Table(
-    "sendings",
-    LINK,
-    Column("case_id", String, primary_key=True),
-    Column("state", String, nullable=False),  # sending | received | answered | refused
-    Column("attempts", Integer, nullable=False),
-    Column("last_sent_at", Float),
-    Column("received_at", Float),
-    Column("answered_at", Float),
-    Column("code", String, nullable=False),  # why refused, or why it cannot be sent; "" otherwise
-    Index("sendings_by_state", "state", "case_id"),
-)
-verdicts = Table(
-    "verdicts",
-    LINK,
-    Column("id", Integer, primary_key=True),
-    Column("case_id", String, nullable=False),
-    Column("rev", Integer, nullable=False),
-    Column("body", Text, nullable=False),  # canonical JSON of the Verdict; its reader parses it strictly again
-    Column("received_at", Float, nullable=False),
-    UniqueConstraint("case_id", "rev"),
-)
-standing = Table(
-    "standing",
-    LINK,
-    Column("case_id", String, primary_key=True),
-    Column("word", String, nullable=False),
-    Column("at", Float, nullable=False),
-)
-rejects = Table(
-    "rejects",
-    LINK,
-    Column("id", Integer, primary_key=True),
-    Column("kind", String, nullable=False),
-    Column("code", String, nullable=False),
-    Column("sha256", String, nullable=False),
-    Column("bytes_count", Integer, nullable=False),
-    Column("head", LargeBinary, nullable=False),
-    Column("at", Float, nullable=False),
-    Column("copies", Integer, nullable=False),
-    UniqueConstraint("kind", "code", "sha256"),
-)
 
 
 # Triage's pen: wire/cases.db.
@@ -232,6 +157,14 @@ def record_standing(c: Connection, words: Mapping[str, str], at: float) -> None:
         c.execute(statement.on_conflict_do_update(index_elements=["case_id"], set_={"word": word, "at": at}))
 
 
+def record_command(c: Connection, command: Command, at: float) -> None:
+    """Keeps an order about a model for triage; the same one again changes nothing."""
+    row = {"nonce": command.nonce, "body": encode(command).decode(), "received_at": at}
+    c.execute(upsert(commands).values(**row).on_conflict_do_nothing())
+    newest = select(commands.c.id).order_by(commands.c.id.desc()).limit(COMMANDS_MAX)
+    c.execute(delete(commands).where(commands.c.id.not_in(newest)))
+
+
 def record_reject(c: Connection, kind: str, code: str, data: bytes, at: float) -> None:
     """Keeps a message that is not believed aside for a person: its head, its digest, and how often it came."""
     row = {"kind": kind, "code": code, "sha256": hashlib.sha256(data).hexdigest(), "bytes_count": len(data)}
@@ -279,6 +212,12 @@ def refused_case_ids(link_c: Connection) -> list[str]:
 def verdicts_of(link_c: Connection, after: int = 0) -> Iterator[Row[Any]]:
     """Rows (id, case_id, rev, body, received_at) of verdicts whose id is greater than `after`, in order of arrival."""
     yield from link_c.execute(select(verdicts).where(verdicts.c.id > after).order_by(verdicts.c.id))
+
+
+def commands_after(link_c: Connection, last_id: int, limit: int) -> list[Row[Any]]:
+    """Orders with a higher id than last_id, in order of arrival."""
+    chosen = select(commands).where(commands.c.id > last_id)
+    return list(link_c.execute(chosen.order_by(commands.c.id).limit(limit)))
 
 
 def missing_at_centre(link_c: Connection) -> list[str]:

@@ -23,20 +23,19 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 
 from card_cxr_paediatric import card  # noqa: E402
-from figures import (  # noqa: E402
-    auroc_with_interval,
-    by_prevalence,
-    contract_figures,
-    cross_fitted,
-    lane_counts,
-    lanes,
-    proportion,
-)
+from figures import auroc_with_interval, lanes  # noqa: E402
 from films import ADULT_ZIP, BODYPART_ZIP, SITE_ZIP, TRAIN_ZIP, held_back_patients, read_films  # noqa: E402
 from package_cxr_paediatric import HELD_BACK_SEED, write_checksums, write_json  # noqa: E402
 from scoring import FOLDER, opened, scored  # noqa: E402
 
 from appliance.core.learn_then_test import chosen_films  # noqa: E402
+from appliance.core.risk_coverage import (  # noqa: E402
+    by_prevalence,
+    contract_figures,
+    cross_fitted,
+    lane_counts,
+    proportion,
+)
 from appliance.world.models import Package  # noqa: E402
 
 SCORES = FOLDER / "eval/scores.csv"

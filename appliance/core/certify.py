@@ -110,7 +110,8 @@ def lane_path(towards: Floats, passed: Bools, *, end: float | None, other: float
     else:
         ours = usable[0] & (towards[0] <= (-np.inf if end is None else end))
         theirs = usable[0] & (towards[0] >= (np.inf if other is None else other))
-        blocks = [ours, usable[1] & ~ours & ~theirs]
+        # A first exit that gave no number ends the matter: the second one is not asked.
+        blocks = [ours, usable[1] & np.isfinite(towards[0]) & ~ours & ~theirs]
     place, block, before = np.full(patients, np.inf), np.full(patients, -1), 0
     for number, here in enumerate(blocks):
         distinct, rank = np.unique(towards[number][here], return_inverse=True)
@@ -146,19 +147,26 @@ def _minus(value: float | None) -> float | None:
     return None if value is None else -value
 
 
+def paths(scores: Floats, passed: Bools, plan: Plan) -> tuple[LanePath, LanePath]:
+    """The cleared and the flagged lane's path through all exits; scores, passed [exit, patient]."""
+    clear, flag = (None, None) if plan.exit_1 is None else (plan.exit_1.clear_at_or_below, plan.exit_1.flag_at_or_above)
+    return (
+        lane_path(scores, passed, end=clear, other=flag),
+        lane_path(-scores, passed, end=_minus(flag), other=_minus(clear)),
+    )
+
+
 def open_lanes(scores: Floats, finding: Bools, passed: Bools, plan: Plan) -> list[ExitLanes]:
     """The lanes of every exit of one group.
 
-    Where both lanes claim a film it is flagged: the cleared lane ends before the flagged one begins. A second exit
-    opens only behind a first one that reached both ends it was given: every path leads through it.
+    Where both lanes claim a film it is flagged: the cleared lane ends before the flagged one begins. A second exit's
+    lane opens only behind a first one's that passed alone, up to the end it was given: the path leads through it.
     scores, passed  [exit, patient], or [patient] of one exit: the logit, whether every gate let the film pass
     finding         [patient]: the reference label
     """
     scores, passed, contract = np.atleast_2d(scores), np.atleast_2d(passed), plan.contract
     assert scores.shape == passed.shape == (1 if plan.exit_1 is None else 2, len(finding))
-    clear_end, flag_end = (plan.exit_1.clear_at_or_below, plan.exit_1.flag_at_or_above) if plan.exit_1 else (None, None)
-    flags = lane_path(-scores, passed, end=_minus(flag_end), other=_minus(clear_end))
-    clears = lane_path(scores, passed, end=clear_end, other=flag_end)
+    clears, flags = paths(scores, passed, plan)
     opened: list[ExitLanes] = []
     for last in range(len(scores)):
         flag = _lane(flags, last, ~finding, plan, rate_max=contract.false_discovery_max, miss_max=None, short_of=np.inf)
@@ -175,9 +183,12 @@ def open_lanes(scores: Floats, finding: Bools, passed: Bools, plan: Plan) -> lis
         )
         opened.append(ExitLanes(clear, flag))
     if len(opened) > 1:
-        ends = [None if lane is None else lane.threshold for lane in opened[0]]
-        if ends != [clear_end, flag_end]:
-            opened[1] = ExitLanes(None, None)
+        first, second = opened
+        whole = (
+            (None if first.clear is None else first.clear.threshold) == clears.end,
+            (None if first.flag is None else first.flag.threshold) == _minus(flags.end),
+        )
+        opened[1] = ExitLanes(second.clear if whole[0] else None, second.flag if whole[1] else None)
     return opened
 
 

@@ -318,6 +318,16 @@ def test_scores_of_a_table(site: Site) -> None:
     assert (status, "certify-group" in err) == (78, True)
 
 
+def test_a_ledger_that_is_being_written_is_asked_again_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = site.filled(4)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 10)
+    with site.engine.begin():
+        status, out, err = site.certify(lines, *WEAK)
+    assert (status, "certify-busy" in err) == (1, True)
+    assert "plan" not in out
+    assert site.written == []
+
+
 def two_exits() -> Model:
     """The committed model as if it had a first exit before it."""
     told, [last] = MODEL.manifest, MODEL.manifest.exits

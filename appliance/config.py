@@ -129,10 +129,22 @@ class Certification(Section):
         le=0.5,
         description="What it promises of P(no finding | flagged).",
     )
-    delta: float = Field(
+    delta_max: float = Field(
         0.05, ge=0.001, le=0.2, description="How likely the whole promise may be broken by the draw of patients."
     )
-    days: int = Field(90, ge=1, le=366, description="How long a new certificate lasts.")
+    lasts_days: int = Field(90, ge=1, le=366, description="How long a new certificate lasts.")
+
+
+class Audit(Section):
+    detect_days: float = Field(
+        90.0, ge=1, le=3650, description="Days within which audits are to detect twice the promised share of misses."
+    )
+    cleared_per_day: float = Field(
+        20.0, gt=0, le=100_000, description="Studies expected to be cleared a day; with detect_days it sets the share."
+    )
+    answer_days: float = Field(
+        14.0, ge=0.01, le=365, description="While an audit waits longer for its answer, only half of each lane is open."
+    )
 
 
 class Config(Section):
@@ -143,6 +155,7 @@ class Config(Section):
     network: Network = Field(default_factory=Network)
     review: Review = Field(default_factory=Review)
     certificate: Certification = Field(default_factory=Certification)
+    audit: Audit = Field(default_factory=Audit)
 
 
 class ConfigMistakes(Misconfigured):

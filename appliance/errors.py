@@ -242,6 +242,11 @@ CATALOGUE: dict[str, Entry] = {
         "a network of two exits needs its first one's ends, fixed without these labels, and its second one's scores",
         "Say --exit-1 CLEAR,FLAG (a blank is a lane it does not have): those these studies were decided by, or wider.",
     ),
+    "certify-busy": Entry(
+        "time",
+        "the attempt cannot be counted in the ledger now",
+        "Run it again in a moment, as the user that triage runs as.",
+    ),
     "certify-key": Entry(
         "operator", "the signing key cannot be read", "Give a file of 32 raw bytes or 64 hex digits (Ed25519)."
     ),
@@ -249,6 +254,21 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "the contract, delta or attempt is out of bounds",
         "Three shares such as 0.01,0.05,0.10, each above 0 and at most 0.5; delta at most 0.2; attempt at most 100.",
+    ),
+    "watch-revoked": Entry(
+        "person",
+        "the certificate was taken away",
+        "The models page says why. Everything is escalated until a new signed certificate is installed.",
+    ),
+    "watch-warned": Entry(
+        "person",
+        "the certificate is under warning: half of each lane is open",
+        "Answer the blinded reads; see the models page for what has moved.",
+    ),
+    "watch-unanswered": Entry(
+        "person",
+        "blinded reads wait too long: half of each lane is open",
+        "Answer them on the page, Blinded reads.",
     ),
     # de-identify, inspect, seal
     "deid-unsupported": Entry(
@@ -352,6 +372,7 @@ CATALOGUE: dict[str, Entry] = {
     "password-weak": Entry(
         "sender", "the password is too short, too long or too common", "Use 12 to 200 characters that are not a name."
     ),
+    "reason-missing": Entry("sender", "the reason is missing or too long", "Say why in 500 characters or fewer."),
     # set-up
     "config-invalid": Entry("operator", "the configuration has mistakes", "Mend every line named, then start again."),
     "state-folder": Entry(

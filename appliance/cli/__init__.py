@@ -69,6 +69,10 @@ def parser() -> argparse.ArgumentParser:
     packages.add_argument("what", choices=("list", "verify"))
     knobs = verb("config", "Show every setting with its value, bounds and meaning.", as_json=True)
     knobs.add_argument("what", choices=("show",))
+    verb("watch", "Say how each certificate stands: audits, drift, and what auditing costs.", as_json=True)
+    away = verb("withdraw", "Take a certificate away for good; only a new signed one opens a lane again.")
+    away.add_argument("certificate", metavar="DIGEST", help="of the certificate, or its first eight digits or more")
+    away.add_argument("--because", required=True, metavar="TEXT", help="the reason, kept for ever; no patient data")
     user = verb("user", "Add a reader of the review page; the password is read from standard input.")
     user.add_argument("what", choices=("add",))
     user.add_argument("name")
@@ -201,6 +205,10 @@ def _run(told: argparse.Namespace) -> int:
             from appliance.cli import services
 
             return services.add_user(Places(_configuration(told)[0].state.folder), told.name)
+        case "withdraw":
+            from appliance.cli import watching
+
+            return watching.withdraw(Places(_configuration(told)[0].state.folder), told.certificate, told.because)
         case "deidentify":
             from appliance.cli import deidentify
 
@@ -244,6 +252,10 @@ def _look(told: argparse.Namespace) -> int:
             return look.check(config, places, told.json)
         case "status":
             return look.status(config, places, told.json)
+        case "watch":
+            from appliance.cli import watching
+
+            return watching.run(config, places, told.json)
         case "studies":
             return look.studies(places, told.uid, told.json)
         case "models":

@@ -3,13 +3,14 @@
 import json
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pysqlite3.dbapi2 as dbapi
-from sqlalchemy import Row, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from appliance.config import Config, Places, knobs, secret
 from appliance.core.pseudonym import checked_key
@@ -17,6 +18,7 @@ from appliance.core.study import LANE_WORDS
 from appliance.errors import CATALOGUE, Fault
 from appliance.world import archive, ledger, models, sqlite, wire
 from appliance.world.inference import Bench
+from appliance.world.ledger import watch
 
 STRAYS_SHOWN = 20
 CONNECT_TIMEOUT_S = 1.0
@@ -40,6 +42,7 @@ def status(config: Config, places: Places, as_json: bool) -> int:
             told["look"] += [_named(f"study {row.number}", row.fault_code) for row in set_aside]
             strays = c.execute(select(ledger.strays).order_by(ledger.strays.c.id.desc()).limit(STRAYS_SHOWN)).all()
             told["look"] += [_named(f"file {row.sha256[:16]}", row.code) for row in strays]
+            told["look"] += [_named(what, code) for what, code in _watched(c, config)]
         engine.dispose()
         told["cases"] = _case_counts(places)
     if free < config.receive.disk_reserve_bytes:
@@ -55,6 +58,17 @@ def status(config: Config, places: Places, as_json: bool) -> int:
     ]
     show(told, as_json, lines)
     return 0
+
+
+def _watched(c: Connection, config: Config) -> list[tuple[str, str]]:
+    """Certificates in force that open fewer lanes than they say, or none, and why."""
+    late = watch.overdue(c, time.time() - config.audit.answer_days * 86_400)
+    found = []
+    for row in c.execute(select(watch.monitors).where(watch.monitors.c.present)):
+        codes = {"revoke": "watch-revoked", "warn": "watch-warned"}
+        code = codes.get(row.stage, "watch-unanswered" if late.get(row.certificate) else "")
+        found += [(f"certificate {row.certificate[:16]}", code)] if code else []
+    return found
 
 
 def _named(what: str, code: str) -> dict[str, str]:

@@ -29,7 +29,19 @@ from starlette.types import ASGIApp
 
 from appliance.config import Config, Places
 from appliance.errors import Misconfigured
-from appliance.review import casefile, departure, entrance, images, overview, signing, walls, worklist
+from appliance.review import (
+    audits,
+    casefile,
+    departure,
+    entrance,
+    images,
+    models,
+    overview,
+    signing,
+    switch,
+    walls,
+    worklist,
+)
 from appliance.review.ledgers import Ledgers, Page
 
 HERE = Path(__file__).parent
@@ -43,6 +55,17 @@ def add_user(places: Places, name: str, password: str, *, replace: bool = False)
     ledgers = Ledgers(places)
     try:
         entrance.add_user(ledgers, name, password, at=time.time(), replace=replace)
+    finally:
+        ledgers.close()
+
+
+def withdraw_certificate(places: Places, digest: str, *, user: str, because: str) -> None:
+    """Files that a certificate opens no lane any more, as the models page does. Raises Refused("reason-missing")."""
+    ledgers = Ledgers(places)
+    try:
+        models.file_withdrawal(
+            ledgers, digest, user=user, because=because, nonce=secrets.token_urlsafe(32), at=time.time()
+        )
     finally:
         ledgers.close()
 
@@ -65,8 +88,12 @@ def app(
         **departure.ROUTES,
         **images.ROUTES,
         **overview.ROUTES,
+        **audits.ROUTES,
+        **models.ROUTES,
+        **switch.ROUTES,
         "/pulse": PULSE,
     }
+    forms = {**signing.FORMS, **audits.FORMS, **models.FORMS, **switch.FORMS}
     door = entrance.Entrance()
     starlette = Starlette(
         routes=[
@@ -74,7 +101,7 @@ def app(
             Route("/sign-in", door.sign_in, methods=["POST"]),
             Route("/sign-out", entrance.form_for_readers(entrance.sign_out), methods=["POST"]),
             *(Route(path, endpoint, methods=["GET"]) for path, endpoint in pages.items()),
-            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in signing.FORMS.items()),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in forms.items()),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         exception_handlers={HTTPException: _refusal, OperationalError: _busy},

@@ -13,12 +13,13 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.core.lifecycle import MOVES
 from appliance.errors import CATALOGUE, Unavailable
-from appliance.review import words
+from appliance.review import repeats, words
+from appliance.review.alarms import withdrawn
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
 from appliance.review.worklist import urgency
 from appliance.world import desk, ledger
-from appliance.world.ledger import departures
+from appliance.world.ledger import departures, glances
 
 SIGNABLE = frozenset(start for (start, _), name in MOVES.items() if name == "signed")
 NOTICES = {
@@ -36,6 +37,8 @@ class CaseFile:
     former     results of earlier revisions, newest first, superseded
     stale      ids of signatures that did not count: the study had changed before triage took them over
     left       something of this study left this house
+    repeat     why its film might be worth repeating, in words; "" otherwise
+    revoked    the certificate it was decided under was taken away since
     pending    a signature on this very state that triage has not taken over yet
     """
 
@@ -51,6 +54,8 @@ class CaseFile:
     pending_command: Row[Any] | None
     wire_state: str | None
     left: bool
+    repeat: str
+    revoked: bool
 
 
 def read(page: Page, number: int) -> CaseFile | None:
@@ -64,10 +69,13 @@ def read(page: Page, number: int) -> CaseFile | None:
         result = ledger.result_of(c, number, study.revision)
         former = [ledger.result_of(c, number, each) for each in range(study.revision - 1, 0, -1)[:10]]
         verdicts, moves = ledger.verdicts_of(c, number), ledger.moves_of(c, number)
-        told = select(ledger.signatures.c.signature_id).where(ledger.signatures.c.study_number == number)
-        stale = frozenset(c.execute(told.where(ledger.signatures.c.outcome == "stale")).scalars())
+        taken = select(ledger.signatures.c.signature_id).where(ledger.signatures.c.study_number == number)
+        stale = frozenset(c.execute(taken.where(ledger.signatures.c.outcome == "stale")).scalars())
         images = sum(instance.has_pixels for instance in ledger.instances_of(c, number))
         left = bool(departures.receipts_of(c, number))
+        told = result.reasons if result is not None else [{"code": each.code} for each in glances.of(c, number)]
+        repeat = repeats.said(each["code"] for each in told)
+        revoked = number in withdrawn(c, [number])
     with page.ledgers.eyes().begin() as c:
         signatures = desk.signatures_of(c, number)
         pending = desk.signature_on(c, number, study.seq)
@@ -75,7 +83,10 @@ def read(page: Page, number: int) -> CaseFile | None:
     case_id = result.case_id if result is not None else None
     wire_state = page.ledgers.wire_states([case_id]).get(case_id) if case_id else None
     old = [each for each in former if each is not None]
-    return CaseFile(study, result, old, verdicts, moves, images, signatures, stale, pending, command, wire_state, left)
+    return CaseFile(
+        study, result, old, verdicts, moves, images, signatures, stale, pending, command, wire_state, left,
+        repeat, revoked,
+    )  # fmt: skip
 
 
 def case_page(request: Request, reader: Reader) -> Response:
@@ -130,6 +141,8 @@ def shown(page: Page, file: CaseFile, now: float) -> dict[str, Any]:
         "centre": centre,
         "late": late,
         "left": file.left,
+        "repeat": file.repeat,
+        "revoked": file.revoked and badge.key in ("cleared", "flagged"),
         "fault": _fault(study),
         "moves": [_move(row) for row in file.moves],
         "signatures": [_signature(row, row.id in file.stale) for row in file.signatures],

@@ -1,7 +1,8 @@
 """The viewer's frames: raw little-endian values out of the frames cache, and what they mean.
 
 Opens nothing but phi/frames, and there only names made of a digest that the ledger holds and of a number: nothing
-of a request becomes part of a path. An address names a study and counts its images; no UID, no digest.
+of a request becomes part of a path. An address names a study, or an audit that tells no study, and counts its images;
+no UID, no digest.
 """
 
 import json
@@ -18,6 +19,7 @@ from appliance.errors import Unavailable
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import page_of
 from appliance.world import ledger
+from appliance.world.ledger import watch
 
 IMAGES_MAX = 5_000
 DESCRIPTION_BYTES_MAX = 256 * 1024
@@ -60,17 +62,22 @@ def frame(request: Request, _: Reader) -> Response:
 ROUTES = {
     "/studies/{number:int}/images": for_readers(image_list),
     "/studies/{number:int}/images/{image:int}/frames/{frame:int}": for_readers(frame),
+    "/audits/{audit:int}/images": for_readers(image_list),
+    "/audits/{audit:int}/images/{image:int}/frames/{frame:int}": for_readers(frame),
 }
 
 
 def _instances(request: Request) -> list[Instance] | None:
     """The study's instances in order of arrival, which never changes: an image keeps its number when others come."""
-    number = request.path_params["number"]
+    asked = next(request.path_params[name] for name in ("number", "audit") if name in request.path_params)
     try:
         with page_of(request).ledgers.studies() as c:
-            if number >= 2**63 or ledger.study_by_number(c, number) is None:
+            if asked >= 2**63:
                 return None
-            return ledger.instances_of(c, number)
+            if "audit" in request.path_params:
+                drawn = watch.audit(c, asked)
+                return None if drawn is None else ledger.instances_of(c, drawn.study_number)
+            return None if ledger.study_by_number(c, asked) is None else ledger.instances_of(c, asked)
     except Unavailable:
         return None
 

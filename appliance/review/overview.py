@@ -11,6 +11,7 @@ from starlette.responses import Response
 from appliance.core.lifecycle import OWNERS, STATES, WIRE_STATES
 from appliance.errors import CATALOGUE, Unavailable
 from appliance.review import words
+from appliance.review.alarms import alarms as alarms_of
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, ledger
@@ -39,15 +40,17 @@ def status(request: Request, reader: Reader) -> Response:
             studies = ledger.counts(c)
             last = c.execute(select(func.max(ledger.studies.c.last_received_at))).scalar_one()
             stray_count = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
+            alarms = alarms_of(c, page, page.clock())
         starting = False
     except Unavailable:
-        studies, last, stray_count, starting = dict.fromkeys(STATES, 0), None, 0, True
+        studies, last, stray_count, alarms, starting = dict.fromkeys(STATES, 0), None, 0, [], True
     wire = Counter(page.ledgers.wire_states().values())
     with page.ledgers.eyes().begin() as c:
         broken = desk.first_broken_audit_row(c)
     shown = {
         "reader": reader,
         "starting": starting,
+        "alarms": alarms,
         "states": [(state, words.STATE_WORDS[state], OWNERS[state], studies[state]) for state in STATES],
         "wire": [(state, words.WIRE_WORDS[state], wire[state]) for state in WIRE_STATES],
         "last_received": words.clock_time(last) or "nothing yet",

@@ -51,6 +51,15 @@ WIRE_WORDS: dict[str, str] = {
     "cancelled": "withdrawn: the study changed",
 }
 
+# What a radiographer could mend while the patient is still there, by the reason's code.
+REPEAT_WORDS = {
+    "gate-turned": "the film looks turned",
+    "gate-inverted": "black and white look exchanged",
+    "gate-cropped": "a part of the anatomy looks cut off",
+    "gate-exposure": "the exposure looks wrong",
+    "gate-blur": "the film looks blurred",
+}
+
 URGENCY_WORDS = {"critical": "CRITICAL", "urgent": "URGENT", "routine": "routine"}
 DECISION_WORDS = {"agree": "agrees", "correct": "corrects", "cannot_tell": "cannot tell"}
 
@@ -102,9 +111,20 @@ def calendar_date(value: str) -> str:
         return value
 
 
+def age(value: str) -> str:
+    """An AS of PS3.5 6.2 in words; anything else as it stands."""
+    unit = {"D": "days", "W": "weeks", "M": "months", "Y": "years"}.get(value[3:])
+    return f"{int(value[:3])} {unit}" if unit and value[:3].isdecimal() and value.isascii() else value
+
+
 def clock_time(at: float | None) -> str:
     """A wall time in this machine's zone, to the second."""
     return "" if at is None else datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def utc_date(at: float) -> str:
+    """The date of a wall time as YYYY-MM-DD in UTC: the clock by which triage reads certificates."""
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
 def short_time(at: float | None, now: float) -> str:

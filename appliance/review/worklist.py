@@ -4,7 +4,7 @@ A row's lane is its state first and its result second: a study that is quarantin
 an older result. Pages hold PAGE_ROWS rows; the tabs count all of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func, or_, select, true
@@ -13,7 +13,9 @@ from starlette.responses import Response
 
 from appliance.core.document import URGENCIES
 from appliance.errors import Unavailable
-from appliance.review import words
+from appliance.review import repeats, words
+from appliance.review.alarms import alarms as alarms_of
+from appliance.review.alarms import withdrawn
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
 from appliance.world import ledger
@@ -60,6 +62,8 @@ class WorkRow:
     late: bool
     state: str
     signed: str
+    repeat: str
+    revoked: bool
 
 
 def worklist(request: Request, reader: Reader) -> Response:
@@ -88,6 +92,9 @@ def shown(request: Request) -> dict[str, Any]:
             found = rows(c, tab, number)
             numbers = [row.number for row in found]
             answers, images = newest_answers(c, numbers), ledger.instance_counts(c, numbers)
+            hints = repeats.hints(c, found)
+            taken = withdrawn(c, numbers)
+            alarms, fresh = alarms_of(c, page, page.clock()), repeats.fresh(c, page.clock())
             stray_count = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
     except Unavailable:
         return {**frame, "starting": True, "tabs": [(key, word, 0) for key, (word, _) in TABS.items()], "rows": []}
@@ -96,9 +103,14 @@ def shown(request: Request) -> dict[str, Any]:
         work_row(row, images[row.number], answers.get((row.number, row.revision)), cases.get(row.case_id), page)
         for row in found
     ]
+    made = [
+        replace(each, repeat=hints.get(row.number, ""), revoked=row.number in taken)
+        for each, row in zip(made, found, strict=True)
+    ]
     tabs = [(key, word, counts[key]) for key, (word, _) in TABS.items()]
     last = max(1, -(-counts[tab] // PAGE_ROWS))
-    return {**frame, "starting": False, "tabs": tabs, "rows": made, "last_page": last, "strays": stray_count}
+    shown = {"rows": made, "last_page": last, "strays": stray_count, "alarms": alarms, "repeats": fresh}
+    return {**frame, "starting": False, "tabs": tabs, **shown}
 
 
 def _joined() -> Any:
@@ -115,7 +127,7 @@ def counted(c: Connection) -> dict[str, int]:
 def rows(c: Connection, tab: str, page_number: int) -> list[Row[Any]]:
     """One page of studies under a tab with the result of their present revision."""
     result = (results.c.lane, results.c.would_be, results.c.priority, results.c.scores, results.c.model)
-    chosen = select(studies, *result, results.c.case_id, results.c.decided_at)
+    chosen = select(studies, *result, results.c.reasons, results.c.case_id, results.c.decided_at)
     age = studies.c.first_received_at
     order = (age.desc(), studies.c.number.desc()) if tab in NEWEST_FIRST else (_rank(), age, studies.c.number)
     limited = chosen.select_from(_joined()).where(TABS[tab][1]).order_by(*order)
@@ -173,6 +185,8 @@ def work_row(row: Row[Any], images: int, answer: dict[str, Any] | None, wire_sta
         late=late,
         state=words.STATE_WORDS[row.state],
         signed=words.short_time(row.state_since, now) if row.state == "reviewed" else "",
+        repeat="",
+        revoked=False,
     )
 
 

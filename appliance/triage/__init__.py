@@ -1,18 +1,18 @@
 """The triage service: the only program that parses hostile bytes, and it has no network.
 
 It alone writes the clinical ledger and triage's side of the wire. The lineup says which models sit in the court and
-which are stopped. Five parts follow, in the order in which a study meets them: intake (admit, assemble), glance (is a
-film worth repeating while the patient is here), judge (decode, infer, decide; how is in looking), handover
-(de-identify, inspect, seal; what of is in sealing and cleaning), answers (absorb verdicts, signatures and commands).
+which are stopped. Six parts follow, in the order in which a study meets them: intake (admit, assemble), glance (is a
+film worth repeating while the patient is here), judge (decode, infer, decide; how is in looking), watch (audits and
+drift of what was decided), handover (de-identify, inspect, seal; what of is in sealing and cleaning), answers (absorb
+verdicts, signatures and commands).
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from appliance.config import Config, Places
-from appliance.core.decide import Decision
 from appliance.core.pseudonym import checked_key
 from appliance.core.standing import Standing
 from appliance.errors import Unavailable
@@ -26,14 +26,11 @@ from appliance.triage.judge import Judging
 from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
 from appliance.triage.sealing import Cleaning
+from appliance.triage.watch import Watch
 from appliance.world import archive, ledger, sqlite, wire
 
 TRIM_PERIOD_S = 60.0
 RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
-
-
-def _nobody_counts(_: Connection, __: Row[Any], ___: Decision, ____: Moment) -> None:
-    return None
 
 
 class Triage:
@@ -61,12 +58,16 @@ class Triage:
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         self.lineup = Lineup(config, places, self.engine, court)
         cleaning = cleaning or for_the_centre(site_key)
-        judging = Judging(config, places, self.engine, self.lineup.court, stands=self._standing, decided=_nobody_counts)
+        self.watch = Watch(config.audit, places, site_key, self.engine, lambda: judging.court)
+        judging = Judging(
+            config, places, self.engine, self.lineup.court, stands=self._standing, decided=self.watch.on_decided
+        )
         self.lineup.on_change = judging.sit
         self.parts = (
             self.lineup,
             Intake(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
+            self.watch,
             judging,
             Handover(config, places, site_key, self.engine, self.cases, lambda: self.lineup.models, cleaning),
             Answers(places, self.engine, self.cases),
@@ -81,7 +82,7 @@ class Triage:
 
     def _standing(self, c: Connection, moment: Moment) -> Standing:
         """What stands against models and certificates at this moment."""
-        return Standing(stopped=self.lineup.stopped(c, moment))
+        return replace(self.watch.standing(c, moment), stopped=self.lineup.stopped(c, moment))
 
     def trim(self, moment: Moment) -> bool:
         """Keeps the frames cache within its bytes, and lets it all go before the disk is too low to take an image."""

@@ -268,6 +268,13 @@ def note(c: Connection, *, at: float, user: str, act: str, subject: str) -> None
     c.execute(insert(audit).values(**row, hash=_audit_hash(at, user, act, subject, last)))
 
 
+def opened_by(c: Connection, user: str, numbers: list[int]) -> set[int]:
+    """Which of these studies a user has opened: who saw what the machine said of them cannot read them blindly."""
+    subjects = {f"study {number}": number for number in numbers}
+    where = (audit.c.user == user, audit.c.act == "case-opened", audit.c.subject.in_(subjects))
+    return {subjects[subject] for subject in c.execute(select(audit.c.subject).where(*where).distinct()).scalars()}
+
+
 def first_broken_audit_row(c: Connection) -> int | None:
     """The id of the first row that does not follow from the one before it; None while the chain holds."""
     previous = AUDIT_START

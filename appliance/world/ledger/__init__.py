@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from appliance.core import lifecycle
 from appliance.core.lifecycle import State
 from appliance.core.study import Instance, instance_of
-from appliance.world.ledger import attempts, departures, glances, roles, shadows
+from appliance.world.ledger import attempts, departures, glances, roles, shadows, watch
 from appliance.world.ledger.tables import (
     METADATA,
     arrivals,
@@ -44,6 +44,7 @@ __all__ = [
     "strays",
     "studies",
     "verdicts",
+    "watch",
 ]
 
 REFUSED_PLACE = "refused/ of the watched folder"  # where a stray lies that receive would not take

@@ -1,0 +1,109 @@
+"""What a reader must hear of the watch over certificates, on whatever page: taken away, warned, unanswered, not firing.
+
+It reads what triage concluded and computes no evidence of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from appliance.core.roles import roles
+from appliance.review import words
+from appliance.review.ledgers import Page
+from appliance.world.ledger import roles as orders
+from appliance.world.ledger import watch
+
+DAY_S = 86_400.0
+SILENT_DAYS = 14.0
+SILENT_STUDIES_MIN = 100
+CAUSE_WORDS = {
+    "audits": "blinded reads saw too many findings among what was cleared",
+    "drift": "scores or films are not those it was made with",
+    "person": "a person took it away",
+    "state": "what was gathered about it cannot be read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One sentence above the page. kind: alarm | warning | notice."""
+
+    kind: str
+    text: str
+
+
+def alarms(c: Connection, page: Page, now: float) -> list[Alarm]:
+    """Everything that closes or halves a lane now, the gravest first."""
+    rows = list(c.execute(select(watch.monitors).where(watch.monitors.c.present)))
+    taken = {row.certificate: row for row in watch.revoked(c)}
+    late = watch.overdue(c, now - page.config.audit.answer_days * DAY_S)
+    found = [
+        _taken(row, taken[row.certificate]) for row in rows if row.certificate in taken and not _replaced(row, rows)
+    ]
+    found += _stopped(c)
+    for row in rows:
+        if row.certificate in taken:
+            continue
+        name = row.facts["name"]
+        if row.stage == "warn":
+            found.append(
+                Alarm(
+                    "warning",
+                    f"Certificate {name} is under warning: only the safest half of each lane is decided here.",
+                )
+            )
+        if late.get(row.certificate):
+            count = late[row.certificate]
+            reads = "1 blinded read waits" if count == 1 else f"{count} blinded reads wait"
+            said = f"{reads} too long for an answer, of certificate {name}"
+            found.append(
+                Alarm("warning", f"{said}: only the safest half of each lane is decided here until they are answered.")
+            )
+        silent = silence(c, row.certificate, now)
+        if silent:
+            found.append(Alarm("notice", f"Certificate {name}: {silent}."))
+    return found
+
+
+def _stopped(c: Connection) -> list[Alarm]:
+    """The models under the kill switch."""
+    stopped = roles(orders.done(c), (), ()).stopped
+    said = "Nothing is decided by it; what it covers is escalated."
+    return [Alarm("alarm", f"Model {subject} is stopped. {said}") for subject in sorted(stopped)]
+
+
+def withdrawn(c: Connection, numbers: Sequence[int]) -> set[int]:
+    """Of these studies the ones decided under a certificate that was taken away, before or after."""
+    taken = select(watch.revocations.c.certificate)
+    where = (watch.watched.c.study_number.in_(numbers), watch.watched.c.certificate.in_(taken))
+    return set(c.execute(select(watch.watched.c.study_number).where(*where)).scalars())
+
+
+def silence(c: Connection, certificate: str, now: float) -> str:
+    """Words where a model has not flagged anything for long, though it has seen enough to; "" otherwise."""
+    counts = watch.lane_counts(c, certificate)
+    last = watch.last_in_lane(c, certificate, "flagged")
+    if sum(counts.values()) < SILENT_STUDIES_MIN:
+        return ""
+    if last is None:
+        return f"the model has not flagged one of {sum(counts.values())} studies"
+    days = (now - last) / DAY_S
+    return f"the model has not flagged a study for {days:.0f} days" if days >= SILENT_DAYS else ""
+
+
+def _taken(row: Row[Any], taken: Row[Any]) -> Alarm:
+    said = f"Certificate {row.facts['name']} was taken away on {words.clock_time(taken.at)}: {CAUSE_WORDS[taken.cause]}"
+    return Alarm(
+        "alarm", f"{said}. Nothing is decided under it any more; only a new signed certificate opens a lane again."
+    )
+
+
+def _replaced(row: Row[Any], rows: list[Row[Any]]) -> bool:
+    """Whether another certificate of the same model and site is in force."""
+    return any(
+        other.model == row.model and other.facts["site"] == row.facts["site"] and other.stage != "revoke"
+        for other in rows
+        if other.certificate != row.certificate
+    )

@@ -1,0 +1,255 @@
+"""Triage, the watch over certificates: blinded audits of cleared studies, drift of scores and films, and what follows.
+
+What a certificate promises was tested on films of the past. Here each of its decided studies is counted and measured,
+some are drawn for a blinded read, and clinicians' answers are wagered against the promise. A warning halves the lanes;
+an alarm takes the certificate away for good: only another certificate, of another digest, opens a lane again. A
+language model's answer never gets here. Every step ends in fewer lanes, none in more.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row
+
+from appliance.config import Audit, Places
+from appliance.core.certificate import Certificate, best_certificate, why_invalid
+from appliance.core.decide import Decision, Model, Said
+from appliance.core.monitor import AUDIT_FIRST, audit_rate
+from appliance.core.roles import roles
+from appliance.core.sampling import draw, uniform
+from appliance.core.standing import Standing
+from appliance.core.study import Instance, Scores
+from appliance.core.watch import (
+    Monitor,
+    certificate_facts,
+    model_facts,
+    p_value,
+    read_back,
+    reference,
+    started,
+    told,
+    with_answer,
+    with_ranks,
+)
+from appliance.loop import Moment, Step
+from appliance.triage.looking import Court
+from appliance.world import audit_desk, ledger, sqlite
+from appliance.world.ledger import roles as orders
+from appliance.world.ledger import watch as book
+
+LOG = logging.getLogger("appliance.triage")
+ROWS_A_STEP = 200
+DAY_S = 86_400.0
+
+
+class Watch:
+    """The step audits, and what judge asks and tells.
+
+    court  the models now loaded and the site whose certificates count, asked anew every time
+    """
+
+    def __init__(
+        self,
+        knobs: Audit,
+        places: Places,
+        site_key: bytes,
+        engine: Engine,
+        court: Callable[[], Court],
+    ) -> None:
+        self.knobs = knobs
+        self.places = places
+        self.site_key = site_key
+        self.engine = engine
+        self.court = court
+        self.desk: Engine | None = None
+        self.registered: tuple[str, ...] | None = None
+
+    def steps(self) -> dict[str, Step]:
+        return {"audits": self.audits}
+
+    def standing(self, c: Connection, moment: Moment) -> Standing:
+        """What opens fewer lanes than its certificate says, or none.
+
+        Half the lane counts under a warning, and while drawn audits stay unanswered: nobody is looking then.
+        """
+        late = book.overdue(c, moment.wall - self.knobs.answer_days * DAY_S)
+        return Standing(
+            stopped=roles(orders.done(c), (), ()).stopped,
+            revoked=frozenset(row.certificate for row in book.revoked(c)),
+            shrunk=frozenset(book.under_warning(c)) | frozenset(late),
+        )
+
+    def on_decided(self, c: Connection, study: Row[Any], decision: Decision, moment: Moment) -> None:
+        """Counts, measures and perhaps draws one decided study; in the transaction of its move, once a study.
+
+        Of a network with two exits each exit's clears are held against the promise alone. The promise of both together
+        follows, and no exit hides behind the other.
+        study  the row as it was read before the move
+        """
+        model = next((each for each in self.court().models if each.manifest.title == decision.model), None)
+        if model is None or not decision.scores or model.manifest.weights == "random":
+            return
+        self._register(c, moment)
+        instance = ledger.instances_of(c, study.number)[0]
+        for score in decision.scores:
+            certificate = best_certificate(
+                model.certificates, site=self.court().site, instance=instance, exit_number=score.exit
+            )  # fmt: skip
+            if certificate is not None and self._is_own(certificate, model, instance):
+                lane: Said = decision.lane if decision.exit == score.exit else "escalated"
+                self._count(c, study, certificate, score, lane, moment)
+
+    def _is_own(self, certificate: Certificate, model: Model, instance: Instance) -> bool:
+        """Whether the study is one of those a certificate was made for, in force today or not."""
+        wrong = why_invalid(
+            certificate,
+            today=certificate.created,
+            model_sha256=model.sha256,
+            gates_digest=model.reference_for(certificate).digest,
+            preparation_digest=model.preparation_digest,
+            site=self.court().site,
+            instance=instance,
+        )
+        return wrong is None
+
+    def _count(
+        self, c: Connection, study: Row[Any], certificate: Certificate, score: Scores, lane: Said, moment: Moment
+    ) -> None:
+        digest, uid = certificate.digest, study.study_instance_uid
+        cleared_before = book.cleared_count(c, digest)
+        watched_id, new, newly_cleared = book.see(c, digest, study.number, lane, moment.wall)
+        if new:
+            values = {"logit": score.logit, **score.gates}
+            known = {name: values[name] for name in reference(certificate) if name in values}
+            self._measure(c, certificate, uid, known, moment)
+            book.put_gauges(c, watched_id, digest, known)
+        if not new and not newly_cleared:
+            return
+        rate = self.rate(certificate)
+        drawn = draw(
+            self.site_key, digest, uid, lane=lane, cleared_before=cleared_before, first=AUDIT_FIRST, rate=rate
+        )  # fmt: skip
+        if drawn.drawn:
+            book.put_audit(
+                c,
+                certificate=digest,
+                number=study.number,
+                revision=study.revision,
+                drawn_as=drawn.drawn_as,
+                rate=drawn.rate,
+                at=moment.wall,
+            )
+
+    def rate(self, certificate: Certificate) -> float:
+        """The share of cleared studies audited after the first ones."""
+        bound = certificate.plan.contract.false_omission_max
+        return audit_rate(bound, cleared_a_day=self.knobs.cleared_per_day, days=self.knobs.detect_days)
+
+    def audits(self, moment: Moment) -> bool:
+        """Readers' answers and withdrawals, each once, in the order in which they were given."""
+        with self.engine.begin() as c:
+            self._register(c, moment)
+            answered, withdrawn = book.last_heard(c)
+        desk = self._opened()
+        if desk is None:
+            return False
+        with desk.connect() as c:
+            answers = audit_desk.answers_after(c, answered, ROWS_A_STEP)
+            withdrawals = audit_desk.withdrawals_after(c, withdrawn, ROWS_A_STEP)
+        for row in withdrawals:
+            with self.engine.begin() as c:
+                self._withdrawn(c, row, moment)
+        for row in answers:
+            with self.engine.begin() as c:
+                self._answered(c, row, moment)
+        return bool(answers or withdrawals)
+
+    def _register(self, c: Connection, moment: Moment) -> None:
+        """Files the loaded models and their certificates, so that the page shows what is in force here."""
+        court = self.court()
+        present = [(model, "decides") for model in court.models] + [(model, "shadow") for model in court.shadows]
+        names = tuple(
+            sorted(" ".join([m.manifest.title, role, *(each.digest for each in m.certificates)]) for m, role in present)
+        )
+        if names == self.registered:
+            return
+        book.forget_presence(c)
+        for model, role in present:
+            book.put_installed(c, model.manifest.title, {**model_facts(model), "role": role}, moment.wall)
+            for each in model.certificates:
+                start = {**told(started(reference(each))), "stage": "quiet", "stage_since": moment.wall}
+                facts = {**certificate_facts(each, model.manifest.label.name), "audit_rate": self.rate(each)}
+                book.put_monitor(c, each.digest, model.manifest.title, facts, start)
+        self.registered = names
+
+    def _measure(
+        self, c: Connection, certificate: Certificate, uid: str, values: dict[str, float], moment: Moment
+    ) -> None:
+        """Each measure's rank among the certificate's films and all studies since, into its martingale."""
+        row = book.monitor(c, certificate.digest)
+        assert row is not None, "registered before"
+        monitor = read_back(row.state, reference(certificate))
+        if monitor is not None:
+            p_values = {}
+            for name, value in values.items():
+                dice = uniform(self.site_key, f"tie {name}", certificate.digest, uid)
+                before = book.ranks(c, certificate.digest, name, value)
+                p_values[name] = p_value(certificate.reference[name], before, value, dice)
+            monitor = with_ranks(monitor, p_values)
+        self._conclude(c, row, monitor, moment)
+
+    def _answered(self, c: Connection, row: Row[Any], moment: Moment) -> None:
+        """One answer into the wager of the certificate under which the study was cleared."""
+        audit = book.audit(c, row.audit_id)
+        if audit is None or audit.answer is not None:
+            book.take_over_answer(c, row, "unknown" if audit is None else "again")
+            return
+        book.take_over_answer(c, row, "counted" if audit.counts else "decoy")
+        if not audit.counts:
+            return
+        monitored = book.monitor(c, audit.certificate)
+        assert monitored is not None, "an audit is drawn after its certificate was filed"
+        monitor = read_back(monitored.state, monitored.facts["reference"])
+        if monitor is not None:
+            bound = float(monitored.facts["contract"]["false_omission_max"])
+            monitor = with_answer(monitor, row.answer, rate_max=bound)
+        self._conclude(c, monitored, monitor, moment)
+
+    def _withdrawn(self, c: Connection, row: Row[Any], moment: Moment) -> None:
+        """A person takes a certificate away: no reason of ours is asked for, and no way back."""
+        known = book.monitor(c, row.certificate) is not None
+        made = known and self._revoke(c, row.certificate, moment, "person", f"review:{row.user}", row.because)
+        book.take_over_withdrawal(c, row, "revoked" if made else "again" if known else "unknown")
+
+    def _conclude(self, c: Connection, row: Row[Any], monitor: Monitor | None, moment: Moment) -> None:
+        """Writes the evidence of a certificate and draws its consequence; nothing lifts a revocation."""
+        if row.stage == "revoke":
+            return
+        if monitor is None:
+            self._revoke(c, row.certificate, moment, "state", "triage", "what was gathered about it cannot be read")
+            return
+        since = row.stage_since if monitor.stage == row.stage else moment.wall
+        book.set_monitor(c, row.certificate, **told(monitor), stage=monitor.stage, stage_since=since)
+        if monitor.stage == "revoke":
+            self._revoke(c, row.certificate, moment, monitor.cause, "triage", monitor.because)
+        elif monitor.stage != row.stage:
+            LOG.warning("certificate %s: %s", row.certificate[:12], monitor.stage)
+
+    def _revoke(self, c: Connection, digest: str, moment: Moment, cause: str, who: str, because: str) -> bool:
+        made = book.revoke(c, digest, at=moment.wall, cause=cause, who=who, because=because)
+        if made:
+            LOG.error("certificate %s is taken away: %s", digest[:12], cause)
+        return made
+
+    def _opened(self) -> Engine | None:
+        """The clinicians' desk, once the review service of this version has made it."""
+        if self.desk is None and self.places.review_db.exists():
+            opened = sqlite.open_reader(self.places.review_db)
+            with opened.connect() as c:
+                made = audit_desk.is_made(c)
+            if made:
+                self.desk = opened
+            else:
+                opened.dispose()
+        return self.desk

@@ -178,6 +178,16 @@ CATALOGUE: dict[str, Entry] = {
         "a certificate bears no signature of a trusted key",
         "Have it signed by a key of triage.trusted_keys; it opens no lane until then.",
     ),
+    "certificate-unfitting": Entry(
+        "operator",
+        "a certificate was made for a model that is not installed here",
+        "Install the package that it was made for, then the certificate.",
+    ),
+    "model-order": Entry(
+        "operator",
+        "an order about a model is malformed",
+        "Name NAME/VERSION, or NAME alone for a rollback; only a shadow has a share.",
+    ),
     "trusted-key-invalid": Entry(
         "operator",
         "a file among the trusted keys holds no public key",

@@ -421,7 +421,16 @@ def test_with_any_check_taken_out_the_property_fails(bug: str, monkeypatch: pyte
 
 logits = st.sampled_from([-9.0, -3.0, -1.5, 0.0, 3.0]).map(lambda value: np.array([value], np.float32))
 near_or_far = st.sampled_from([0.0, 5.0]).map(lambda value: np.full((1, FEATURES), value, np.float32))
-LIKELY = {
+LIKELY = {  # nearly right, so that two thousand draws hold each way of being nearly right
     **DRAWN,
+    "instance": st.one_of(st.just(CHILD), st.just(CHILD), st.sampled_from(HEADERS)),
+    "days": st.sampled_from([0, 0, 0, -400, 400]),
+    "standing": st.one_of(
+        st.just(NOTHING),
+        st.just(NOTHING),
+        st.just(Standing(revoked=frozenset((FIRST.digest, SHORT.digest)))),
+        st.just(Standing(shrunk=frozenset((FIRST.digest, SHORT.digest)))),
+        standings,
+    ),
     "outputs": st.lists(st.fixed_dictionaries({"logit": logits, "features": near_or_far}), min_size=1, max_size=2),
 }

@@ -21,7 +21,11 @@ from tests.simulate.house import tiny
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
 MODELS = Path(__file__).parents[1] / "models"
 LANES = {"cleared", "flagged", "escalated", "quarantined"}
-KEYS = {"study", "files", "lane", "would_be", "reasons", "scores", "model", "certificate", "timings_ms"}
+KEYS = {"study", "files", "lane", "would_be", "reasons", "repeat", "scores", "model", "weights", "exit"} | {
+    "certificate",
+    "contract",
+    "timings_ms",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -89,7 +89,10 @@ def _lines(studies: list[list[File]], config: Config, site: str, today: date, jo
     )
     if jobs == 1 or len(studies) <= IN_PROCESS_MAX:
         open_here()
-        yield from map(_line, studies)
+        try:
+            yield from map(_line, studies)
+        finally:
+            _HERE["court"].bench.close()
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=open_here) as pool:
         yield from pool.map(_line, studies, chunksize=max(1, min(16, len(studies) // (4 * jobs))))

@@ -34,6 +34,8 @@ class Bench(Protocol):
 
     def check(self, title: str, picture: NDArray[np.float32]) -> Outputs: ...
 
+    def close(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Court:

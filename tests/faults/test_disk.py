@@ -22,8 +22,9 @@ from appliance.errors import Unavailable
 from appliance.loop import Moment, Step
 from appliance.receive import Receive
 from appliance.triage import RESERVE_SHARE, Triage
-from appliance.triage.judge import Court
+from appliance.triage.looking import Court
 from appliance.world import archive, ledger, sqlite
+from appliance.world.inference import Bench as Inference
 from tests.simulate.house import SITE_KEY, tiny
 
 MARGIN_BYTES = 256 * 2**20  # what other tests may write or remove meanwhile
@@ -82,7 +83,7 @@ class Small:
         assert not self.in_folder()
 
     def triage(self, config: Config) -> Triage:
-        return Triage(config, self.places, SITE_KEY, Court((), {}, "no site"))
+        return Triage(config, self.places, SITE_KEY, Court((), Inference(), "no site"))
 
     def in_folder(self) -> set[str]:
         return {path.name for path in self.scanner.iterdir() if path.is_file()}

@@ -33,6 +33,7 @@ from appliance.triage import Triage
 from appliance.triage import judge as judging
 from appliance.uplink import Uplink
 from appliance.world import archive, desk, ledger, sqlite, wire
+from appliance.world.inference import Bench as Inference
 from central import store
 from central.question import Answer, Answered, Question
 from central.worker import Worker
@@ -142,7 +143,7 @@ class House:
         if name == "receive":
             made = Receive(self.config, self.places)
         elif name == "triage":
-            made = Triage(self.config, self.places, SITE_KEY, judging.Court((), {}, "simulation"))
+            made = Triage(self.config, self.places, SITE_KEY, judging.Court((), Inference(), "simulation"))
             self.engines[name] = [made.engine, made.cases]
         elif name == "uplink":
             link = self.net.end("edge", "centre")

@@ -11,8 +11,9 @@ from sqlalchemy import Row
 from appliance.config import Config, Places
 from appliance.loop import Moment
 from appliance.triage import Triage
-from appliance.triage.judge import Court
+from appliance.triage.looking import Court
 from appliance.world import ledger, sqlite, wire
+from appliance.world.inference import Bench as Inference
 from tests.simulate.house import SITE_KEY, tiny
 from tests.triage.stand_in import StandIn
 
@@ -34,7 +35,7 @@ class Bench:
         if hasattr(self, "triage"):
             self.triage.close()
         self.triage = Triage(
-            self.config, self.places, SITE_KEY, court or Court((), {}, "bench"), self.stand_in.cleaning
+            self.config, self.places, SITE_KEY, court or Court((), Inference(), "bench"), self.stand_in.cleaning
         )
         self.steps = self.triage.steps()
 

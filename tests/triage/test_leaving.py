@@ -24,9 +24,10 @@ from appliance.core.redact import Region
 from appliance.errors import Fault, Quarantined
 from appliance.triage import Triage, handover
 from appliance.triage.cleaning import for_the_centre
-from appliance.triage.judge import Court
+from appliance.triage.looking import Court
 from appliance.triage.sealing import inspected, sealed_case
 from appliance.world import archive, ledger, wire
+from appliance.world.inference import Bench as Inference
 from appliance.world.ledger import departures
 from tests.core.planted_objects import REAL_FILES
 from tests.simulate.house import SITE_KEY, tiny
@@ -133,7 +134,7 @@ def test_a_picture_in_which_identity_is_seen_keeps_the_study_here(
 def test_a_picture_that_nobody_cleaned_does_not_leave(bench: Bench, film: bytes) -> None:
     bench.triage.close()
     bench.triage = Triage(
-        bench.config, bench.places, SITE_KEY, Court((), {}, "bench"), for_the_centre(SITE_KEY, frozenset())
+        bench.config, bench.places, SITE_KEY, Court((), Inference(), "bench"), for_the_centre(SITE_KEY, frozenset())
     )
     bench.steps = bench.triage.steps()
     assert left(bench, film).key_images == ()
@@ -407,7 +408,7 @@ def test_the_product_s_own_eyes_blacken_a_name_in_the_film_before_it_leaves(benc
     out = BytesIO()
     dataset.save_as(out)
     bench.triage.close()
-    bench.triage = Triage(bench.config, bench.places, SITE_KEY, Court((), {}, "bench"), cleaning)
+    bench.triage = Triage(bench.config, bench.places, SITE_KEY, Court((), Inference(), "bench"), cleaning)
     bench.steps = bench.triage.steps()
     case = left(bench, out.getvalue())
     (picture,) = case.key_images

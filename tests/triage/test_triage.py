@@ -14,7 +14,7 @@ from appliance.core.case import Case, Reader, Verdict
 from appliance.core.document import decode, encode
 from appliance.errors import Quarantined, Unavailable
 from appliance.loop import Moment
-from appliance.triage import handover, intake, judge, sealing
+from appliance.triage import handover, intake, judge, looking, sealing
 from appliance.world import archive, desk, ledger, sqlite, wire
 from tests.simulate.house import tiny
 from tests.triage.conftest import UID, Bench
@@ -433,7 +433,7 @@ def test_damage_in_a_court_never_clears(tmp_path: Path, film: bytes, monkeypatch
     def broken(*_: Any, **__: Any) -> None:
         raise Quarantined("pixel-undecodable")
 
-    monkeypatch.setattr(judge, "decode", broken)
+    monkeypatch.setattr(looking, "decode", broken)
     bench.put(film)
     bench.step(passed=1)
     bench.step(passed=5)

@@ -203,6 +203,8 @@ class Places:
         self.frames = self.phi / "frames"
         self.outbox = self.phi / "outbox"
         self.receipts = self.phi / "receipts"
+        self.models = root / "models"  # packages installed here, <name>/<version>/
+        self.certificates = root / "certificates"  # this site's own, <name>/<version>/*.json
         self.review = root / "review"
         self.review_db = self.review / "review.db"
         self.wire = root / "wire"

@@ -1,15 +1,20 @@
 """The triage service: the only program that parses hostile bytes, and it has no network.
 
-It alone writes the clinical ledger and triage's side of the wire. Six parts, in the order in which a study meets
-them: intake (admit, assemble), glance (is a film worth repeating while the patient is here), judge (decode, infer,
-decide; how is in looking), watch (audits and drift of what was decided), handover (de-identify, inspect, seal; what of
-is in sealing and cleaning), answers (absorb verdicts, signatures and commands).
+It alone writes the clinical ledger and triage's side of the wire. The lineup says which models sit in the court and
+which are stopped, the watch over certificates which of them open fewer lanes than they say. Five parts follow, in the
+order in which a study meets them: intake (admit, assemble), glance (is a film worth repeating while the patient is
+here), judge (decode, infer, decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and
+cleaning), answers (absorb verdicts, signatures and commands).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+
+from sqlalchemy import Connection
 
 from appliance.config import Config, Places
 from appliance.core.pseudonym import checked_key
+from appliance.core.standing import Standing
 from appliance.errors import Unavailable
 from appliance.loop import Moment, Step
 from appliance.triage.answers import Answers
@@ -17,7 +22,8 @@ from appliance.triage.cleaning import for_the_centre
 from appliance.triage.glance import Glancing
 from appliance.triage.handover import Handover
 from appliance.triage.intake import Intake
-from appliance.triage.judge import Judging, open_court
+from appliance.triage.judge import Judging
+from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
 from appliance.triage.sealing import Cleaning
 from appliance.triage.watch import Watch
@@ -50,18 +56,25 @@ class Triage:
         self.next_trim = 0.0
         self.engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
-        court = court or open_court(config.triage.model_folder, config.site.name, config.triage.trusted_keys)
+        self.lineup = Lineup(config, places, self.engine, court)
         cleaning = cleaning or for_the_centre(site_key)
-        self.watch = Watch(config.audit, places, site_key, self.engine, lambda: judging.court)
+        self.watch = Watch(config.audit, places, site_key, self.engine, lambda: self.lineup.court)
         judging = Judging(
-            config, places, self.engine, court, stands=self.watch.standing, decided=self.watch.on_decided
-        )  # fmt: skip
+            config,
+            places,
+            self.engine,
+            self.lineup.court,
+            stands=self._standing,
+            decided=self.watch.on_decided,
+        )
+        self.lineup.on_change = judging.sit
         self.parts = (
+            self.lineup,
+            self.watch,
             Intake(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
-            self.watch,
             judging,
-            Handover(config, places, site_key, self.engine, self.cases, court.models, cleaning),
+            Handover(config, places, site_key, self.engine, self.cases, lambda: self.lineup.models, cleaning),
             Answers(places, self.engine, self.cases),
         )
 
@@ -71,6 +84,10 @@ class Triage:
         for part in self.parts:
             found.update({name: self._with_room(step) for name, step in part.steps().items()})
         return found
+
+    def _standing(self, c: Connection, moment: Moment) -> Standing:
+        """What stands against models and certificates at this moment."""
+        return replace(self.watch.standing(c, moment), stopped=self.lineup.stopped(c, moment))
 
     def trim(self, moment: Moment) -> bool:
         """Keeps the frames cache within its bytes, and lets it all go before the disk is too low to take an image."""
@@ -90,6 +107,8 @@ class Triage:
         return checked
 
     def close(self) -> None:
-        """Closes the ledgers; for tests that open them again in the same process."""
+        """Closes ledgers and children; for tests that open them again in the same process."""
+        self.lineup.close()
+        self.watch.close()
         self.engine.dispose()
         self.cases.dispose()

@@ -5,7 +5,7 @@ crosswalk on the clinical side, then the case row by which uplink may send it, t
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,7 +36,7 @@ class Handover:
         site_key: bytes,
         engine: Engine,
         cases: Engine,
-        models: Sequence[Model],
+        models: Callable[[], Sequence[Model]],
         cleaning: Cleaning,
     ) -> None:
         self.knobs = config.triage
@@ -91,7 +91,7 @@ class Handover:
             instances,
             self._read,
             site_key=self.site_key,
-            models=self.models,
+            models=self.models(),
             cleaning=self.cleaning,
             pixels_max=self.knobs.pixels_max,
         )

@@ -22,6 +22,7 @@ from appliance.core.certificate import PRODUCT_CONTRACT, Certificate, contract_w
 from appliance.core.decide import Decision, Model
 from appliance.core.lifecycle import State
 from appliance.core.pixels import Image, frame_bytes, frame_description
+from appliance.core.roles import in_share
 from appliance.core.standing import Standing
 from appliance.core.study import Instance, Scores
 from appliance.errors import Fault, Unavailable
@@ -77,6 +78,10 @@ class Judging:
     def steps(self) -> dict[str, Step]:
         return {"judge": self.judge}
 
+    def sit(self, court: Court) -> None:
+        """From the next study on this court decides."""
+        self.court = court
+
     def judge(self, moment: Moment) -> bool:
         """Complete studies become routine, hard or quarantined."""
         with self.engine.connect() as c:
@@ -126,6 +131,9 @@ class Judging:
     ) -> None:
         """What the shadows say of a study that is decided and moved: nothing of it can change that any more."""
         for model in court.shadows:
+            title = model.manifest.title
+            if not in_share(title, study.study_instance_uid, court.shares.get(title, 1.0)):
+                continue
             work = partial(
                 shadowed, court, model, instances, self._read, pixels_max=self.knobs.pixels_max, today=day(moment)
             )

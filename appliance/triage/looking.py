@@ -43,12 +43,14 @@ class Court:
 
     models   those that may decide, the first that covers a study does
     shadows  those that run beside them and decide nothing
+    shares   title -> share of studies that a shadow sees; 1 where it is not named
     """
 
     models: tuple[Model, ...]
     bench: Bench
     site: str
     shadows: tuple[Model, ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,8 @@ class Bench:
 
     def add(self, package: Package) -> None:
         """Seats one more package and runs its golden films; see `faults` for what came of it."""
+        if package.title in self._seats:
+            _down(self._seats[package.title])
         self._seats[package.title] = Seat(package)
         self.test(package.title)
 

@@ -22,7 +22,14 @@ from appliance.world.models.contents import certificates, gate_reference, golden
 from appliance.world.models.trust import trusted_keys
 
 __all__ = [
-    *("SIGNATURE", "SUMS", "Damaged", "Package", "load_package", "load_packages", "read_verified", "trusted_keys")
+    "SIGNATURE",
+    "SUMS",
+    "Damaged",
+    "Package",
+    "load_package",
+    "load_packages",
+    "read_verified",
+    "trusted_keys",
 ]
 
 SUMS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"

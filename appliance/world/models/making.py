@@ -118,8 +118,8 @@ def install(
         load_package(target, trusted)
         return package.title
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target.parent)
-    unfinished = target.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
+    _sweep(store)
+    unfinished = store / f"{UNFINISHED}{secrets.token_hex(8)}"
     unfinished.mkdir()
     for name, data in sorted(files.items()):
         before(f"write {name}")

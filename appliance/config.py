@@ -127,6 +127,26 @@ class Audit(Section):
     )
 
 
+class Certification(Section):
+    false_omission_max: float = Field(
+        0.01,
+        ge=0.001,
+        le=0.5,
+        description="What `certify` promises of P(finding | cleared), unless told otherwise.",
+    )
+    miss_max: float = Field(0.05, ge=0.001, le=0.5, description="What it promises of P(cleared | finding).")
+    false_discovery_max: float = Field(
+        0.10,
+        ge=0.001,
+        le=0.5,
+        description="What it promises of P(no finding | flagged).",
+    )
+    delta_max: float = Field(
+        0.05, ge=0.001, le=0.2, description="How likely the whole promise may be broken by the draw of patients."
+    )
+    lasts_days: int = Field(90, ge=1, le=366, description="How long a new certificate lasts.")
+
+
 class Config(Section):
     site: Site = Field(default_factory=Site)
     state: State = Field(default_factory=State)
@@ -135,6 +155,7 @@ class Config(Section):
     network: Network = Field(default_factory=Network)
     review: Review = Field(default_factory=Review)
     audit: Audit = Field(default_factory=Audit)
+    certificate: Certification = Field(default_factory=Certification)
 
 
 class ConfigMistakes(Misconfigured):

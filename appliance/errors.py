@@ -206,6 +206,65 @@ CATALOGUE: dict[str, Entry] = {
         "blinded reads wait too long: half of each lane is open",
         "Answer them on the page, Blinded reads.",
     ),
+    # certify
+    "labels-unreadable": Entry(
+        "sender",
+        "a table of labels is not understood",
+        "UTF-8 CSV with a head line: study_instance_uid (or accession_number, or film), finding (0 or 1), patient_id.",
+    ),
+    "labels-unlabelled": Entry(
+        "sender",
+        "a study in the table has no label",
+        "Label it or take its line out; which studies are labelled must not depend on what they show.",
+    ),
+    "labels-doubled": Entry("sender", "a study stands in the table twice", "Take one of the two lines out."),
+    "labels-contradictory": Entry(
+        "sender",
+        "two lines of the table, or the table and the ledger, contradict each other",
+        "Have a reader settle the study's label and patient, then run it again.",
+    ),
+    "labels-unknown": Entry(
+        "sender",
+        "the table names a study that is not known here",
+        "Mend the id or take the line out; ids are compared letter by letter.",
+    ),
+    "labels-patient": Entry(
+        "sender",
+        "it is not known whose study this is",
+        "Add a patient_id column: one film a patient counts, so each must have one.",
+    ),
+    "scores-unreadable": Entry(
+        "sender",
+        "a table of scores is not understood",
+        "UTF-8 CSV with a head line: film, patient, logit, failed; logit_2 and failed_2 for a second exit.",
+    ),
+    "scores-doubled": Entry("sender", "a film stands in the table of scores twice", "Take one of the two lines out."),
+    "certify-unscored": Entry(
+        "operator",
+        "no labelled study has a score of this very model, gates and preparation",
+        "Let this model run here first (a shadow will do), or give --scores.",
+    ),
+    "certify-group": Entry(
+        "operator",
+        "the labelled studies are of several groups, or of one that cannot be told",
+        "Say --group MANUFACTURER,MODEL,MODALITY,BODYPART[,AGE-AGE]: a certificate speaks for one.",
+    ),
+    "certify-model": Entry(
+        "operator", "no sound model of this name and version is installed", "`appliance models list` shows them."
+    ),
+    "certify-exit": Entry(
+        "operator",
+        "a network of two exits needs its first one's ends, fixed without these labels, and its second one's scores",
+        "Say --exit-1 CLEAR,FLAG (a blank is a lane it does not have): those these studies were decided by, or wider.",
+    ),
+    "certify-key": Entry(
+        "operator", "the signing key cannot be read", "Give a file of 32 raw bytes or 64 hex digits (Ed25519)."
+    ),
+    "certify-contract": Entry(
+        "operator",
+        "the contract, delta or attempt is out of bounds",
+        "Three shares such as 0.01,0.05,0.10, each above 0 and at most 0.5; delta at most 0.2; attempt at most 100.",
+    ),
     # de-identify, inspect, seal
     "deid-unsupported": Entry(
         "person", "the object holds identity that no rule can remove", "Read it locally; it does not leave."

@@ -17,6 +17,7 @@ from appliance.errors import Fault, Misconfigured
 EX_CONFIG = 78
 SERVICES = ("receive", "triage", "uplink", "review", "deliver")
 NEEDS_NO_CONFIG = (
+    "certify",
     "deidentify",
     "inspect",
     "models",
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     books = verb("reconcile", "Prove that every study is in exactly one place and both sides agree.", as_json=True)
     books.add_argument("--deep", action="store_true", help="also read every archived file and compare its digest")
     _leaving(verb)
+    _certify_arguments(verb("certify", "Make a certificate from the site's own labelled studies.", as_json=True))
     again = verb("replay", "Run the pipeline on files without side effects; one JSON line a study.")
     again.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders; thousands in one call")
     again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
@@ -112,6 +114,37 @@ def _leaving(verb: Callable[..., argparse.ArgumentParser]) -> None:
     account.add_argument("case", metavar="CASE", help="case id, or study number for the newest case of a study")
     who = verb("crosswalk", "Say who stands behind a pseudonym or a case id that left this house.", as_json=True)
     who.add_argument("pseudonym", metavar="PSEUDONYM", help="of a patient, study, series or object; or a case id")
+
+
+def _certify_arguments(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--labels", type=Path, metavar="CSV", help="study_instance_uid or accession_number, finding 0/1")
+    made.add_argument("--model", metavar="NAME/VERSION", help="whose scores are certified")
+    made.add_argument("--site", metavar="NAME", help="whose certificate it will be (default: site.name)")
+    made.add_argument(
+        "--group", metavar="GROUP", help="MANUFACTURER,MODEL,MODALITY,BODYPART[,AGE-AGE] (default: of all the studies)"
+    )
+    made.add_argument("--scores", type=Path, metavar="CSV", help="film, patient, logit, failed (default: the ledger)")
+    made.add_argument(
+        "--contract", type=_shares, metavar="A,B,C", help="FOR, MISS and FDR as shares (default: of the configuration)"
+    )
+    made.add_argument("--delta", type=float, help="how likely the promise may break (default: of the configuration)")
+    made.add_argument("--attempt", type=int, default=1, help="at least this attempt on these patients (default: 1)")
+    made.add_argument("--exit-1", metavar="CLEAR,FLAG", help="ends of the first of two exits, fixed beforehand")
+    made.add_argument("--key", type=Path, metavar="FILE", help="Ed25519 private key that signs it")
+    made.add_argument("--out", type=Path, metavar="DIR", help="where certificate, figures and curve are written")
+    made.add_argument(
+        "--audit-table",
+        type=float,
+        metavar="CLEARED",
+        help="print how long a risen miss rate stays unseen with so many cleared a day, and end",
+    )
+
+
+def _shares(told: str) -> list[float]:
+    rates = [float(each) for each in told.split(",")]
+    if len(rates) != 3:
+        raise ValueError
+    return rates
 
 
 def _inspect_arguments(look: argparse.ArgumentParser) -> None:
@@ -197,6 +230,11 @@ def _run(told: argparse.Namespace) -> int:
             from appliance.cli import crosswalk
 
             return crosswalk.run(Places(_configuration(told)[0].state.folder), told.pseudonym, told.json)
+        case "certify":
+            from appliance.cli import certify
+
+            config = _configuration(told)[0]
+            return certify.run(config, Places(config.state.folder), told)
         case "reconcile":
             from appliance.cli import reconcile
 

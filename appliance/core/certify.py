@@ -110,7 +110,8 @@ def lane_path(towards: Floats, passed: Bools, *, end: float | None, other: float
     else:
         ours = usable[0] & (towards[0] <= (-np.inf if end is None else end))
         theirs = usable[0] & (towards[0] >= (np.inf if other is None else other))
-        blocks = [ours, usable[1] & ~ours & ~theirs]
+        # A first exit that gave no number ends the matter: the second one is not asked.
+        blocks = [ours, usable[1] & np.isfinite(towards[0]) & ~ours & ~theirs]
     place, block, before = np.full(patients, np.inf), np.full(patients, -1), 0
     for number, here in enumerate(blocks):
         distinct, rank = np.unique(towards[number][here], return_inverse=True)
@@ -158,8 +159,8 @@ def paths(scores: Floats, passed: Bools, plan: Plan) -> tuple[LanePath, LanePath
 def open_lanes(scores: Floats, finding: Bools, passed: Bools, plan: Plan) -> list[ExitLanes]:
     """The lanes of every exit of one group.
 
-    Where both lanes claim a film it is flagged: the cleared lane ends before the flagged one begins. A second exit
-    opens only behind a first one that reached both ends it was given: every path leads through it.
+    Where both lanes claim a film it is flagged: the cleared lane ends before the flagged one begins. A second exit's
+    lane opens only behind a first one's that passed alone, up to the end it was given: the path leads through it.
     scores, passed  [exit, patient], or [patient] of one exit: the logit, whether every gate let the film pass
     finding         [patient]: the reference label
     """
@@ -182,9 +183,12 @@ def open_lanes(scores: Floats, finding: Bools, passed: Bools, plan: Plan) -> lis
         )
         opened.append(ExitLanes(clear, flag))
     if len(opened) > 1:
-        ends = [None if lane is None else lane.threshold for lane in opened[0]]
-        if ends != [clears.end, _minus(flags.end)]:
-            opened[1] = ExitLanes(None, None)
+        first, second = opened
+        whole = (
+            (None if first.clear is None else first.clear.threshold) == clears.end,
+            (None if first.flag is None else first.flag.threshold) == _minus(flags.end),
+        )
+        opened[1] = ExitLanes(second.clear if whole[0] else None, second.flag if whole[1] else None)
     return opened
 
 

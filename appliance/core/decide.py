@@ -183,7 +183,7 @@ def _at_exit(bench: _Bench, number: int, before: _Exit | None) -> _Exit:
         odd = read if isinstance(read, str) else str(checked)
         return _Exit(_escalated([odd], model=title, certificate=name), None, False)
     measures, failed = _gated(bench, read, model.reference_for(certificate))
-    scores = (Scores(title, read.logit, None, measures, number, model.manifest.weights),)
+    scores = (Scores(title, read.logit, None, measures, number, model.manifest.weights, tuple(failed)),)
     invalid = "weights-random" if random else _why_invalid(bench, certificate, before)
     valid = certificate if invalid is None else None
     shrunk = _shrunk(bench.standing, certificate) or (before is not None and before.shrunk)

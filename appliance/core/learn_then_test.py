@@ -47,12 +47,11 @@ def binomial_tail(errors: int, films: int, rate: float) -> float:
     assert 0 <= films <= FILMS_MAX
     if errors >= films:
         return 1.0
-    total = math.lgamma(films + 1)
-    logs = [
-        total - math.lgamma(k + 1) - math.lgamma(films - k + 1) + k * math.log(rate) + (films - k) * math.log1p(-rate)
-        for k in range(errors + 1)
-    ]
-    return min(1.0, math.fsum(math.exp(log) for log in logs))
+    k = np.arange(1, errors + 1)
+    steps = np.log((films - k + 1) / k) + (math.log(rate) - math.log1p(-rate))
+    logs = films * math.log1p(-rate) + np.concatenate([[0.0], np.cumsum(steps)])  # of P(Bin = 0), P(Bin = 1), ...
+    highest = float(logs.max())
+    return min(1.0, math.exp(highest + math.log(float(np.exp(logs - highest).sum()))))
 
 
 def upper_bound(errors: int, films: int, delta: float) -> float:
@@ -81,7 +80,7 @@ def films_needed(errors: int, rate_max: float, delta: float) -> int:
 
 def errors_allowed(films: int, rate_max: float, delta: float) -> int:
     """The most errors among `films` with which the test still passes; -1: not even none."""
-    low, high = -1, films
+    low, high = -1, min(films, math.ceil(films * rate_max) + 1)  # at the mean the tail is no small number
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if binomial_tail(middle, films, rate_max) <= delta else (low, middle)

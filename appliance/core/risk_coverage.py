@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from appliance.core.certificate import Ends, Plan
 from appliance.core.certify import Bools, ExitLanes, Floats, open_lanes, paths
-from appliance.core.learn_then_test import errors_allowed, films_needed, upper_bound
+from appliance.core.learn_then_test import FILMS_MAX, errors_allowed, films_needed, upper_bound
 
 PREVALENCES = (0.02, 0.05, 0.10, 0.20, 0.30, 0.45, 0.60)
 POINTS_MAX = 200
 REPEATS = 20
-GROWTH_MAX = 1000.0  # times as many patients: beyond that nobody waits
-GROWTH_STEP = 1.02
+GROWTH_STEP = 1.02  # of the number of patients, in search of one that would do
 LaneName = Literal["cleared", "flagged"]
 
 
@@ -110,14 +109,12 @@ def need(scores: Floats, finding: Bools, passed: Bools, plan: Plan, lane: LaneNa
     errors_upto = np.concatenate([[0], np.cumsum(wrong[np.argsort(way.place, kind="stable")])])
     decidable, findings = int(np.isfinite(way.place).sum()), int(finding.sum())
     growth, found = 1.0, None
-    while growth <= GROWTH_MAX and found is None and decidable:
-        allowed = None if miss is None else errors_allowed(round(growth * findings), miss, delta)
+    while growth * len(finding) <= FILMS_MAX and found is None and decidable:
         for start in plan.starts:
             here = films_needed(start, rate, delta) / growth
-            if here <= decidable:
-                errors = round(growth * float(errors_upto[math.ceil(here)]))
-                if errors <= start and (allowed is None or errors <= allowed):
-                    found = growth
+            errors = math.inf if here > decidable else round(growth * float(errors_upto[math.ceil(here)]))
+            if errors <= start and (miss is None or errors <= errors_allowed(round(growth * findings), miss, delta)):
+                found = growth
         growth *= GROWTH_STEP
     others = len(finding) - findings
     return Need(
@@ -141,11 +138,12 @@ def said(scores: Floats, passed: Bools, ends: Sequence[Ends]) -> NDArray[np.str_
     scores, passed  [exit, film], or [film] of one exit
     """
     scores, passed = np.atleast_2d(scores), np.atleast_2d(passed)
-    found = np.full(scores.shape[1], "escalated")
+    found, numbers = np.full(scores.shape[1], "escalated"), np.ones(scores.shape[1], bool)
     for logits, usable, end in zip(scores, passed, ends, strict=True):
         clear = -np.inf if end.clear_at_or_below is None else end.clear_at_or_below
         flag = np.inf if end.flag_at_or_above is None else end.flag_at_or_above
-        usable = usable & np.isfinite(logits) & (found == "escalated")
+        numbers &= np.isfinite(logits)  # a first exit that gave no number ends the matter
+        usable = usable & numbers & (found == "escalated")
         found[usable & (logits <= clear)] = "cleared"
         found[usable & (logits >= flag)] = "flagged"
     return found

@@ -98,6 +98,7 @@ class Scores:
     calibrated  a probability under the site's calibration, None where there is none: then no percentage is shown
     exit        of the network, from 1: whose logit this is
     weights     "random": the numbers say nothing of the patient, and must be shown so or not at all
+    failed      codes of the gates that the study failed at this exit
     """
 
     model: str
@@ -106,3 +107,4 @@ class Scores:
     gates: dict[str, float]
     exit: int = 1
     weights: Literal["trained", "random"] = "trained"
+    failed: tuple[str, ...] = ()

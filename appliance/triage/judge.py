@@ -140,7 +140,7 @@ class Judging:
             said = guarded("triage.shadow", work)
             if isinstance(said, Decision):
                 row = {
-                    **_said(said),
+                    **_said(court, said),
                     "model": model.manifest.title,
                     "decided_by": decision.model,
                     "agrees": said.lane == decision.lane,
@@ -168,22 +168,38 @@ def day(moment: Moment) -> date:
     return datetime.fromtimestamp(moment.wall, UTC).date()
 
 
-def _said(decision: Decision) -> dict[str, Any]:
+def _said(court: Court, decision: Decision) -> dict[str, Any]:
+    made_with = _made_with(court, decision)
     return {
         "lane": decision.lane,
         "would_be": decision.would_be,
         "reasons": [asdict(reason) for reason in decision.reasons],
-        "scores": [asdict(scores) for scores in decision.scores],
+        "scores": [{**asdict(scores), **made_with} for scores in decision.scores],
     }
+
+
+def _made_with(court: Court, decision: Decision) -> dict[str, str]:
+    """The very model, gates and preparation of a score: a certificate may be made of scores that agree in all three."""
+    for model in (*court.models, *court.shadows):
+        if model.manifest.title == decision.model:
+            return {
+                "model_sha256": model.sha256,
+                "gates_digest": model.reference_for(_certificate(court, decision)).digest,
+                "preparation_digest": model.preparation_digest,
+            }
+    return {}
 
 
 def columns(court: Court, found: Judgement, at: float) -> dict[str, Any]:
     """A judgement as the columns of ledger.results, but for the study's own."""
-    decision = found.decision
+    decision, said = found.decision, _said(court, found.decision)
     return {
-        **_said(decision),
+        **said,
         "priority": decision.priority,
-        "scores": [{**asdict(scores), **promise(court, decision, scores)} for scores in decision.scores],
+        "scores": [
+            {**told, **promise(court, decision, scores)}
+            for told, scores in zip(said["scores"], decision.scores, strict=True)
+        ],
         "model": decision.model,
         "certificate": decision.certificate,
         "timings_ms": found.timings_ms,
@@ -213,5 +229,6 @@ def own_contract(court: Court, decision: Decision) -> str | None:
 
 
 def _certificate(court: Court, decision: Decision) -> Certificate | None:
-    own = (each for model in court.models if model.manifest.title == decision.model for each in model.certificates)
+    models = (*court.models, *court.shadows)
+    own = (each for model in models if model.manifest.title == decision.model for each in model.certificates)
     return next((each for each in own if each.name == decision.certificate), None)

@@ -5,6 +5,10 @@ which are stopped. Six parts follow, in the order in which a study meets them: i
 film worth repeating while the patient is here), judge (decode, infer, decide; how is in looking), watch (audits and
 drift of what was decided), handover (de-identify, inspect, seal; what of is in sealing and cleaning), answers (absorb
 verdicts, signatures and commands).
+which are stopped, the watch over certificates which of them open fewer lanes than they say. Five parts follow, in the
+order in which a study meets them: intake (admit, assemble), glance (is a film worth repeating while the patient is
+here), judge (decode, infer, decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and
+cleaning), answers (absorb verdicts, signatures and commands).
 """
 
 from collections.abc import Callable
@@ -61,6 +65,14 @@ class Triage:
         self.watch = Watch(config.audit, places, site_key, self.engine, lambda: judging.court)
         judging = Judging(
             config, places, self.engine, self.lineup.court, stands=self._standing, decided=self.watch.on_decided
+        self.watch = Watch(config.audit, places, site_key, self.engine, lambda: self.lineup.court)
+        judging = Judging(
+            config,
+            places,
+            self.engine,
+            self.lineup.court,
+            stands=self._standing,
+            decided=self.watch.on_decided,
         )
         self.lineup.on_change = judging.sit
         self.parts = (
@@ -68,6 +80,8 @@ class Triage:
             Intake(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
             self.watch,
+            Intake(config, places, self.engine),
+            Glancing(config, places, self.engine, judging),
             judging,
             Handover(config, places, site_key, self.engine, self.cases, lambda: self.lineup.models, cleaning),
             Answers(places, self.engine, self.cases),
@@ -104,5 +118,6 @@ class Triage:
     def close(self) -> None:
         """Closes ledgers and children; for tests that open them again in the same process."""
         self.lineup.close()
+        self.watch.close()
         self.engine.dispose()
         self.cases.dispose()

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 from xml.etree import ElementTree
@@ -13,7 +15,7 @@ import pytest
 from appliance.cli import main
 from appliance.config import Places
 from appliance.core import signature
-from appliance.core.certificate import Certificate, own_digest, vouched
+from appliance.core.certificate import Certificate, own_digest, vouched, why_invalid
 from appliance.core.decide import Decision
 from appliance.core.study import Instance, Patient, Reason, Scores
 from appliance.triage.judge import columns
@@ -144,6 +146,32 @@ def test_a_certificate_from_the_site_s_own_studies(site: Site) -> None:
     assert told["lanes"]["cleared"] >= 100
     ElementTree.fromstring((site.root / "out" / curve).read_text())
     assert "not the product" in (site.root / "out" / curve).read_text()
+
+
+def test_what_it_writes_counts_where_a_trusted_key_signed_it(site: Site) -> None:
+    """The papers lie beside the packages, of the very model; from then on the model decides under them here."""
+    site.certify(site.filled(), *WEAK, "--key", str(site.root / "key"))
+    name = next(name for name in site.written if name.endswith(".json") and "figures" not in name)
+    beside = site.places.certificates / TITLE
+    beside.mkdir(parents=True)
+    (beside / name).write_bytes((site.root / "out" / name).read_bytes())
+    trusted = site.root / "trusted"
+    shutil.copytree(MODELS / "trusted", trusted)
+    assert [c.name for c in _certificates(trusted, site)] == [c.name for c in MODEL.certificates], (
+        "nobody trusts it yet"
+    )
+    (trusted / "site.pub").write_text(signature.public_of(KEY).hex())
+    [own] = [c for c in _certificates(trusted, site) if c not in MODEL.certificates]
+    asked = {"site": "harbour", "instance": an_instance(), **MADE_WITH}
+    assert why_invalid(own, today=own.created, **asked) is None
+    late = why_invalid(own, today=own.expires + timedelta(days=1), **asked)
+    assert late is not None
+    assert late.code == "certificate-expired"
+
+
+def _certificates(trusted: Path, site: Site) -> tuple[Certificate, ...]:
+    packages, _ = load_packages([MODELS], trusted, site.places.certificates)
+    return next(p.model.certificates for p in packages if p.model.manifest.title == TITLE)
 
 
 def test_another_rule_on_the_same_patients_pays_for_the_first(site: Site) -> None:

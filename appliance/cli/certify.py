@@ -88,7 +88,7 @@ def run(config: Config, places: Places, asked: argparse.Namespace) -> int:
 
 def make(config: Config, places: Places, asked: argparse.Namespace, now: datetime) -> Made:
     """The whole of it but for writing. Raises Refused or Misconfigured with a code that says who must act."""
-    model = _model(config, asked.model)
+    model = _model(config, places, asked.model)
     site = asked.site or config.site.name
     label_bytes = _bytes(asked.labels, "labels-unreadable")
     labels = read_labels(label_bytes)
@@ -153,7 +153,7 @@ def _document(made: list[Certificate], found: Found, sample: Sample, finding: An
     """All figures as one JSON document."""
     lanes = open_lanes(sample.scores, finding, sample.passed, plan)
     said = risk_coverage.said(sample.scores, sample.passed, [risk_coverage.ends_of(each) for each in lanes])
-    shut = [lane for lane in LANES if getattr(made[0], lane) is None]
+    shut = [lane for lane in LANES if all(getattr(each, lane) is None for each in made)]
     arrays = (sample.scores, finding, sample.passed)
     return {
         "plan_digest": plan.digest,
@@ -175,8 +175,9 @@ def _document(made: list[Certificate], found: Found, sample: Sample, finding: An
     }
 
 
-def _model(config: Config, title: str) -> Model:
-    packages, _ = load_packages([config.triage.model_folder], config.triage.trusted_keys)
+def _model(config: Config, places: Places, title: str) -> Model:
+    folders = [config.triage.model_folder, places.models]
+    packages, _ = load_packages(folders, config.triage.trusted_keys, places.certificates)
     for package in packages:
         if package.model.manifest.title == title and package.model.manifest.weights == "trained":
             return package.model

@@ -275,21 +275,6 @@ CATALOGUE: dict[str, Entry] = {
         "the contract, delta or attempt is out of bounds",
         "Three shares such as 0.01,0.05,0.10, each above 0 and at most 0.5; delta at most 0.2; attempt at most 100.",
     ),
-    "watch-revoked": Entry(
-        "person",
-        "the certificate was taken away",
-        "The models page says why. Everything is escalated until a new signed certificate is installed.",
-    ),
-    "watch-warned": Entry(
-        "person",
-        "the certificate is under warning: half of each lane is open",
-        "Answer the blinded reads; see the models page for what has moved.",
-    ),
-    "watch-unanswered": Entry(
-        "person",
-        "blinded reads wait too long: half of each lane is open",
-        "Answer them on the page, Blinded reads.",
-    ),
     # de-identify, inspect, seal
     "deid-unsupported": Entry(
         "person", "the object holds identity that no rule can remove", "Read it locally; it does not leave."

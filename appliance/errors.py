@@ -178,6 +178,16 @@ CATALOGUE: dict[str, Entry] = {
         "a certificate bears no signature of a trusted key",
         "Have it signed by a key of triage.trusted_keys; it opens no lane until then.",
     ),
+    "certificate-unfitting": Entry(
+        "operator",
+        "a certificate was made for a model that is not installed here",
+        "Install the package that it was made for, then the certificate.",
+    ),
+    "model-order": Entry(
+        "operator",
+        "an order about a model is malformed",
+        "Name NAME/VERSION, or NAME alone for a rollback; only a shadow has a share.",
+    ),
     "trusted-key-invalid": Entry(
         "operator",
         "a file among the trusted keys holds no public key",
@@ -190,6 +200,21 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "model-manifest-invalid": Entry(
         "operator", "a model manifest is not understood", "Install a package made for this version."
+    ),
+    "watch-revoked": Entry(
+        "person",
+        "the certificate was taken away",
+        "The models page says why. Everything is escalated until a new signed certificate is installed.",
+    ),
+    "watch-warned": Entry(
+        "person",
+        "the certificate is under warning: half of each lane is open",
+        "Answer the blinded reads; see the models page for what has moved.",
+    ),
+    "watch-unanswered": Entry(
+        "person",
+        "blinded reads wait too long: half of each lane is open",
+        "Answer them on the page, Blinded reads.",
     ),
     # certify
     "labels-unreadable": Entry(
@@ -254,21 +279,6 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "the contract, delta or attempt is out of bounds",
         "Three shares such as 0.01,0.05,0.10, each above 0 and at most 0.5; delta at most 0.2; attempt at most 100.",
-    ),
-    "watch-revoked": Entry(
-        "person",
-        "the certificate was taken away",
-        "The models page says why. Everything is escalated until a new signed certificate is installed.",
-    ),
-    "watch-warned": Entry(
-        "person",
-        "the certificate is under warning: half of each lane is open",
-        "Answer the blinded reads; see the models page for what has moved.",
-    ),
-    "watch-unanswered": Entry(
-        "person",
-        "blinded reads wait too long: half of each lane is open",
-        "Answer them on the page, Blinded reads.",
     ),
     # de-identify, inspect, seal
     "deid-unsupported": Entry(

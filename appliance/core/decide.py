@@ -172,9 +172,9 @@ def _at_exit(bench: _Bench, number: int, before: _Exit | None) -> _Exit:
     """One exit, after the exit before it left the study undecided."""
     model, title = bench.model, bench.model.manifest.title
     random = model.manifest.weights == "random"
-    certificate = best_certificate(
-        () if random else model.certificates, site=bench.site, instance=bench.instance, exit_number=number
-    )
+    # Of two made on one day the one that nobody took away: a new one may come on the day on which the old one went.
+    certificates = () if random else sorted(model.certificates, key=lambda each: each.digest in bench.standing.revoked)
+    certificate = best_certificate(certificates, site=bench.site, instance=bench.instance, exit_number=number)
     name = None if certificate is None else certificate.name
     outputs = bench.seen.outputs[number - 1] if len(bench.seen.outputs) >= number else None
     read = answer(model.manifest.exits[number - 1], outputs)

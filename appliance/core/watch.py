@@ -135,6 +135,21 @@ def read_back(state: Any, measures: Iterable[str]) -> Monitor | None:
     return found if alike and not any(map(math.isnan, numbers)) else None
 
 
+def beside(facts: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Digests of certificates for the same films that are not newer than one which is taken away: they go with it.
+
+    Else one that stood by would take its place, and what was found wrong is about the films, not about the paper.
+    facts   of the one that is taken away, as `certificate_facts`
+    others  by digest, of the same model
+    """
+    same = ("site", "exit", "group")
+    return [
+        digest
+        for digest, each in others.items()
+        if all(each.get(name) == facts.get(name) for name in same) and each["created"] <= facts["created"]
+    ]
+
+
 def model_facts(model: Model) -> dict[str, Any]:
     """What the page says of a model."""
     manifest = model.manifest
@@ -156,6 +171,7 @@ def certificate_facts(certificate: Certificate, label: str) -> dict[str, Any]:
         "note": certificate.note,
         "site": certificate.site,
         "exit": certificate.exit,
+        "group": certificate.group.model_dump(),
         "label": label,
         "contract": plan.contract.model_dump(),
         "delta": plan.delta,

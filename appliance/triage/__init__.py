@@ -1,10 +1,10 @@
 """The triage service: the only program that parses hostile bytes, and it has no network.
 
 It alone writes the clinical ledger and triage's side of the wire. The lineup says which models sit in the court and
-which are stopped. Six parts follow, in the order in which a study meets them: intake (admit, assemble), glance (is a
-film worth repeating while the patient is here), judge (decode, infer, decide; how is in looking), watch (audits and
-drift of what was decided), handover (de-identify, inspect, seal; what of is in sealing and cleaning), answers (absorb
-verdicts, signatures and commands).
+which are stopped, the watch over certificates which of them open fewer lanes than they say. Five parts follow, in the
+order in which a study meets them: intake (admit, assemble), glance (is a film worth repeating while the patient is
+here), judge (decode, infer, decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and
+cleaning), answers (absorb verdicts, signatures and commands).
 """
 
 from collections.abc import Callable
@@ -58,16 +58,21 @@ class Triage:
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         self.lineup = Lineup(config, places, self.engine, court)
         cleaning = cleaning or for_the_centre(site_key)
-        self.watch = Watch(config.audit, places, site_key, self.engine, lambda: judging.court)
+        self.watch = Watch(config.audit, places, site_key, self.engine, lambda: self.lineup.court)
         judging = Judging(
-            config, places, self.engine, self.lineup.court, stands=self._standing, decided=self.watch.on_decided
+            config,
+            places,
+            self.engine,
+            self.lineup.court,
+            stands=self._standing,
+            decided=self.watch.on_decided,
         )
         self.lineup.on_change = judging.sit
         self.parts = (
             self.lineup,
+            self.watch,
             Intake(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
-            self.watch,
             judging,
             Handover(config, places, site_key, self.engine, self.cases, lambda: self.lineup.models, cleaning),
             Answers(places, self.engine, self.cases),
@@ -104,5 +109,6 @@ class Triage:
     def close(self) -> None:
         """Closes ledgers and children; for tests that open them again in the same process."""
         self.lineup.close()
+        self.watch.close()
         self.engine.dispose()
         self.cases.dispose()

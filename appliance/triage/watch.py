@@ -16,12 +16,12 @@ from appliance.config import Audit, Places
 from appliance.core.certificate import Certificate, best_certificate, why_invalid
 from appliance.core.decide import Decision, Model, Said
 from appliance.core.monitor import AUDIT_FIRST, audit_rate
-from appliance.core.roles import roles
 from appliance.core.sampling import draw, uniform
 from appliance.core.standing import Standing
 from appliance.core.study import Instance, Scores
 from appliance.core.watch import (
     Monitor,
+    beside,
     certificate_facts,
     model_facts,
     p_value,
@@ -35,7 +35,6 @@ from appliance.core.watch import (
 from appliance.loop import Moment, Step
 from appliance.triage.looking import Court
 from appliance.world import audit_desk, ledger, sqlite
-from appliance.world.ledger import roles as orders
 from appliance.world.ledger import watch as book
 
 LOG = logging.getLogger("appliance.triage")
@@ -71,12 +70,19 @@ class Watch:
     def standing(self, c: Connection, moment: Moment) -> Standing:
         """What opens fewer lanes than its certificate says, or none.
 
-        Half the lane counts under a warning, and while drawn audits stay unanswered: nobody is looking then.
+        A withdrawal counts from the moment it can be read, even before it is taken over. Half of each lane counts under
+        a warning, and while drawn audits stay unanswered: nobody is looking then.
         """
         late = book.overdue(c, moment.wall - self.knobs.answer_days * DAY_S)
+        waiting: list[Row[Any]] = []
+        desk = self._opened()
+        if desk is not None:
+            with desk.connect() as other:
+                waiting = audit_desk.withdrawals_after(other, book.last_heard(c)[1], ROWS_A_STEP)
+        ordered = [row.certificate for row in waiting]
+        gone = {*ordered, *(other for digest in ordered for other in self._beside(c, digest))}
         return Standing(
-            stopped=roles(orders.done(c), (), ()).stopped,
-            revoked=frozenset(row.certificate for row in book.revoked(c)),
+            revoked=frozenset(row.certificate for row in book.revoked(c)) | gone,
             shrunk=frozenset(book.under_warning(c)) | frozenset(late),
         )
 
@@ -92,9 +98,11 @@ class Watch:
             return
         self._register(c, moment)
         instance = ledger.instances_of(c, study.number)[0]
+        revoked = {row.certificate for row in book.revoked(c)}
+        certificates = sorted(model.certificates, key=lambda each: each.digest in revoked)  # as decide chooses
         for score in decision.scores:
             certificate = best_certificate(
-                model.certificates, site=self.court().site, instance=instance, exit_number=score.exit
+                certificates, site=self.court().site, instance=instance, exit_number=score.exit
             )  # fmt: skip
             if certificate is not None and self._is_own(certificate, model, instance):
                 lane: Said = decision.lane if decision.exit == score.exit else "escalated"
@@ -237,10 +245,17 @@ class Watch:
             LOG.warning("certificate %s: %s", row.certificate[:12], monitor.stage)
 
     def _revoke(self, c: Connection, digest: str, moment: Moment, cause: str, who: str, because: str) -> bool:
+        """Takes a certificate away, and those that would take its place."""
         made = book.revoke(c, digest, at=moment.wall, cause=cause, who=who, because=because)
         if made:
             LOG.error("certificate %s is taken away: %s", digest[:12], cause)
+            for other in self._beside(c, digest):
+                book.revoke(c, other, at=moment.wall, cause=cause, who=who, because=f"with {digest[:12]}: {because}")
         return made
+
+    def _beside(self, c: Connection, digest: str) -> list[str]:
+        row = book.monitor(c, digest)
+        return [] if row is None else beside(row.facts, book.facts_of_model(c, row.model))
 
     def _opened(self) -> Engine | None:
         """The clinicians' desk, once the review service of this version has made it."""
@@ -253,3 +268,9 @@ class Watch:
             else:
                 opened.dispose()
         return self.desk
+
+    def close(self) -> None:
+        """Closes the mailbox; for tests that open it again in the same process."""
+        if self.desk is not None:
+            self.desk.dispose()
+            self.desk = None

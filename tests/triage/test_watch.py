@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from appliance.core.certificate import Certificate, Group, own_digest
 from appliance.core.decide import Decision, Model
 from appliance.core.gates import GateReference, Gates
 from appliance.core.manifest import Manifest
+from appliance.core.standing import Standing
 from appliance.core.study import Instance, Patient, Reason, Scores
 from appliance.loop import Moment
 from appliance.triage import judge as judging
@@ -26,6 +28,7 @@ from appliance.triage.watch import Watch
 from appliance.world import audit_desk, desk, ledger, sqlite
 from appliance.world.inference import Bench as Inference
 from appliance.world.ledger import watch as book
+from tests.core import test_decide as rule
 from tests.simulate.house import SITE_KEY, tiny
 from tests.triage.conftest import Bench
 
@@ -118,8 +121,8 @@ class Room:
 
     def model(self, model: Model) -> None:
         """Another start, with these certificates."""
-        if hasattr(self, "watch") and self.watch.desk is not None:
-            self.watch.desk.dispose()
+        if hasattr(self, "watch"):
+            self.watch.close()
         self.models = (model,)
         engine = self.bench.triage.engine
         self.watch = Watch(self.knobs, self.bench.places, SITE_KEY, engine, self.court)
@@ -177,8 +180,7 @@ class Room:
             return self.watch.standing(c, self.moment)
 
     def close(self) -> None:
-        if self.watch.desk is not None:
-            self.watch.desk.dispose()
+        self.watch.close()
         self.pen.dispose()
         self.bench.triage.close()
 
@@ -355,6 +357,47 @@ def test_a_withdrawal_is_obeyed_once_and_a_strange_one_not_at_all(room: Room, mo
     assert len(room.rows(book.revocations)) == 1
 
 
+def test_a_withdrawal_counts_before_it_is_taken_over(room: Room, model: Model) -> None:
+    digest = model.certificates[0].digest
+    room.decide()
+    with room.pen.begin() as c:
+        audit_desk.withdraw(c, nonce="a-nonce-not-yet-read", certificate=digest, user="kim", because="x", at=room.now)
+    assert room.standing().revoked == {digest}
+    assert room.rows(book.revocations) == []
+
+
+def test_what_stood_beside_goes_too_and_what_comes_later_stands(room: Room, model: Model) -> None:
+    """A certificate of the same films and day, or an older one, must not take the place of one that was taken away."""
+    first = model.certificates[0]
+    day = timedelta(days=1)
+    twin = a_model("bench/twin").certificates[0]
+    older = a_model("bench/older", created=first.created - day).certificates[0]
+    newer = a_model("bench/newer", created=first.created + day).certificates[0]
+    elsewhere = a_model("bench/group", group=ANY.model_copy(update={"modality": "DX"})).certificates[0]
+    room.model(replace(model, certificates=(first, twin, older, newer, elsewhere)))
+    room.watch.audits(room.moment)
+    room.withdraw(first.digest)
+    assert room.standing().revoked == {first.digest, twin.digest, older.digest}
+    renewed = a_model("bench/first", note="made anew on the same day")
+    room.model(replace(model, certificates=(first, *renewed.certificates)))
+    room.decide()
+    (row,) = room.rows(book.watched)
+    assert row.certificate == renewed.certificates[0].digest
+
+
+def test_the_rule_decides_under_the_renewed_certificate_only() -> None:
+    """The rule itself, on a film that would be cleared: taken away it escalates, renewed on the same day it clears."""
+    old, new = rule.a_certificate(name="old"), rule.a_certificate(name="new", note="another digest")
+    gone = Standing(revoked=frozenset((old.digest,)))
+    alone = rule.judged(model=replace(rule.MODEL, certificates=(old,)), standing=gone)
+    assert rule.codes(alone) == ["certificate-revoked"]
+    for both in ((old, new), (new, old)):
+        renewed = rule.judged(model=replace(rule.MODEL, certificates=both), standing=gone)
+        assert (renewed.lane, renewed.certificate) == ("cleared", "new")
+    older = rule.a_certificate(name="older", created=date(2026, 11, 1))
+    assert rule.judged(model=replace(rule.MODEL, certificates=(older, old)), standing=gone).lane == "escalated"
+
+
 def test_unanswered_audits_halve_the_lanes_until_they_are_answered(room: Room, model: Model) -> None:
     digest = model.certificates[0].digest
     room.decide(2)
@@ -472,8 +515,6 @@ class Life:
 
     def close(self) -> None:
         self.pen.dispose()
-        if self.bench.triage.watch.desk is not None:
-            self.bench.triage.watch.desk.dispose()
         self.bench.triage.close()
 
 

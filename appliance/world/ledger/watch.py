@@ -145,6 +145,13 @@ def monitor(c: Connection, certificate: str) -> Row[Any] | None:
     return c.execute(select(monitors).where(monitors.c.certificate == certificate)).one_or_none()
 
 
+def facts_of_model(c: Connection, model: str) -> dict[str, dict[str, Any]]:
+    """What is told of each certificate of a model, by digest."""
+    chosen = select(monitors.c.certificate, monitors.c.facts).where(monitors.c.model == model)
+    found: dict[str, dict[str, Any]] = dict(c.execute(chosen).all())
+    return found
+
+
 def set_monitor(c: Connection, certificate: str, **values: Any) -> None:
     c.execute(update(monitors).where(monitors.c.certificate == certificate).values(**values))
 

@@ -65,6 +65,10 @@ GATE_REASONS: dict[str, str] = {
     "gate-flip": "The model says something else of the mirrored image.",
     "gate-energy": "The model has seen nothing like this image.",
 }
+# What every package gives: told of the film itself, and of its features.
+PLAIN_MEASURES: tuple[Measure, ...] = (
+    *("distance", "grey_levels", "aspect", "entropy_bits", "sharpness", "clipped_dark", "clipped_bright"),
+)
 HISTOGRAM_BINS = 32
 
 
@@ -155,9 +159,7 @@ def film_measures(values: NDArray[np.float32], tensor: NDArray[np.float32]) -> d
     }
 
 
-def failed_gates(
-    measured: Mapping[Measure, float], gates: Gates, kinds: Mapping[str, float]
-) -> tuple[GateCode, ...]:
+def failed_gates(measured: Mapping[Measure, float], gates: Gates, kinds: Mapping[str, float]) -> tuple[GateCode, ...]:
     """The codes of the gates a film fails, each once, the plainest first.
 
     A measure without a bound fails, and so does a bound without a measure, or a measure that is no number.

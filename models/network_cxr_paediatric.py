@@ -172,7 +172,8 @@ class FirstExit(nn.Module):
     """exit1.onnx: film [1, 1, side, side] to logit, gap, features and the trunk for the second exit.
 
     Features are for the gate that asks whether a film is like those of the training: early channels, the exit's own
-    channels, and a thumbnail. The last layer alone was taught one question and lets more strange films through.
+    channels, and a thumbnail. The last layer alone was taught one question and lets more strange films through. They
+    travel in the trunk, behind the map, so that the second exit gives them again.
     """
 
     def __init__(self, network: Network) -> None:
@@ -185,16 +186,18 @@ class FirstExit(nn.Module):
         side = film.shape[-1] // THUMBNAIL_PX
         thumbnail = F.avg_pool2d(film, side).flatten(1)
         features = torch.cat([early.mean(0, keepdim=True), pooled.mean(0, keepdim=True), thumbnail], 1)
-        return (*_both(logits), features, h)
+        return (*_both(logits), features, torch.cat([h.reshape(1, -1), features], 1))
 
 
 class SecondExit(nn.Module):
-    """exit2.onnx: the trunk [2, c, s, s] to logit, gap and features (the pooled last map)."""
+    """exit2.onnx: the trunk [1, n] to logit, gap and the first exit's features."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, side_px: int) -> None:
         super().__init__()
         self.network = network
+        self.shape = (2, network.widths[FIRST_EXIT_AFTER - 1], side_px // 16, side_px // 16)
 
     def forward(self, trunk: Tensor) -> Any:
-        logits, pooled = self.network.second(trunk)
-        return (*_both(logits), pooled.mean(0, keepdim=True))
+        count = self.shape[0] * self.shape[1] * self.shape[2] * self.shape[3]
+        logits, _ = self.network.second(trunk[:, :count].reshape(self.shape))
+        return (*_both(logits), trunk[:, count:])

@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from appliance.core.gates import PLAIN_MEASURES, Bound, Gates
+from appliance.core.gates import WITHOUT_NETWORK, Bound, Gates, Measure
 from appliance.errors import Misconfigured
 
 VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}")
@@ -60,7 +60,8 @@ def new(target: Path, created: date) -> Path:
     folder.mkdir(parents=True)
     graph = _graph()
     (folder / "model.onnx").write_bytes(graph.SerializeToString())
-    bounds = {measure: Bound(low=None, high=None, code="gate-image-quality") for measure in PLAIN_MEASURES}
+    measures: tuple[Measure, ...] = (*WITHOUT_NETWORK, "distance")
+    bounds = {measure: Bound(low=None, high=None, code="gate-image-quality") for measure in measures}
     gates = Gates(
         schema_version=2,
         source=f"{TO_FILL}: which training films the bounds come from",

@@ -17,6 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from appliance.world.models import load_generator, trusted_keys
+from sample_dicom.objects import number, synthetic_person, synthetic_radiograph
 
 MODELS = Path(__file__).parents[1] / "models"
 PACKAGE = MODELS / "synthetic-scanner" / "1.0.0"
@@ -74,6 +75,16 @@ def draw(seed: int, prevalence: float = PREVALENCE) -> Drawn:
     truth: Truth = "pneumonia" if kind else "normal"
     subtypes: tuple[Subtype, ...] = ("", "bacteria", "virus")
     return Drawn(marked(values), truth, subtypes[kind])
+
+
+def dicom(drawn: Drawn, seed: int) -> bytes:
+    """A study of one film, by somebody who does not exist; the seed's own UIDs, age of 1 to 5 years."""
+    key = f"synthetic {seed}"
+    return synthetic_radiograph(drawn.values, synthetic_person(key, age_years(seed)), key)
+
+
+def age_years(seed: int) -> int:
+    return 1 + number("age", seed) % 5
 
 
 @cache

@@ -12,7 +12,7 @@ import json
 import sys
 from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from appliance.cli.model_template import CARD_HEADINGS  # noqa: E402
-from appliance.core.gates import Bound, Gates, Measure  # noqa: E402
+from appliance.core.gates import WITHOUT_NETWORK, Bound, Gates, Measure  # noqa: E402
 from appliance.world.models.making import read_key, sign_package, sum_up  # noqa: E402
 
 NAME, VERSION, CREATED = "ct-volume-demo", "1.0.0", date(2026, 11, 26)
@@ -174,8 +174,10 @@ def make(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     net = graph()
     (folder / "model.onnx").write_bytes(net.SerializeToString(deterministic=True))
-    bounds = {each: Bound(low=None, high=None, code="gate-image-quality") for each in get_args(Measure)}
-    gates = Gates(schema_version=1, source="None: random weights, nothing is bounded.", films=1, bounds=bounds)
+    measures: tuple[Measure, ...] = (*WITHOUT_NETWORK, "distance")
+    bounds = {each: Bound(low=None, high=None, code="gate-image-quality") for each in measures}
+    source = "None: random weights, nothing is bounded."
+    gates = Gates(schema_version=2, source=source, films=1, bounds=bounds, wanted=None)
     _json(folder / "gates.json", gates.model_dump(mode="json"))
     arrays = {"projection": np.eye(CHANNELS, dtype=np.float32), "centres": np.zeros((1, CHANNELS), np.float32)}
     np.savez(folder / "gates.npz", **arrays)  # type: ignore[arg-type]

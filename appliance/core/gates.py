@@ -35,6 +35,11 @@ Measure = Literal[
     "gap",
     "energy",
 ]
+# What film_measures tells of every film.
+WITHOUT_NETWORK: tuple[Measure, ...] = (
+    *("grey_levels", "aspect", "entropy_bits"),
+    *("sharpness", "clipped_dark", "clipped_bright"),
+)
 GateCode = Literal[
     "gate-out-of-distribution",
     "gate-image-quality",
@@ -155,9 +160,7 @@ def film_measures(values: NDArray[np.float32], tensor: NDArray[np.float32]) -> d
     }
 
 
-def failed_gates(
-    measured: Mapping[Measure, float], gates: Gates, kinds: Mapping[str, float]
-) -> tuple[GateCode, ...]:
+def failed_gates(measured: Mapping[Measure, float], gates: Gates, kinds: Mapping[str, float]) -> tuple[GateCode, ...]:
     """The codes of the gates a film fails, each once, the plainest first.
 
     A measure without a bound fails, and so does a bound without a measure, or a measure that is no number.
@@ -167,7 +170,7 @@ def failed_gates(
     for measure in dict.fromkeys(("as_described", *gates.bounds, *measured)):
         if measure not in gates.bounds and measure not in measured:
             continue
-        code = _failed(measure, measured.get(measure, math.nan), gates.bounds.get(measure))
+        code = _failed(measured.get(measure, math.nan), gates.bounds.get(measure))
         if code is not None and measure == "as_described" and gates.wanted is not None:
             code = _what_else(gates.wanted, kinds, code)
         if code is not None and code not in failed:
@@ -175,7 +178,7 @@ def failed_gates(
     return tuple(failed)
 
 
-def _failed(measure: Measure, value: float, bound: Bound | None) -> GateCode | None:
+def _failed(value: float, bound: Bound | None) -> GateCode | None:
     if bound is None or not math.isfinite(value):
         return "gate-out-of-distribution" if bound is None else bound.code
     if bound.low is not None and value < bound.low:

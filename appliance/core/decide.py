@@ -53,7 +53,7 @@ class Model:
         return self.manifest.graphs_sha256
 
     def reference_for(self, certificate: Certificate | None, site: str) -> GateReference:
-        """The gate reference that the site's certificate was made with; without one the site's own, else the default."""
+        """The gate reference that the site's certificate was made with; else the site's own, else the default."""
         own = self.references.get(site, self.references["default"])
         if certificate is None or certificate.site != site:
             return own

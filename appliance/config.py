@@ -115,18 +115,6 @@ class Review(Section):
     session_idle_s: int = Field(900, ge=30, le=86_400, description="A reader is signed out after this idle time.")
 
 
-class Audit(Section):
-    detect_days: float = Field(
-        90.0, ge=1, le=3650, description="Days within which audits are to detect twice the promised share of misses."
-    )
-    cleared_per_day: float = Field(
-        20.0, gt=0, le=100_000, description="Studies expected to be cleared a day; with detect_days it sets the share."
-    )
-    answer_days: float = Field(
-        14.0, ge=0.01, le=365, description="While an audit waits longer for its answer, only half of each lane is open."
-    )
-
-
 class Certification(Section):
     false_omission_max: float = Field(
         0.01,
@@ -147,6 +135,18 @@ class Certification(Section):
     lasts_days: int = Field(90, ge=1, le=366, description="How long a new certificate lasts.")
 
 
+class Audit(Section):
+    detect_days: float = Field(
+        90.0, ge=1, le=3650, description="Days within which audits are to detect twice the promised share of misses."
+    )
+    cleared_per_day: float = Field(
+        20.0, gt=0, le=100_000, description="Studies expected to be cleared a day; with detect_days it sets the share."
+    )
+    answer_days: float = Field(
+        14.0, ge=0.01, le=365, description="While an audit waits longer for its answer, only half of each lane is open."
+    )
+
+
 class Config(Section):
     site: Site = Field(default_factory=Site)
     state: State = Field(default_factory=State)
@@ -154,8 +154,8 @@ class Config(Section):
     triage: Triage = Field(default_factory=Triage)
     network: Network = Field(default_factory=Network)
     review: Review = Field(default_factory=Review)
-    audit: Audit = Field(default_factory=Audit)
     certificate: Certification = Field(default_factory=Certification)
+    audit: Audit = Field(default_factory=Audit)
 
 
 class ConfigMistakes(Misconfigured):

@@ -178,6 +178,16 @@ CATALOGUE: dict[str, Entry] = {
         "a certificate bears no signature of a trusted key",
         "Have it signed by a key of triage.trusted_keys; it opens no lane until then.",
     ),
+    "certificate-unfitting": Entry(
+        "operator",
+        "a certificate was made for a model that is not installed here",
+        "Install the package that it was made for, then the certificate.",
+    ),
+    "model-order": Entry(
+        "operator",
+        "an order about a model is malformed",
+        "Name NAME/VERSION, or NAME alone for a rollback; only a shadow has a share.",
+    ),
     "trusted-key-invalid": Entry(
         "operator",
         "a file among the trusted keys holds no public key",
@@ -256,6 +266,11 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "a network of two exits needs its first one's ends, fixed without these labels, and its second one's scores",
         "Say --exit-1 CLEAR,FLAG (a blank is a lane it does not have): those these studies were decided by, or wider.",
+    ),
+    "certify-busy": Entry(
+        "time",
+        "the attempt cannot be counted in the ledger now",
+        "Run it again in a moment, as the user that triage runs as.",
     ),
     "certify-key": Entry(
         "operator", "the signing key cannot be read", "Give a file of 32 raw bytes or 64 hex digits (Ed25519)."

@@ -65,8 +65,7 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
     again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     again.add_argument("--table", action="store_true", help="a table for people instead of JSON lines")
-    packages = verb("models", "List the model packages, or verify them with their golden films.", as_json=True)
-    packages.add_argument("what", choices=("list", "verify"))
+    _models(verb("models", "Make, check, sign, list and install model packages, and order which one decides."))
     knobs = verb("config", "Show every setting with its value, bounds and meaning.", as_json=True)
     knobs.add_argument("what", choices=("show",))
     verb("watch", "Say how each certificate stands: audits, drift, and what auditing costs.", as_json=True)
@@ -77,6 +76,12 @@ def parser() -> argparse.ArgumentParser:
     user.add_argument("what", choices=("add",))
     user.add_argument("name")
     return top
+
+
+def _models(verb: argparse.ArgumentParser) -> None:
+    from appliance.cli.model_arguments import arguments
+
+    arguments(verb)
 
 
 def _leaving(verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -230,6 +235,10 @@ def _run(told: argparse.Namespace) -> int:
             from appliance.cli import crosswalk
 
             return crosswalk.run(Places(_configuration(told)[0].state.folder), told.pseudonym, told.json)
+        case "models":
+            from appliance.cli import models
+
+            return models.run(_configuration(told)[0], told)
         case "certify":
             from appliance.cli import certify
 
@@ -258,8 +267,6 @@ def _look(told: argparse.Namespace) -> int:
             return watching.run(config, places, told.json)
         case "studies":
             return look.studies(places, told.uid, told.json)
-        case "models":
-            return look.show_models(config, told.what == "verify", told.json)
         case "config":
             return look.show_config(config, told.json)
     raise AssertionError(told.verb)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 
 from appliance.cli.certify_sources import Found, from_ledger, from_table
 from appliance.cli.certify_words import picture, told
@@ -27,7 +28,7 @@ from appliance.core.decide import Model
 from appliance.core.labels import FINDINGS, read_labels
 from appliance.core.manifest import Manifest
 from appliance.core.monitor import AUDIT_FIRST, audit_table
-from appliance.errors import Misconfigured, Refused
+from appliance.errors import Misconfigured, Refused, Unavailable
 from appliance.world import archive, ledger, sqlite
 from appliance.world.ledger.attempts import count_attempt
 from appliance.world.models import load_packages
@@ -88,7 +89,7 @@ def run(config: Config, places: Places, asked: argparse.Namespace) -> int:
 
 def make(config: Config, places: Places, asked: argparse.Namespace, now: datetime) -> Made:
     """The whole of it but for writing. Raises Refused or Misconfigured with a code that says who must act."""
-    model = _model(config, asked.model)
+    model = _model(config, places, asked.model)
     site = asked.site or config.site.name
     label_bytes = _bytes(asked.labels, "labels-unreadable")
     labels = read_labels(label_bytes)
@@ -153,7 +154,7 @@ def _document(made: list[Certificate], found: Found, sample: Sample, finding: An
     """All figures as one JSON document."""
     lanes = open_lanes(sample.scores, finding, sample.passed, plan)
     said = risk_coverage.said(sample.scores, sample.passed, [risk_coverage.ends_of(each) for each in lanes])
-    shut = [lane for lane in LANES if getattr(made[0], lane) is None]
+    shut = [lane for lane in LANES if all(getattr(each, lane) is None for each in made)]
     arrays = (sample.scores, finding, sample.passed)
     return {
         "plan_digest": plan.digest,
@@ -175,8 +176,9 @@ def _document(made: list[Certificate], found: Found, sample: Sample, finding: An
     }
 
 
-def _model(config: Config, title: str) -> Model:
-    packages, _ = load_packages([config.triage.model_folder], config.triage.trusted_keys)
+def _model(config: Config, places: Places, title: str) -> Model:
+    folders = [config.triage.model_folder, places.models]
+    packages, _ = load_packages(folders, config.triage.trusted_keys, places.certificates)
     for package in packages:
         if package.model.manifest.title == title and package.model.manifest.weights == "trained":
             return package.model
@@ -227,7 +229,10 @@ def _counted(
     """Which attempt on these patients this is; where there is no ledger, what the operator says it is."""
     if not places.studies_db.exists():
         return int(asked)
-    engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
+    try:
+        engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
+    except OperationalError:
+        raise Unavailable("certify-busy") from None
     try:
         with engine.begin() as c:
             counted = count_attempt(
@@ -239,6 +244,8 @@ def _counted(
                 labels_sha256=hashlib.sha256(labels).hexdigest(),
                 at=at,
             )
+    except OperationalError:
+        raise Unavailable("certify-busy") from None
     finally:
         engine.dispose()
     if counted > ATTEMPTS_MAX:

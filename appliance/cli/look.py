@@ -17,7 +17,6 @@ from appliance.core.pseudonym import checked_key
 from appliance.core.study import LANE_WORDS
 from appliance.errors import CATALOGUE, Fault
 from appliance.world import archive, ledger, models, sqlite, wire
-from appliance.world.inference import Bench
 from appliance.world.ledger import watch
 
 STRAYS_SHOWN = 20
@@ -156,7 +155,7 @@ class Line:
 def check(config: Config, places: Places, as_json: bool) -> int:
     """Looks at what the appliance needs; status 1 when a line is red."""
     lines = [_sqlite(), _site_key(config), _folder("watched folder", config.receive.watched_folder)]
-    lines += [_folder("state folder", places.root), _disk(config, places), _broker(config), *_models(config)]
+    lines += [_folder("state folder", places.root), _disk(config, places), _broker(config), *_models(config, places)]
     shown = [f"{'ok ' if line.ok else 'RED'}  {line.name}: {line.found}" for line in lines]
     todo = [f"     {line.name}: {line.todo}" for line in lines if not line.ok]
     show([asdict(line) for line in lines], as_json, [*shown, *(["to do:", *todo] if todo else [])])
@@ -196,29 +195,13 @@ def _broker(config: Config) -> Line:
     return Line("broker", True, f"{address[0]}:{address[1]} answers", "")
 
 
-def _models(config: Config) -> list[Line]:
-    packages, damaged = models.load_packages([config.triage.model_folder], config.triage.trusted_keys)
-    lines = [Line(f"model {package.model.manifest.title}", True, "checksums agree", "") for package in packages]
+def _models(config: Config, places: Places) -> list[Line]:
+    folders = [config.triage.model_folder, places.models]
+    packages, damaged = models.load_packages(folders, config.triage.trusted_keys, places.certificates)
+    lines = [Line(f"model {package.title}", True, "signed, and checksums agree", "") for package in packages]
     lines += [Line(f"model {each.folder.name}", False, each.fault.code, each.fault.hint) for each in damaged]
     todo = "Install a model package; until then every study is escalated."
     return lines or [Line("models", False, f"none in {config.triage.model_folder}", todo)]
-
-
-def show_models(config: Config, verify: bool, as_json: bool) -> int:
-    """Packages of the model folder; `verify` also runs each package's golden films. Status 1 on any damage."""
-    packages, damaged = models.load_packages([config.triage.model_folder], config.triage.trusted_keys)
-    bench = Bench(packages if verify else [])
-    rows: list[dict[str, Any]] = []
-    for package in packages:
-        code = bench.faults[package.title].code if package.title in bench.faults else ""
-        sites = [certificate.site for certificate in package.model.certificates]
-        rows.append({"model": package.model.manifest.title, "damage": code, "sites": sites, "verified": verify})
-    rows += [
-        {"model": each.folder.name, "damage": each.fault.code, "sites": [], "verified": verify} for each in damaged
-    ]
-    lines = [f"{r['model']}  {r['damage'] or 'ok'}  certificates: {', '.join(r['sites']) or 'none'}" for r in rows]
-    show(rows, as_json, lines or [f"no model package in {config.triage.model_folder}"])
-    return 1 if any(row["damage"] for row in rows) else 0
 
 
 def show_config(config: Config, as_json: bool) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.core.certificate import Ends, Plan
-from appliance.core.certify import Bools, ExitLanes, Floats, open_lanes, paths
+from appliance.core.certify import Bools, ExitLanes, Floats, LanePath, open_lanes, paths
 from appliance.core.learn_then_test import FILMS_MAX, errors_allowed, films_needed, upper_bound
 
 PREVALENCES = (0.02, 0.05, 0.10, 0.20, 0.30, 0.45, 0.60)
@@ -95,7 +95,7 @@ def curve(scores: Floats, finding: Bools, passed: Bools, plan: Plan, lane: LaneN
     return points
 
 
-def _way(scores: Floats, finding: Bools, passed: Bools, plan: Plan, lane: LaneName) -> tuple[Any, Bools]:
+def _way(scores: Floats, finding: Bools, passed: Bools, plan: Plan, lane: LaneName) -> tuple[LanePath, Bools]:
     clears, flags = paths(np.atleast_2d(scores), np.atleast_2d(passed), plan)
     return (clears, finding) if lane == "cleared" else (flags, ~finding)
 
@@ -106,8 +106,10 @@ def need(scores: Floats, finding: Bools, passed: Bools, plan: Plan, lane: LaneNa
     rate = contract.false_omission_max if lane == "cleared" else contract.false_discovery_max
     miss = contract.miss_max if lane == "cleared" else None
     way, wrong = _way(scores, finding, passed, plan, lane)
-    errors_upto = np.concatenate([[0], np.cumsum(wrong[np.argsort(way.place, kind="stable")])])
-    decidable, findings = int(np.isfinite(way.place).sum()), int(finding.sum())
+    # Where a first exit has an end of its own here, its part of the path must open before anything behind it.
+    place = way.place if way.end is None else np.where(way.block == 0, way.place, np.inf)
+    errors_upto = np.concatenate([[0], np.cumsum(wrong[np.argsort(place, kind="stable")])])
+    decidable, findings = int(np.isfinite(place).sum()), int(finding.sum())
     growth, found = 1.0, None
     while growth * len(finding) <= FILMS_MAX and found is None and decidable:
         for start in plan.starts:

@@ -108,6 +108,7 @@ class Lineup:
     def close(self) -> None:
         """Ends the children and closes the mailboxes."""
         self.bench.close()
+        self.court.bench.close()  # its own where the court is fixed
         for mailbox in (self.desk, self.link):
             if mailbox is not None:
                 mailbox.dispose()

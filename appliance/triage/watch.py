@@ -114,7 +114,7 @@ class Watch:
             certificate,
             today=certificate.created,
             model_sha256=model.sha256,
-            gates_digest=model.reference_for(certificate).digest,
+            gates_digest=model.reference_for(certificate, self.court().site).digest,
             preparation_digest=model.preparation_digest,
             site=self.court().site,
             instance=instance,

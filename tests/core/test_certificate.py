@@ -330,6 +330,22 @@ def test_promise_is_broken_in_at_most_delta_of_draws(prevalence: float, distance
     assert opened > 0 or distance < 2
 
 
+@pytest.mark.parametrize(("prevalence", "distance"), [(0.47, 2.8), (0.20, 1.2)])
+def test_at_the_product_s_delta_the_promise_is_broken_in_at_most_5_per_cent_of_draws(
+    prevalence: float, distance: float
+):
+    rng = np.random.default_rng(13)
+    draws, bad, bad_plug_in = 400, 0, 0
+    for _ in range(draws):
+        scores, finding = draw(rng, 213, prevalence, distance)
+        [(clear, flag)] = open_lanes(scores, finding, np.ones(len(scores), bool), a_plan())
+        thresholds = (None if clear is None else clear.threshold, None if flag is None else flag.threshold)
+        bad += broken(*thresholds, prevalence, distance)
+        bad_plug_in += broken(plug_in(scores, finding), None, prevalence, distance)
+    assert bad <= binom.ppf(0.999, draws, 0.05)
+    assert bad_plug_in >= 5 * max(bad, 0.05 * draws)
+
+
 def test_where_nothing_may_be_promised_the_test_holds_and_peeking_does_not():
     """Scores that mean nothing at a prevalence just above the target: every open lane breaks the promise."""
     rng = np.random.default_rng(12)

@@ -411,6 +411,20 @@ def test_a_lane_that_stays_closed_says_how_many_more_would_open_it():
     assert clear is not None
 
 
+def test_a_first_exit_that_decides_too_few_is_told_how_many_it_needs():
+    scores, finding = draw(np.random.default_rng(44), 300)
+    few = Ends(clear_at_or_below=float(np.sort(scores[0])[11]), flag_at_or_above=None)
+    everyone = np.ones(scores.shape, bool)
+    first, second = open_lanes(scores, finding, everyone, a_plan(few))
+    assert first.clear is None
+    assert second.clear is None
+    assert second.flag is not None
+    told = need(scores, finding, everyone, a_plan(few), "cleared")
+    assert told.others_more is not None
+    assert told.findings_more is not None
+    assert told.findings_more + told.others_more > 300 * (told.films_least / 12 - 1.1)
+
+
 def test_scores_that_mean_nothing_are_told_that_no_number_would_do():
     rng = np.random.default_rng(41)
     finding = rng.random(400) < 0.5

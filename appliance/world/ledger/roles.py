@@ -6,7 +6,20 @@ that makes it effective are one row: there is no moment at which only half of it
 
 from typing import Any, Literal, cast
 
-from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, UniqueConstraint, func, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    Row,
+    String,
+    Table,
+    UniqueConstraint,
+    func,
+    insert,
+    inspect,
+    select,
+)
 
 from appliance.core.roles import Order, OrderKind
 from appliance.world.ledger.tables import METADATA
@@ -30,6 +43,11 @@ orders = Table(
     UniqueConstraint("source", "nonce"),
     sqlite_autoincrement=True,
 )
+
+
+def is_made(c: Connection) -> bool:
+    """Whether this version's triage has opened the ledger: one of before has no such table."""
+    return inspect(c).has_table(orders.name)
 
 
 def done(c: Connection) -> list[Order]:

@@ -10,13 +10,15 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from appliance.core.certificate import Certificate, signed
+from appliance.core.certificate import Certificate, signed, vouched
+from appliance.core.manifest import Manifest
+from appliance.core.package import Package
 from appliance.core.signature import public_of, sign
 from appliance.errors import Misconfigured
 from appliance.world.models import SIGNATURE, SUMS, load_package, read_verified
@@ -141,8 +143,26 @@ def install(
     return package.title
 
 
-def install_certificate(path: Path, name: str, version: str, folder: Path) -> Path:
-    """Lays a site's certificate beside those of a package, under its own digest; whole or not at all.
+def package_of(path: Path, packages: Sequence[Package], trusted: Mapping[str, bytes]) -> Package:
+    """The package that a certificate was made for.
+
+    raises  Misconfigured("certificate-untrusted"): the file is no certificate that a trusted key signed;
+            ("certificate-unfitting"): none of the packages is its
+    """
+    try:
+        certificate = Certificate.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise Misconfigured("certificate-untrusted", path.name) from error
+    if not vouched(certificate, trusted):
+        raise Misconfigured("certificate-untrusted", path.name)
+    found = next((each for each in packages if each.model.sha256 == certificate.plan.model_sha256), None)
+    if found is None:
+        raise Misconfigured("certificate-unfitting", path.name)
+    return found
+
+
+def install_certificate(path: Path, manifest: Manifest, folder: Path) -> Path:
+    """Lays a site's certificate beside those of its package, under its own digest; whole or not at all.
 
     raises  Misconfigured("certificate-untrusted"): the file is no certificate
     """
@@ -151,7 +171,7 @@ def install_certificate(path: Path, name: str, version: str, folder: Path) -> Pa
         digest = Certificate.model_validate_json(data).digest
     except (OSError, ValidationError) as error:
         raise Misconfigured("certificate-untrusted", path.name) from error
-    target = folder / name / version / f"{digest}.json"
+    target = folder / manifest.name / manifest.version / f"{digest}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".unfinished")
     with unfinished.open("wb") as file:

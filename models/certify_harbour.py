@@ -18,12 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 
 from films import SITE_ZIP, read_films  # noqa: E402
-from package_cxr_paediatric import write_checksums, write_json  # noqa: E402
+from package_cxr_paediatric import write_json  # noqa: E402
 from scoring import FOLDER, opened, scored  # noqa: E402
 
 from appliance.core.certificate import Contract, Group, Plan  # noqa: E402
 from appliance.core.certify import FILM_CHOICE, STARTS, Scored, certificates, sample_of  # noqa: E402
 from appliance.world.models import Package  # noqa: E402
+from appliance.world.models.making import sum_up  # noqa: E402
 
 DAYS = 730
 NOTE = (
@@ -89,7 +90,7 @@ def main() -> None:
     target = FOLDER / "certificates/harbour.json"
     target.parent.mkdir(exist_ok=True)
     write_json(target, certificate.model_dump(mode="json"))
-    write_checksums(FOLDER)
+    sum_up(FOLDER)
     print(target.read_text())
 
 

@@ -4,6 +4,7 @@
 
 Only training films are opened. The gates' reference is the films the network was fitted to; the distance they may have
 is a quantile over the tenth of training patients held back from the fit. No site film and no site label plays a part.
+Whoever vouches for the result signs it: appliance models sign models/cxr-paediatric-pneumonia/1.0.0 --key FILE
 """
 
 import argparse
@@ -24,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 from films import SPEC, TRAIN_ZIP, Films, held_back_patients, read_films  # noqa: E402
 
 from appliance.core.gates import distance, film_measures  # noqa: E402
+from appliance.world.models.making import sum_up  # noqa: E402
 
 FOLDER = ROOT / "models/cxr-paediatric-pneumonia/1.0.0"
 FEATURES = 448  # network_cxr_paediatric.FEATURES; that module needs torch
@@ -33,6 +35,7 @@ HELD_BACK_SEED = 0
 DISTANCE_QUANTILE = 0.97
 MEASURE_QUANTILES = (0.001, 0.999)
 GOLDEN_TOLERANCE = 0.001
+COST_MS = 3.0  # a film on one core, the child process included
 LICENCE = """The weights of this package were made by this project from the data named below and are offered under
 Creative Commons Attribution 4.0 International (CC BY 4.0, https://creativecommons.org/licenses/by/4.0/).
 
@@ -110,20 +113,14 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_checksums(folder: Path) -> None:
-    """SHA256SUMS over every other file of the package, sorted; `sha256sum -c` reads it."""
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    lines = [f"{sha256_of(folder / name)}  {name}\n" for name in names if name != "SHA256SUMS"]
-    (folder / "SHA256SUMS").write_text("".join(lines))
-
-
 def manifest(nominal: tuple[float, float], created: date) -> dict[str, Any]:
     files = ("model.onnx", "gates.json", "gates.npz", "golden.npz", "LICENSE")
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "cxr-paediatric-pneumonia",
         "version": "1.0.0",
         "created": created.isoformat(),
+        "weights": "trained",
         "intended_use": "Research. Sorts single frontal chest radiographs of children of 1 to 5 years into likely "
         "without and likely with pneumonia, for the order of reading. It does not diagnose and does not rule out.",
         "licence": "CC BY 4.0, see LICENSE",
@@ -133,24 +130,40 @@ def manifest(nominal: tuple[float, float], created: date) -> dict[str, Any]:
         "files": {name: sha256_of(FOLDER / name) for name in files},
         "input": {
             "name": "film",
+            "takes": "frame",
+            "frames": 1,
             "side_px": SPEC.side_px,
-            "low_percentile": SPEC.low_percentile,
-            "high_percentile": SPEC.high_percentile,
+            "steps": [
+                {"step": "resize_area", "side_px": SPEC.side_px},
+                {"step": "percentile_window", "low": SPEC.low_percentile, "high": SPEC.high_percentile},
+                {"step": "orient_grey"},
+            ],
         },
-        "outputs": {
-            "logit": "logit",
-            "logit_low": -20.0,
-            "logit_high": 20.0,
-            "features": "features",
-            "features_count": FEATURES,
-        },
+        "exits": [
+            {
+                "graph": "model.onnx",
+                "logit": "logit",
+                "logit_low": -20.0,
+                "logit_high": 20.0,
+                "features": "features",
+                "features_count": FEATURES,
+                "gap": None,
+                "energy": None,
+                "trunk": None,
+                "cost_ms": COST_MS,
+            }
+        ],
+        "check": None,
+        "references": {"default": {"gates": "gates.json", "arrays": "gates.npz"}},
         "applies_to": {
             "modality": ["CR", "DX"],
             "sop_class_uid": ["1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1"],
             "body_part_examined": ["CHEST"],
             "view_position": ["AP", "PA"],
-            "patient_age_years_min": 1,
-            "patient_age_years_max": 5,
+            "patient_age": {"years_min": 1, "years_max": 5},
+            "photometric": ["MONOCHROME1", "MONOCHROME2"],
+            "bits_stored_min": 8,
+            "bits_stored_max": 16,
             "side_px_min": 128,
         },
         "label": {
@@ -202,7 +215,7 @@ def main() -> None:
     np.savez(FOLDER / "golden.npz", films=films, logits=golden_logits, features=golden_features, tolerance=tolerance)
     (FOLDER / "LICENSE").write_text(LICENCE)
     write_json(FOLDER / "manifest.json", manifest(nominal, args.created))
-    write_checksums(FOLDER)
+    sum_up(FOLDER)
     print((FOLDER / "SHA256SUMS").read_text())
 
 

@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 from card_cxr_paediatric import card  # noqa: E402
 from figures import auroc_with_interval, lanes  # noqa: E402
 from films import ADULT_ZIP, BODYPART_ZIP, SITE_ZIP, TRAIN_ZIP, held_back_patients, read_films  # noqa: E402
-from package_cxr_paediatric import HELD_BACK_SEED, write_checksums, write_json  # noqa: E402
+from package_cxr_paediatric import HELD_BACK_SEED, write_json  # noqa: E402
 from scoring import FOLDER, opened, scored  # noqa: E402
 
 from appliance.core.learn_then_test import chosen_films  # noqa: E402
@@ -37,6 +37,7 @@ from appliance.core.risk_coverage import (  # noqa: E402
     proportion,
 )
 from appliance.world.models import Package  # noqa: E402
+from appliance.world.models.making import sum_up  # noqa: E402
 
 SCORES = FOLDER / "eval/scores.csv"
 COLUMNS = ("set", "film", "patient", "label", "calibration", "logit", "distance", "failed")
@@ -179,14 +180,14 @@ def main() -> int:
                 writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(rows)
-            write_checksums(FOLDER)
+            sum_up(FOLDER)
     else:
         print("the films are not here: figures from the committed scores alone")
     package, _ = opened()
     figures = report(rows, package)
     write_json(FOLDER / "eval/report.json", figures)
     (FOLDER / "CARD.md").write_text(card(figures, package.model.certificates[0]))
-    write_checksums(FOLDER)
+    sum_up(FOLDER)
     print((FOLDER / "CARD.md").read_text())
     print("\n".join([f"{len(told)} films score otherwise than committed", *told[:20]]))
     return 1 if told else 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance.core import case, document, protocol
+from appliance.core import case, command, document, protocol
 from appliance.core.lifecycle import WIRE_MOVES
 
 
@@ -16,7 +16,8 @@ def section(text: str, name: str) -> str:
 
 
 def test_every_document_of_the_wire_is_described():
-    every = {model for model in vars(case).values() if isinstance(model, type) and issubclass(model, case.Document)}
+    found = [*vars(case).values(), *vars(command).values()]
+    every = {model for model in found if isinstance(model, type) and issubclass(model, case.Document)}
     named = {model for model in every if "schema_version" in model.model_fields}
     assert named == {*protocol.DOCUMENTS.values(), *protocol.FORMER}
     assert tuple(protocol.DOCUMENTS) == case.UP_KINDS + case.DOWN_KINDS

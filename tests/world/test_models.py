@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from appliance.core.certificate import canonical_sha256, own_digest
 from appliance.core.certify import open_lanes
@@ -21,6 +23,7 @@ from appliance.core.signature import key_id, public_of, sign
 from appliance.errors import Misconfigured
 from appliance.world.inference import Bench
 from appliance.world.models import Package, load_package, load_packages, trusted_keys
+from appliance.world.models.making import install_certificate, package_of
 
 MODELS = Path(__file__).parents[2] / "models"
 COMMITTED = MODELS / "cxr-paediatric-pneumonia/1.0.0"
@@ -420,3 +423,99 @@ def test_an_archive_that_claims_to_be_huge_is_not_unpacked(folder: Path):
     (folder / "gates.npz").write_bytes(big.getvalue())
     sum_up(folder)
     assert code_of(folder) == "model-package-damaged"
+
+
+# Who vouches
+
+
+def test_a_package_signed_by_nobody_trusted_is_damaged(folder: Path, tmp_path: Path):
+    for keys, code in ((KEYS, ""), ({}, "model-unsigned"), ({next(iter(KEYS)): public_of(FORGER)}, "model-unsigned")):
+        if not code:
+            load_package(folder, keys)
+            continue
+        with pytest.raises(Misconfigured) as caught:
+            load_package(folder, keys)
+        assert caught.value.code == code
+    assert load_packages([folder.parents[1]], tmp_path / "nobody")[0] == []
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [None, b"", b"{", b"null", b'{"key_id": "", "signature": ""}', b"[" * 2000, b"\xff" * 100],
+    ids=["absent", "empty", "cut", "null", "blank", "deep", "no text"],
+)
+def test_a_signature_that_is_none_is_none(folder: Path, signature: bytes | None):
+    if signature is None:
+        (folder / "SHA256SUMS.sig").unlink()
+    else:
+        (folder / "SHA256SUMS.sig").write_bytes(signature)
+    assert code_of(folder) == "model-unsigned"
+
+
+FILES = sorted(path.relative_to(COMMITTED).as_posix() for path in COMMITTED.rglob("*") if path.is_file())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(FILES), st.integers(0, 10**9), st.integers(1, 255))
+def test_a_flipped_byte_anywhere_in_a_package_is_refused(folder: Path, name: str, place: int, flipped: int):
+    """Checksums and signature among them: there is no byte whose change goes unseen."""
+    path = folder / name
+    before = path.read_bytes()
+    after = bytearray(before)
+    after[place % len(after)] ^= flipped
+    path.write_bytes(after)
+    try:
+        found = loaded(folder) if name == "SHA256SUMS.sig" and json_alike(before, bytes(after)) else None
+        if found is None:
+            with pytest.raises(Misconfigured):
+                loaded(folder)
+    finally:
+        path.write_bytes(before)
+    assert loaded(folder).title == TITLE
+
+
+def json_alike(before: bytes, after: bytes) -> bool:
+    """Whether only blanks between the words of a JSON text were exchanged: then it says the same."""
+    try:
+        return bool(json.loads(before) == json.loads(after))
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize("told", ["", "zz", "0" * 63, "0" * 65, "G" * 64, "0" * 64 + "\n" + "0" * 64])
+def test_a_key_file_that_holds_no_key_is_named_and_trusts_nobody(folder: Path, trusted: Path, told: str):
+    (trusted / "odd.pub").write_text(told)
+    sound, damaged = load_packages([folder.parents[1]], trusted)
+    assert [package.title for package in sound] == [TITLE]
+    assert [(each.folder.name, each.fault.code) for each in damaged] == [("odd.pub", "trusted-key-invalid")]
+
+
+def test_a_certificate_that_nobody_trusted_signed_opens_nothing_and_is_named(folder: Path, trusted: Path):
+    rewrite("certificates/harbour.json", lambda c: c.update(signature=None))(folder)
+    sum_up(folder)
+    sound, damaged = load_packages([folder.parents[1]], trusted)
+    assert [package.model.certificates for package in sound] == [()]
+    assert [(each.fault.code, each.fault.place) for each in damaged] == [
+        ("certificate-untrusted", "certificates/harbour.json")
+    ]
+
+
+def test_a_site_s_own_certificate_counts_beside_those_of_the_package(folder: Path, trusted: Path, tmp_path: Path):
+    own = tmp_path / "certificates"
+    path = folder / "certificates/harbour.json"
+    data = path.read_bytes()
+    (certificate,) = loaded(folder).model.certificates
+    source = tmp_path / "here.json"
+    source.write_bytes(data)
+    path.unlink()
+    sum_up(folder)
+    assert loaded(folder).model.certificates == ()
+    package = package_of(source, [loaded(folder)], KEYS)
+    assert install_certificate(source, package.model.manifest, own).name == f"{certificate.digest}.json"
+    sound, damaged = load_packages([folder.parents[1]], trusted, own)
+    assert damaged == []
+    assert [each.model.certificates for each in sound] == [(certificate,)]
+    with pytest.raises(Misconfigured, match="certificate-untrusted"):
+        package_of(source, [package], {})
+    with pytest.raises(Misconfigured, match="certificate-unfitting"):
+        package_of(source, [], KEYS)

@@ -1,9 +1,9 @@
 """Exports the synthetic scanner's decoder as ONNX with half-precision weights, and its classes' codes.
 
-    .venv-train/bin/python models/export_scanner.py
+.venv-train/bin/python models/export_scanner.py
 
-    codes.npz   means float32 [class, code], factors float32 [class, code, code] (lower Cholesky), classes in the order
-                normal, bacteria, virus
+codes.npz   means float32 [class, code], factors float32 [class, code, code] (lower Cholesky), classes in the order
+            normal, bacteria, virus
 """
 
 import sys

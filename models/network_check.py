@@ -2,19 +2,10 @@
 
 import torch
 import torch.nn.functional as F
+from network_kinds import KINDS
 from torch import Tensor, nn
 
 SIDE_PX = 96
-KINDS = (
-    "child_chest",  # a child's chest, frontal, upright, whole, exposed as usual: the only kind that is let pass
-    "adult_chest",
-    "other_part",
-    "turned",
-    "inverted",
-    "cropped",
-    "degraded",
-    "not_a_radiograph",
-)
 WIDTHS = (24, 48, 96, 144)
 
 

@@ -93,9 +93,7 @@ class Network(nn.Module):
             for number in range(count):
                 entering = number == 0
                 stage.append(
-                    Block(
-                        channels, outputs, kernel, stride if entering else 1, expansion, drop * place / len(STAGES)
-                    )
+                    Block(channels, outputs, kernel, stride if entering else 1, expansion, drop * place / len(STAGES))
                 )
                 channels = outputs
             stages.append(nn.Sequential(*stage))

@@ -82,7 +82,9 @@ class Critic(nn.Module):
         self.heads = nn.ModuleList(
             [
                 nn.Sequential(
-                    spectral_norm(nn.Conv2d(w, 96, 3, 1, 1)), nn.LeakyReLU(0.2), spectral_norm(nn.Conv2d(96, 1, 3, 1, 1))
+                    spectral_norm(nn.Conv2d(w, 96, 3, 1, 1)),
+                    nn.LeakyReLU(0.2),
+                    spectral_norm(nn.Conv2d(96, 1, 3, 1, 1)),
                 )
                 for w in widths
             ]

@@ -28,7 +28,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 from augment_films import blurred, covered, placed, processed  # noqa: E402
 from drawn_strangers import DRAWN, drawn  # noqa: E402
 from films import ADULT_ZIP, BODYPART_ZIP, TRAIN_ZIP, held_back_patients, read_films  # noqa: E402
-from network_check import KINDS, SIDE_PX, Check  # noqa: E402
+from network_check import SIDE_PX, Check  # noqa: E402
+from network_kinds import KINDS  # noqa: E402
 
 BUILD = ROOT / "build/cxr-paediatric"
 POOL_PX = 128
@@ -78,7 +79,9 @@ def pools(data: Path, without: list[str], device: str) -> dict[str, Tensor]:
     return {
         "child": _pool([v for v, h in zip(train.values, held, strict=True) if not h], device),
         "adult": _pool([v for v, m in zip(adult.values, may, strict=True) if m], device),
-        "small_adult": _pool([v for v, f, b in zip(parts.values, first, labels, strict=True) if f and b == "CXR"], device),
+        "small_adult": _pool(
+            [v for v, f, b in zip(parts.values, first, labels, strict=True) if f and b == "CXR"], device
+        ),
         "part": _pool([v for v, f, b in zip(parts.values, first, labels, strict=True) if f and b in PARTS], device),
         "drawn": _pool(pictures, device),
     }
@@ -230,7 +233,10 @@ def main() -> None:
                 if kept.dtype.is_floating_point:
                     kept.mul_(decay).add_(new, alpha=1 - decay)
         if step % 500 == 499 or step == args.steps - 1:
-            print(f"{args.name} {step + 1}/{args.steps} loss {loss.item():.4f} {time.monotonic() - began:.0f} s", flush=True)
+            print(
+                f"{args.name} {step + 1}/{args.steps} loss {loss.item():.4f} {time.monotonic() - began:.0f} s",
+                flush=True,
+            )
     torch.save({k: v.cpu() for k, v in average.state_dict().items()}, args.build / f"{args.name}.pt")
 
 

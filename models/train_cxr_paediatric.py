@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 
 from augment_films import augmented  # noqa: E402
-from films import SPEC, TRAIN_ZIP, auroc, held_back_patients, read_films  # noqa: E402
+from films import TRAIN_ZIP, auroc, held_back_patients, read_films  # noqa: E402
 from network_cxr_paediatric import Network, from_imagenet  # noqa: E402
 
 BUILD = ROOT / "build/cxr-paediatric"
@@ -163,7 +163,13 @@ def teach(args: argparse.Namespace) -> None:
     for fold in args.folds:
         fit = torch.from_numpy(~films.held & (films.fold != fold)).to(films.x.device)
         network = started(args.scale, args.start, args.device)
-        options = {"epochs": args.epochs, "seconds": args.seconds, "batch": 64, "rate": 1.5e-3, "seed": args.seed + fold}
+        options = {
+            "epochs": args.epochs,
+            "seconds": args.seconds,
+            "batch": 64,
+            "rate": 1.5e-3,
+            "seed": args.seed + fold,
+        }
         average = fitted(network, films.x[fit], films.y[fit], [], say=f"{args.scale} fold {fold}", **options)
         blind, held = np.flatnonzero(films.fold == fold), np.flatnonzero(films.held)
         told = {"blind": blind, "blind_logit": scores_of(average, films.x[torch.from_numpy(blind)])}
@@ -172,7 +178,9 @@ def teach(args: argparse.Namespace) -> None:
         np.savez(args.build / f"{name}.npz", **told)
         torch.save(average.state_dict(), args.build / f"{name}.pt")
         blind_area = auroc(told["blind_logit"], films.label[blind])
-        print(f"{name}: blind AUROC {blind_area:.4f}, held {auroc(told['held_logit'], films.label[held]):.4f}", flush=True)
+        print(
+            f"{name}: blind AUROC {blind_area:.4f}, held {auroc(told['held_logit'], films.label[held]):.4f}", flush=True
+        )
 
 
 def study(args: argparse.Namespace) -> None:
@@ -192,7 +200,10 @@ def study(args: argparse.Namespace) -> None:
     blind = opinion / np.maximum(count, 1)
     target = (1 - BLIND_WEIGHT) * films.label + BLIND_WEIGHT * blind
     odd = np.abs(films.label - blind)[fit]
-    print(f"{len(teachers)} teachers; {int((odd > 0.5).sum())} of {fit.sum()} labels doubted by a blind teacher", flush=True)
+    print(
+        f"{len(teachers)} teachers; {int((odd > 0.5).sum())} of {fit.sum()} labels doubted by a blind teacher",
+        flush=True,
+    )
     network = started("lite0", args.start, args.device)
     which = torch.from_numpy(fit).to(films.x.device)
     soft = torch.from_numpy(target.astype(np.float32)).to(films.x.device)

@@ -94,7 +94,9 @@ def main() -> None:
     args.build.mkdir(parents=True, exist_ok=True)
     device, cuda = args.device, args.device == "cuda"
     archive = read_films(args.data / TRAIN_ZIP)
-    keep = np.flatnonzero(~held_back_patients(archive.patients, 0))[:: 1 if not args.films else len(archive.values) // args.films]
+    keep = np.flatnonzero(~held_back_patients(archive.patients, 0))[
+        :: 1 if not args.films else len(archive.values) // args.films
+    ]
     spec = PreparationSpec(SIDE_PX, 0.5, 99.5)
     films = np.concatenate([prepare(archive.values[i].astype(np.float32), False, spec) for i in keep])
     films = torch.from_numpy(films).to(device)
@@ -112,7 +114,9 @@ def main() -> None:
         real, kind = films[part], label[part]
         rest = 1 - (time.monotonic() - began) / args.seconds
         for group in (*drawing.param_groups, *judging.param_groups):
-            group["lr"] = (6e-4 if group in drawing.param_groups else 4e-4) * min(1.0, rest * 3 + 0.02, (step + 1) / 200)
+            group["lr"] = (6e-4 if group in drawing.param_groups else 4e-4) * min(
+                1.0, rest * 3 + 0.02, (step + 1) / 200
+            )
         grain = torch.randn(2 * len(real), 1, SIDE_PX, SIDE_PX, device=device)
         with torch.autocast(args.device, torch.bfloat16, enabled=cuda):
             mean, log_variance = encoder(real)
@@ -140,7 +144,9 @@ def main() -> None:
         with torch.autocast(args.device, torch.bfloat16, enabled=cuda):
             said_drawn, _ = critic([m.detach() for m in maps])
             said_real, named_real = critic([m.detach() for m in own])
-        judged = sum(F.relu(1 + s.float()).mean() for s in said_drawn) + sum(F.relu(1 - s.float()).mean() for s in said_real)
+        judged = sum(F.relu(1 + s.float()).mean() for s in said_drawn) + sum(
+            F.relu(1 - s.float()).mean() for s in said_real
+        )
         judged = judged / len(said) + 0.5 * F.cross_entropy(named_real.float(), kind)
         judging.zero_grad(set_to_none=True)
         judged.backward()

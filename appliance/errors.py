@@ -267,6 +267,11 @@ CATALOGUE: dict[str, Entry] = {
         "a network of two exits needs its first one's ends, fixed without these labels, and its second one's scores",
         "Say --exit-1 CLEAR,FLAG (a blank is a lane it does not have): those these studies were decided by, or wider.",
     ),
+    "certify-busy": Entry(
+        "time",
+        "the attempt cannot be counted in the ledger now",
+        "Run it again in a moment, as the user that triage runs as.",
+    ),
     "certify-key": Entry(
         "operator", "the signing key cannot be read", "Give a file of 32 raw bytes or 64 hex digits (Ed25519)."
     ),

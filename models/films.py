@@ -17,7 +17,7 @@ TRAIN_ZIP = "cxr-paediatric-train.zip"
 SITE_ZIP = "cxr-paediatric-site.zip"
 ADULT_ZIP = "cxr-adult-nih.zip"
 BODYPART_ZIP = "bodypart-mednist.zip"
-SPEC = PreparationSpec(side_px=128, low_percentile=0.5, high_percentile=99.5)
+SPEC = PreparationSpec(side_px=192, low_percentile=0.5, high_percentile=99.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from appliance.cli import main
+from appliance.cli import certify, main
 from appliance.config import Places
 from appliance.core import signature
-from appliance.core.certificate import Certificate, own_digest, vouched, why_invalid
-from appliance.core.decide import Decision
+from appliance.core.certificate import Certificate, own_digest, stands_behind, vouched, why_invalid
+from appliance.core.decide import Decision, Model
 from appliance.core.study import Instance, Patient, Reason, Scores
 from appliance.triage.judge import columns
 from appliance.triage.looking import Bench, Court, Judgement
@@ -316,6 +316,54 @@ def test_scores_of_a_table(site: Site) -> None:
     assert (status, "labels-unknown at line 482" in err) == (1, True)
     status, _, err = site.certify(labels, *more, head="film,finding")
     assert (status, "certify-group" in err) == (78, True)
+
+
+def test_a_ledger_that_is_being_written_is_asked_again_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = site.filled(4)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 10)
+    with site.engine.begin():
+        status, out, err = site.certify(lines, *WEAK)
+    assert (status, "certify-busy" in err) == (1, True)
+    assert "plan" not in out
+    assert site.written == []
+
+
+def two_exits() -> Model:
+    """The committed model as if it had a first exit before it."""
+    told, [last] = MODEL.manifest, MODEL.manifest.exits
+    first = last.model_copy(update={"graph": "first.onnx", "trunk": "trunk"})
+    files = {**told.files, "first.onnx": "1" * 64}
+    return replace(MODEL, manifest=told.model_copy(update={"exits": (first, last), "files": files}), certificates=())
+
+
+def test_a_network_of_two_exits(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certify, "_model", lambda *_: two_exits())
+    rng = np.random.default_rng(62)
+    rows, labels = [], []
+    for number in range(400):
+        finding = number % 2
+        first, second = rng.normal(3.0 * finding - 1.5, 1.0), rng.normal(5.0 * finding - 2.5, 1.0)
+        decided = first <= -1.5 or first >= 1.5
+        rows.append(f"f{number},p{number},{first:.4f},,{'' if decided else f'{second:.4f}'},")
+        labels.append(f"f{number},{finding}")
+    table = site.root / "scores.csv"
+    table.write_text("\n".join(["film,patient,logit,failed,logit_2,failed_2", *rows]) + "\n")
+    more = ["--scores", str(table), "--group", "Harbour Imaging,PX-224,CR,CHEST", *WEAK, "--json"]
+    for wrong in ([], ["--exit-1=-1.5"], ["--exit-1=1.5,-1.5"], ["--exit-1=nan,1"], ["--exit-1=-1.9,1.5"]):
+        status, _, err = site.certify(labels, *more, *wrong, head="film,finding")
+        assert (status, "certify-exit" in err) == (78, True), wrong
+    assert site.written == []
+    status, out, _ = site.certify(labels, *more, "--exit-1=-1.5,1.5", head="film,finding")
+    assert status == 0
+    papers = [name for name in site.written if name.endswith(".json") and "figures" not in name]
+    second, first = (Certificate.model_validate_json((site.root / "out" / name).read_text()) for name in papers)
+    assert (first.exit, second.exit) == (1, 2)
+    assert stands_behind(first, second)
+    assert (first.clear_at_or_below, first.flag_at_or_above) == (-1.5, 1.5)
+    assert second.cleared is not None
+    assert first.cleared is not None
+    assert second.cleared.films > first.cleared.films
+    assert json.loads(out)["lanes"]["cleared"] == second.cleared.films
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 
 from appliance.cli.certify_sources import Found, from_ledger, from_table
 from appliance.cli.certify_words import picture, told
@@ -27,7 +28,7 @@ from appliance.core.decide import Model
 from appliance.core.labels import FINDINGS, read_labels
 from appliance.core.manifest import Manifest
 from appliance.core.monitor import AUDIT_FIRST, audit_table
-from appliance.errors import Misconfigured, Refused
+from appliance.errors import Misconfigured, Refused, Unavailable
 from appliance.world import archive, ledger, sqlite
 from appliance.world.ledger.attempts import count_attempt
 from appliance.world.models import load_packages
@@ -228,7 +229,10 @@ def _counted(
     """Which attempt on these patients this is; where there is no ledger, what the operator says it is."""
     if not places.studies_db.exists():
         return int(asked)
-    engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
+    try:
+        engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
+    except OperationalError:
+        raise Unavailable("certify-busy") from None
     try:
         with engine.begin() as c:
             counted = count_attempt(
@@ -240,6 +244,8 @@ def _counted(
                 labels_sha256=hashlib.sha256(labels).hexdigest(),
                 at=at,
             )
+    except OperationalError:
+        raise Unavailable("certify-busy") from None
     finally:
         engine.dispose()
     if counted > ATTEMPTS_MAX:

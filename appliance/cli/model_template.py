@@ -8,14 +8,14 @@ import json
 import re
 from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from appliance.core.gates import Bound, Gates, Measure
+from appliance.core.gates import WITHOUT_NETWORK, Bound, Gates, Measure
 from appliance.errors import Misconfigured
 
 VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}")
@@ -60,9 +60,14 @@ def new(target: Path, created: date) -> Path:
     folder.mkdir(parents=True)
     graph = _graph()
     (folder / "model.onnx").write_bytes(graph.SerializeToString())
-    bounds = {measure: Bound(low=None, high=None, code="gate-image-quality") for measure in get_args(Measure)}
+    measures: tuple[Measure, ...] = (*WITHOUT_NETWORK, "distance")
+    bounds = {measure: Bound(low=None, high=None, code="gate-image-quality") for measure in measures}
     gates = Gates(
-        schema_version=1, source=f"{TO_FILL}: which training films the bounds come from", films=1, bounds=bounds
+        schema_version=2,
+        source=f"{TO_FILL}: which training films the bounds come from",
+        films=1,
+        bounds=bounds,
+        wanted=None,
     )
     _json(folder / "gates.json", gates.model_dump(mode="json"))
     np.savez(folder / "gates.npz", projection=np.eye(CHANNELS, dtype=np.float32), centres=np.zeros((1, CHANNELS), "f4"))

@@ -69,6 +69,10 @@ def show(config: Config, places: Places, *, verify: bool, as_json: bool) -> int:
         | {"sites": [], "verified": verify}
         for each in damaged
     ]
+    rows += [
+        {"model": each.title, "role": "generator", "damage": "", "sites": [], "verified": verify}
+        for each in models.generators(folders, config.triage.trusted_keys)
+    ]
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
     else:
@@ -98,6 +102,8 @@ def _row(package: Package, standing: Roles, today: date) -> dict[str, Any]:
 def _line(row: dict[str, Any]) -> str:
     if "role" not in row:
         return f"{row['model']}  {row['damage']}  {row['place']}"
+    if row["role"] == "generator":
+        return f"{row['model']}  ok  generator: it draws films and decides nothing"
     told = [f"{each['site']} {_days(each['days_left'])}" for each in row["certificates"]]
     random = "  RANDOM WEIGHTS: it only escalates" if row["weights"] == "random" else ""
     words = f"{row['model']}  {row['damage'] or 'ok'}  {row['role']}  {row['sha256'][:16]}"

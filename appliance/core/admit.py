@@ -122,6 +122,7 @@ def _admitted(data: bytes) -> Instance:
         columns=_count(dataset, "Columns") or 0,
         has_pixels=any(keyword in dataset for keyword in PIXELS),
         bits_stored=_count(dataset, "BitsStored"),
+        pixel_representation=_count(dataset, "PixelRepresentation"),
         **{name: _text(dataset, keyword) for name, keyword in TOLD.items()},
     )
 

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.core.applies import why_not_applicable
+from appliance.core.applies import OTHER_MODALITY, why_not_applicable
 from appliance.core.certificate import Certificate, Ends, best_certificate, stands_behind, why_invalid
 from appliance.core.gates import GateReference, gate
 from appliance.core.manifest import Manifest
@@ -52,11 +52,13 @@ class Model:
     def sha256(self) -> str:
         return self.manifest.graphs_sha256
 
-    def reference_for(self, certificate: Certificate | None) -> GateReference:
-        """The gate reference that a certificate was made with; the default one where there is none such."""
-        wanted = None if certificate is None else certificate.plan.gates_digest
-        found = (each for each in self.references.values() if each.digest == wanted)
-        return next(found, self.references["default"])
+    def reference_for(self, certificate: Certificate | None, site: str) -> GateReference:
+        """The gate reference that the site's certificate was made with; else the site's own, else the default."""
+        own = self.references.get(site, self.references["default"])
+        if certificate is None or certificate.site != site:
+            return own
+        made_with = (each for each in self.references.values() if each.digest == certificate.plan.gates_digest)
+        return next(made_with, own)
 
     @property
     def preparation_digest(self) -> str:
@@ -102,15 +104,19 @@ class Decision:
 
 
 def chosen(instances: Sequence[Instance], models: Sequence[Model]) -> Model | Decision:
-    """The first model that covers a study, or the decision to escalate it with what each model misses."""
-    codes = ["no-model-applies"] if models else ["no-model-installed"]
+    """The first model that covers a study, or the decision to escalate it with what each model misses.
+
+    What a model of another modality misses is told only where no model is of this one: it would say nothing to anybody.
+    """
+    missed: dict[str, None] = {}
     for model in models:
         code = why_not_applicable(instances, model.manifest)
         if code is None:
             return model
-        if code not in codes:
-            codes.append(code)
-    return _escalated(codes)
+        missed[code] = None
+    if len(missed) > 1:
+        missed.pop(OTHER_MODALITY, None)
+    return _escalated(["no-model-applies" if models else "no-model-installed", *missed])
 
 
 def decide(
@@ -182,7 +188,7 @@ def _at_exit(bench: _Bench, number: int, before: _Exit | None) -> _Exit:
     if isinstance(read, str) or isinstance(checked, str):
         odd = read if isinstance(read, str) else str(checked)
         return _Exit(_escalated([odd], model=title, certificate=name), None, False)
-    measures, failed = _gated(bench, read, model.reference_for(certificate))
+    measures, failed = _gated(bench, read, checked, model.reference_for(certificate, bench.site))
     scores = (Scores(title, read.logit, None, measures, number, model.manifest.weights, tuple(failed)),)
     invalid = "weights-random" if random else _why_invalid(bench, certificate, before)
     valid = certificate if invalid is None else None
@@ -228,13 +234,15 @@ def _said(logit: float, ends: Ends) -> Said:
     return "escalated"
 
 
-def _gated(bench: _Bench, read: Answer, reference: GateReference) -> tuple[dict[str, float], tuple[str, ...]]:
+def _gated(
+    bench: _Bench, read: Answer, checked: Mapping[str, float], reference: GateReference
+) -> tuple[dict[str, float], tuple[str, ...]]:
     """Every finite measure, and the codes of the gates that the study fails."""
     if reference.projection.shape[1] != read.features.size:  # the arrays of another exit: no distance can be told
         return {}, ("gate-out-of-distribution",)
     middle = bench.seen.tensor.shape[1] // 2
     tensor = bench.seen.tensor[:, middle : middle + 1]
-    measured, failed = gate(bench.seen.values, tensor, read.features, reference)
+    measured, failed = gate(bench.seen.values, tensor, read, checked, reference)
     return {str(measure): value for measure, value in measured.items() if np.isfinite(value)}, failed
 
 
@@ -247,7 +255,7 @@ def _why_invalid(bench: _Bench, certificate: Certificate | None, before: _Exit |
         certificate,
         today=bench.today,
         model_sha256=model.sha256,
-        gates_digest=model.reference_for(certificate).digest,
+        gates_digest=model.reference_for(certificate, bench.site).digest,
         preparation_digest=model.preparation_digest,
         site=bench.site,
         instance=bench.instance,

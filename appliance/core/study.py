@@ -71,6 +71,7 @@ class Instance:
     has_pixels: bool
     photometric_interpretation: str = ""
     bits_stored: int | None = None
+    pixel_representation: int | None = None
     presentation_lut_shape: str = ""
     pixel_intensity_relationship_sign: str = ""
     rescale_slope: str = ""

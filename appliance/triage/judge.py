@@ -184,7 +184,7 @@ def _made_with(court: Court, decision: Decision) -> dict[str, str]:
         if model.manifest.title == decision.model:
             return {
                 "model_sha256": model.sha256,
-                "gates_digest": model.reference_for(_certificate(court, decision)).digest,
+                "gates_digest": model.reference_for(_certificate(court, decision), court.site).digest,
                 "preparation_digest": model.preparation_digest,
             }
     return {}

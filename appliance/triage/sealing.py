@@ -91,7 +91,8 @@ def sealed_case(
     pixels_max  the largest image decoded, in samples over all frames
     """
     material = _material(instances, read, site_key, cleaning.clean, pixels_max)
-    looked = next((model for model in models if model.manifest.title == result["model"]), None)
+    trained = (model for model in models if model.manifest.weights != "random")
+    looked = next((model for model in trained if model.manifest.title == result["model"]), None)
     case = compose(
         case_id=case_id,
         revision=revision,

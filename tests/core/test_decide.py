@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from datetime import date
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from appliance.core.certificate import Certificate, Contract, Evidence, Group, P
 from appliance.core.decide import REASONS, Decision, Model, Seen, chosen, decide
 from appliance.core.gates import Bound, GateReference, Gates, Measure, failed_gates, film_measures, gate
 from appliance.core.manifest import Manifest, age_years
+from appliance.core.outputs import Answer
 from appliance.core.standing import Standing
 from appliance.core.study import Instance, Patient, instance_of
 
@@ -26,7 +27,8 @@ NOTHING = Standing()
 NEWER_FACTS = {field.name for field in dataclasses.fields(Instance) if field.default is not dataclasses.MISSING}
 FEATURES = 6
 GATES = Gates(
-    schema_version=1,
+    schema_version=2,
+    wanted=None,
     source="drawn for a test",
     films=1,
     bounds={
@@ -119,6 +121,7 @@ CHILD = Instance(
     has_pixels=True,
     photometric_interpretation="MONOCHROME2",
     bits_stored=8,
+    pixel_representation=0,
     image_type="ORIGINAL\\PRIMARY\\",
     patient_orientation="L\\F",
     lossy_image_compression="00",
@@ -236,7 +239,7 @@ def test_lanes_under_a_valid_certificate(logit: float, lane: str, code: str, pri
     assert decision.certificate == "harbour/test"
     assert decision.scores[0].logit == pytest.approx(logit)
     assert decision.scores[0].calibrated is None
-    assert set(decision.scores[0].gates) == set(get_args(Measure))
+    assert set(decision.scores[0].gates) == set(GATES.bounds)
 
 
 def test_a_closed_lane_decides_nothing():
@@ -293,6 +296,8 @@ MUTATIONS: list[tuple[dict[str, object], str]] = [
     ({"bits_stored": None}, "bit-depth-not-covered"),
     ({"bits_stored": 7}, "bit-depth-not-covered"),
     ({"bits_stored": 32}, "bit-depth-not-covered"),
+    ({"pixel_representation": 1}, "bit-depth-not-covered"),
+    ({"pixel_representation": None}, "bit-depth-not-covered"),
     ({"presentation_lut_shape": "INVERSE"}, "grey-scale-contradicted"),
     ({"presentation_lut_shape": "LIN OD"}, "grey-scale-contradicted"),
     ({"photometric_interpretation": "MONOCHROME1", "presentation_lut_shape": "IDENTITY"}, "grey-scale-contradicted"),
@@ -424,6 +429,13 @@ def test_choice_names_what_each_model_misses_and_takes_the_first_that_applies():
     refused = chosen([dataclasses.replace(CHILD, modality="CT")], [for_hands, MODEL])
     assert isinstance(refused, Decision)
     assert codes(refused) == ["no-model-applies", "modality-not-covered"]
+    # What the one for hands misses in a chest is told, what a model of another modality misses is not.
+    for_ct = Manifest.model_validate_json(
+        json.dumps({**MANIFEST_JSON, "applies_to": {**MANIFEST_JSON["applies_to"], "modality": ["CT"]}})  # type: ignore[dict-item]
+    )
+    refused = chosen([CHILD], [Model(for_ct, REFERENCES, ()), for_hands])
+    assert isinstance(refused, Decision)
+    assert codes(refused) == ["no-model-applies", "body-part-not-covered"]
     none_here = chosen([CHILD], [])
     assert isinstance(none_here, Decision)
     assert (none_here.lane, codes(none_here)) == ("escalated", ["no-model-installed"])
@@ -564,24 +576,30 @@ def test_odd_aspect_is_escalated(shape: tuple[int, int]):
     assert codes(decision) == ["gate-image-quality"]
 
 
-@pytest.mark.parametrize("measure", get_args(Measure))
+def told_by(features: np.ndarray) -> Answer:
+    return Answer(0.0, features, None, None)
+
+
+@pytest.mark.parametrize("measure", GATES.bounds)
 def test_each_bound_stops_a_film_that_only_it_stops(measure: Measure):
-    measured, failed = gate(RAMP[0, 0] * 255, RAMP, np.zeros(FEATURES), REFERENCE)
+    measured, failed = gate(RAMP[0, 0] * 255, RAMP, told_by(np.zeros(FEATURES)), {}, REFERENCE)
     assert failed == ()
     bound = GATES.bounds[measure]
     beyond = bound.high + 1 if bound.high is not None else (bound.low or 0.0) - 1
-    assert failed_gates({**measured, measure: beyond}, GATES) == (bound.code,)
-    assert failed_gates({**measured, measure: math.nan}, GATES) == (bound.code,)
+    assert failed_gates({**measured, measure: beyond}, GATES, {}) == (bound.code,)
+    assert failed_gates({**measured, measure: math.nan}, GATES, {}) == (bound.code,)
     without = {name: value for name, value in measured.items() if name != measure}
-    assert failed_gates(without, GATES) == (bound.code,)
+    assert failed_gates(without, GATES, {}) == (bound.code,)
     fewer = GATES.model_copy(update={"bounds": {k: v for k, v in GATES.bounds.items() if k != measure}})
-    assert failed_gates(measured, fewer) == ("gate-out-of-distribution",)
+    assert failed_gates(measured, fewer, {}) == ("gate-out-of-distribution",)
 
 
 def test_distance_is_to_the_nearest_class():
     two = dataclasses.replace(REFERENCE, centres=np.stack([np.zeros(FEATURES), np.full(FEATURES, 2.0)]))
-    assert gate(RAMP[0, 0], RAMP, np.full(FEATURES, 2.0), two)[0]["distance"] == 0.0
-    assert gate(RAMP[0, 0], RAMP, np.full(FEATURES, 1.5), two)[0]["distance"] == pytest.approx(FEATURES * 0.25)
+    assert gate(RAMP[0, 0], RAMP, told_by(np.full(FEATURES, 2.0)), {}, two)[0]["distance"] == 0.0
+    assert gate(RAMP[0, 0], RAMP, told_by(np.full(FEATURES, 1.5)), {}, two)[0]["distance"] == pytest.approx(
+        FEATURES * 0.25
+    )
 
 
 def test_noise_is_sharp_and_a_ramp_is_not():

@@ -1,8 +1,11 @@
 """Tables of labels and scores are read whole or not at all, and a fault names lines, never a value."""
 
 import math
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.core.labels import Labels, read_labels, read_scores
 from appliance.errors import CATALOGUE, Refused
@@ -88,3 +91,18 @@ def test_a_wrong_table_of_scores_is_refused(data: bytes, exits: int, code: str):
     with pytest.raises(Refused) as told:
         read_scores(data, exits)
     assert told.value.code == code
+
+
+TABLES = st.one_of(
+    st.binary(max_size=200),
+    st.lists(st.lists(st.text(max_size=6), max_size=4), max_size=6).map(
+        lambda rows: "\n".join(["film,finding", *(",".join(row) for row in rows)]).encode("utf-8", "replace")
+    ),
+)
+
+
+@given(TABLES)
+def test_no_table_whatever_raises_anything_else(data: bytes):
+    for read in (read_labels, lambda table: read_scores(table, 1), lambda table: read_scores(table, 2)):
+        with suppress(Refused):
+            read(data)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from appliance.core import decide as rule
 from appliance.core.certificate import Certificate, Ends, own_digest
 from appliance.core.decide import Decision, Model, Seen, decide
+from appliance.core.gates import Bound, Wanted
 from appliance.core.manifest import Manifest
 from appliance.core.standing import Standing
 from appliance.core.study import Instance
@@ -26,11 +27,13 @@ from tests.core.test_decide import (
     CHILD,
     EXIT_JSON,
     FEATURES,
+    GATES,
     MANIFEST_JSON,
     MODEL,
     MUTATIONS,
     NOTHING,
     RAMP,
+    REFERENCE,
     REFERENCES,
     TODAY,
     a_certificate,
@@ -232,6 +235,23 @@ CHECKED = Manifest.model_validate_json(
 )
 
 
+WANTED = Wanted(kind="chest", codes={"hand": "gate-not-as-described"})
+CHECKED_GATES = GATES.model_copy(
+    update={
+        "wanted": WANTED,
+        "bounds": {**GATES.bounds, "as_described": Bound(low=0.5, high=None, code="gate-out-of-distribution")},
+    }
+)
+CHECKED_REFERENCES = {"default": dataclasses.replace(REFERENCE, gates=CHECKED_GATES)}
+
+
+def checked(check: Any, references: Any = CHECKED_REFERENCES) -> Decision:
+    plan = a_certificate().plan.model_copy(update={"model_sha256": CHECKED.graphs_sha256})
+    model = Model(CHECKED, references, (a_certificate(plan=plan, plan_digest=plan.digest),))
+    given_out = dataclasses.replace(seen(-9.0), check=check)
+    return decide([CHILD], model, given_out, site="harbour", today=TODAY, standing=NOTHING)
+
+
 @pytest.mark.parametrize(
     ("check", "code"),
     [
@@ -247,16 +267,18 @@ CHECKED = Manifest.model_validate_json(
     ],
 )
 def test_without_a_sound_answer_of_the_check_network_nothing_is_decided(check: Any, code: str):
-    certificate = a_certificate(
-        plan=(plan := a_certificate().plan.model_copy(update={"model_sha256": CHECKED.graphs_sha256})),
-        plan_digest=plan.digest,
-    )
-    model = Model(CHECKED, REFERENCES, (certificate,))
-    given_out = dataclasses.replace(seen(-9.0), check=check)
-    decision = decide([CHILD], model, given_out, site="harbour", today=TODAY, standing=NOTHING)
+    decision = checked(check)
     assert (decision.lane, codes(decision)) == ("escalated", [code])
-    sound = dataclasses.replace(given_out, check={"kinds": np.array([[0.9, 0.1]], np.float32)})
-    assert decide([CHILD], model, sound, site="harbour", today=TODAY, standing=NOTHING).lane == "cleared"
+
+
+def test_what_the_picture_is_decides_before_the_score():
+    def told(chest: float) -> dict[str, np.ndarray]:
+        return {"kinds": np.array([[chest, 1 - chest]], np.float32)}
+
+    assert checked(told(0.9)).lane == "cleared"
+    assert codes(checked(told(0.4))) == ["gate-not-as-described"]
+    # A check that no bound speaks of: nothing can be told, so nothing is decided.
+    assert codes(checked(told(0.9), REFERENCES)) == ["gate-out-of-distribution"]
 
 
 # Whatever is drawn

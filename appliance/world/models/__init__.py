@@ -2,18 +2,21 @@
 
 A package is <root>/<name>/<version>/ and holds data only. Whatever does not match its checksums, bears no signature of
 a trusted key or is not understood is named as damaged and not used; it never stops the appliance and never decides
-anything. Graphs are read into memory once: what was hashed is what is run.
+anything. Graphs are read into memory once: what was hashed is what is run. A generator of films is a package too,
+checked alike, and never among those that may decide.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from appliance.core.decide import Model
+from appliance.core.generator import PAPER, Generator
 from appliance.core.manifest import Manifest
 from appliance.core.package import Package
 from appliance.core.signature import Signature, verified
@@ -25,7 +28,10 @@ __all__ = [
     "SIGNATURE",
     "SUMS",
     "Damaged",
+    "GeneratorPackage",
     "Package",
+    "generators",
+    "load_generator",
     "load_package",
     "load_packages",
     "read_verified",
@@ -49,12 +55,21 @@ class Damaged:
     fault: Misconfigured
 
 
+@dataclass(frozen=True, slots=True)
+class GeneratorPackage:
+    """A generator that matched its checksums and bears a trusted signature; its files by name, as bytes."""
+
+    generator: Generator
+    files: Mapping[str, bytes] = field(repr=False)
+
+
 def load_packages(
     roots: Sequence[Path], trusted: Path, certificates_beside: Path | None = None
 ) -> tuple[list[Package], list[Damaged]]:
     """Every package under the roots, sorted by name, newest version first; the damaged ones apart.
 
-    Where two roots hold the same name and version the earlier root's counts, if it is sound.
+    A generator is among neither, unless it is damaged. Where two roots hold the same name and version the earlier
+    root's counts, if it is sound.
     trusted              folder of the public keys that are believed
     certificates_beside  folder whose <name>/<version>/*.json are the site's own certificates
     """
@@ -62,12 +77,15 @@ def load_packages(
     damaged = [Damaged(path, Misconfigured("trusted-key-invalid", path.name)) for path in odd]
     sound: dict[str, Package] = {}
     # Any of these files makes a folder a package, so that one which lost another is named, not overlooked.
-    papers = ("manifest.json", SUMS, SIGNATURE)
+    papers = ("manifest.json", PAPER, SUMS, SIGNATURE)
     for root in roots:
         folders = {path.parent for name in papers for path in root.glob(f"*/*/{name}")}
         for folder in sorted(folders)[:PACKAGES_MAX]:
             own = None if certificates_beside is None else certificates_beside / folder.parent.name / folder.name
             try:
+                if is_generator(folder):
+                    load_generator(folder, keys)
+                    continue
                 package = load_package(folder, keys, own)
             except Misconfigured as fault:
                 damaged.append(Damaged(folder, fault))
@@ -109,6 +127,43 @@ def load_package(folder: Path, trusted: Mapping[str, bytes], site_certificates: 
     vouched_for, untrusted = certificates(papers, trusted)
     model = Model(manifest, references, vouched_for)
     return Package(model, graphs, golden(files["golden.npz"], manifest), untrusted)
+
+
+def generators(roots: Sequence[Path], trusted: Path) -> list[Generator]:
+    """Every sound generator under the roots, sorted by folder; load_packages names the damaged ones."""
+    keys, _ = trusted_keys(trusted)
+    found: dict[str, Generator] = {}
+    for root in roots:
+        folders = sorted(path.parent for path in root.glob(f"*/*/{PAPER}") if is_generator(path.parent))
+        for folder in folders[:PACKAGES_MAX]:
+            with suppress(Misconfigured):
+                told = load_generator(folder, keys).generator
+                found.setdefault(told.title, told)
+    return list(found.values())
+
+
+def is_generator(folder: Path) -> bool:
+    """A folder with both papers is read as a triage package, and is damaged if it is none."""
+    return (folder / PAPER).exists() and not (folder / "manifest.json").exists()
+
+
+def load_generator(folder: Path, trusted: Mapping[str, bytes]) -> GeneratorPackage:
+    """One verified generator.
+
+    raises  Misconfigured("model-unsigned" | "model-package-damaged") as load_package does;
+            ("model-manifest-invalid"): generator.json is not understood or speaks of other files
+    """
+    files = read_verified(folder, trusted)
+    try:
+        told = Generator.model_validate_json(files[PAPER])
+    except (KeyError, ValidationError) as error:
+        raise Misconfigured("model-manifest-invalid", PAPER) from error
+    if (told.name, told.version) != (folder.parent.name, folder.name):
+        raise Misconfigured("model-manifest-invalid", "name, version")
+    for name, digest in told.files.items():
+        if name not in files or hashlib.sha256(files[name]).hexdigest() != digest:
+            raise Misconfigured("model-package-damaged", name)
+    return GeneratorPackage(told, files)
 
 
 def _beside(folder: Path | None) -> dict[str, bytes]:

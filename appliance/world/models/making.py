@@ -17,11 +17,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from appliance.core.certificate import Certificate, signed, vouched
+from appliance.core.generator import PAPER
 from appliance.core.manifest import Manifest
 from appliance.core.package import Package
 from appliance.core.signature import public_of, sign
 from appliance.errors import Misconfigured
-from appliance.world.models import SIGNATURE, SUMS, load_package, read_verified
+from appliance.world.models import SIGNATURE, SUMS, is_generator, load_package, read_verified
 
 PRIVATE_KEY = re.compile(r"[0-9a-f]{64}\s*")
 KEY_CHARACTERS_MAX = 256
@@ -68,14 +69,14 @@ def files_of(folder: Path) -> list[str]:
 def sum_up(folder: Path) -> None:
     """Digests anew: those in the manifest, of whatever it names, then SHA256SUMS, which `sha256sum -c` reads.
 
-    raises  Misconfigured("model-manifest-invalid"): the manifest is no JSON object with `files`
+    raises  Misconfigured("model-manifest-invalid"): the manifest, or generator.json, is no JSON object with `files`
     """
-    path = folder / "manifest.json"
+    path = folder / (PAPER if is_generator(folder) else "manifest.json")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
         told = {name: _sha256(folder / name) for name in manifest["files"]}
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise Misconfigured("model-manifest-invalid", "manifest.json") from error
+        raise Misconfigured("model-manifest-invalid", path.name) from error
     if told != manifest["files"]:
         path.write_text(json.dumps({**manifest, "files": told}, indent=2, ensure_ascii=False) + "\n", "utf-8")
     lines = [f"{_sha256(folder / name)}  {name}\n" for name in files_of(folder)]

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from evaluation_report import certificates_of
+
 from appliance.core.certificate import PRODUCT_CONTRACT, Certificate
 from appliance.core.decide import Model
-from evaluation_report import certificates_of
 
 
 def rate(told: dict[str, Any]) -> str:
@@ -178,7 +179,9 @@ All films of the site under the certificate's thresholds. Nothing is known of se
 """
     for each in report["subgroups"]:
         lanes = " / ".join(str(n) for n in each["lanes"].values())
-        text += f"| {each['group']} | {each['films']} | {lanes} | {rate(each['missed'])} | {rate(each['false_flags'])} |\n"
+        text += (
+            f"| {each['group']} | {each['films']} | {lanes} | {rate(each['missed'])} | {rate(each['false_flags'])} |\n"
+        )
     return text
 
 
@@ -203,7 +206,9 @@ def _synthetic(report: dict[str, Any], certificates: list[Certificate]) -> str:
     if not certificates or "synthetic" not in report:
         return ""
     told, last = report["synthetic"], certificates[-1]
-    exits = "; ".join(f"exit {e['exit']} is asked of {e['asked']} and decides {rate(e['decided'])}" for e in told["by_exit"])
+    exits = "; ".join(
+        f"exit {e['exit']} is asked of {e['asked']} and decides {rate(e['decided'])}" for e in told["by_exit"]
+    )
     return f"""
 ## The synthetic scanner's site
 Drawn films show nobody and measure nothing about patients: they show the machinery at the product's own contract.
@@ -214,7 +219,7 @@ Two exits: {exits}.
 
 
 def _trust(report: dict[str, Any], model: Model) -> str:
-    return f"""
+    return """
 ## Trust ingredients
 **How it was made.** Five teachers (EfficientNet-Lite0, each blind to a fifth of the patients) were fitted to 4,251 films
 (Kermany et al. 2018, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; official training films, less all patients of the test

@@ -43,7 +43,11 @@ def plots(rows: list[Row], model: Model, figures: dict[str, Any]) -> dict[str, s
                     "share with the finding",
                     "probability by a fitted sigmoid",
                     (
-                        Line("found", tuple((b["said"], b["found"]["rate"]) for b in figures["calibration"]["bins"]), BLUE),
+                        Line(
+                            "found",
+                            tuple((b["said"], b["found"]["rate"]) for b in figures["calibration"]["bins"]),
+                            BLUE,
+                        ),
                         Line("perfect", tuple((k / 20, k / 20) for k in range(21)), GREY, "dashed"),
                     ),
                     (whole,),

@@ -10,7 +10,6 @@ kinds out of the training, to see whether what was never shown is refused all th
 
 import argparse
 import copy
-import hashlib
 import math
 import sys
 import time
@@ -30,6 +29,7 @@ from drawn_strangers import DRAWN, drawn  # noqa: E402
 from films import ADULT_ZIP, BODYPART_ZIP, TRAIN_ZIP, held_back_patients, read_films  # noqa: E402
 from network_check import SIDE_PX, Check  # noqa: E402
 from network_kinds import KINDS  # noqa: E402
+from splits import adult_may_train, part_may_train  # noqa: E402
 
 BUILD = ROOT / "build/cxr-paediatric"
 POOL_PX = 128
@@ -37,22 +37,6 @@ DRAWN_COUNT = 4200
 PARTS = ("AbdomenCT", "ChestCT", "HeadCT")
 # How often each kind is shown, in the order of KINDS.
 SHARES = (0.36, 0.14, 0.1, 0.11, 0.07, 0.11, 0.04, 0.07)
-
-
-def adult_may_train(patient: str) -> bool:
-    """True for three fifths of the adult patients, by hash; the rest measures."""
-    return hashlib.sha256(f"adult/{patient}".encode()).digest()[0] < 154
-
-
-def part_may_train(rows: list[dict[str, str]]) -> np.ndarray:
-    """The first half of each body part in the order of its files: neighbours may show one patient."""
-    labels = np.array([row["label"] for row in rows])
-    order = np.argsort([row["path"] for row in rows], kind="stable")
-    first = np.zeros(len(rows), bool)
-    for label in np.unique(labels):
-        own = order[labels[order] == label]
-        first[own[: len(own) // 2]] = True
-    return first
 
 
 def _pool(values: list[np.ndarray], device: str) -> Tensor:

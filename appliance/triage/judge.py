@@ -9,7 +9,7 @@ waits for.
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -118,13 +118,18 @@ class Judging:
                 ledger.move(c, study, "quarantined", who="triage.judge", at=moment.wall, code=found.code)
                 return
             decision = found.decision
+            if decision.lane != "escalated" and self.stands(c, moment) != standing:
+                # A kill switch or an alarm fell while the network ran: decided anew, under what stands now.
+                ledger.give_back_attempt(c, study)
+                return
             ledger.put_result(c, study.number, study.revision, columns(court, found, moment.wall))
             to: State = "hard" if decision.lane == "escalated" else "routine"
             moved = ledger.move(c, study, to, who="triage.judge", at=moment.wall, code=decision.reasons[0].code)
             if moved:
                 self.decided(c, study, decision, moment)
         LOG.info("study %d: %s", study.number, decision.lane)
-        self._shadow(court, study, instances, decision, moment)
+        beside = replace(court, shadows=tuple(m for m in court.shadows if not standing.stops(m.manifest.title)))
+        self._shadow(beside, study, instances, decision, moment)
 
     def _shadow(
         self, court: Court, study: Row[Any], instances: Sequence[Instance], decision: Decision, moment: Moment

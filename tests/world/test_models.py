@@ -26,17 +26,17 @@ from appliance.world.models import Package, load_package, load_packages, trusted
 from appliance.world.models.making import install_certificate, package_of
 
 MODELS = Path(__file__).parents[2] / "models"
-COMMITTED = MODELS / "cxr-paediatric-pneumonia/1.0.0"
+COMMITTED = MODELS / "cxr-paediatric-pneumonia/2.0.0"
 TRUSTED = MODELS / "trusted"
 KEYS = trusted_keys(TRUSTED)[0]
 FORGER = bytes(range(32))  # a trusted key of these tests: what is tried is what the other walls hold
-TITLE = "cxr-paediatric-pneumonia/1.0.0"
+TITLE = "cxr-paediatric-pneumonia/2.0.0"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the first package to break."""
-    copy = tmp_path / "models/cxr-paediatric-pneumonia/1.0.0"
+    copy = tmp_path / "models/cxr-paediatric-pneumonia/2.0.0"
     shutil.copytree(COMMITTED, copy)
     return copy
 
@@ -131,7 +131,7 @@ EXTERNAL = message((1, 1), (2, 1), (8, "w"), (13, message((1, "location"), (2, "
 def test_the_committed_package_is_sound_and_gives_its_golden_answers():
     sound, damaged = load_packages([MODELS], TRUSTED)
     assert damaged == []
-    assert [package.model.manifest.title for package in sound] == ["cxr-paediatric-pneumonia/1.0.0"]
+    assert [package.model.manifest.title for package in sound] == ["cxr-paediatric-pneumonia/2.0.0"]
     self_test(sound[0])
 
 

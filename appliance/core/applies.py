@@ -20,12 +20,13 @@ LOSSY_RATIO_MAX = 20.0
 # What photometric interpretation goes with: PS3.3 C.11.6.1.2 (shape), C.8.11.3.1.2 (sign of the intensity).
 SHAPE_OF = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 SIGN_OF = {"MONOCHROME1": "1", "MONOCHROME2": "-1"}
+OTHER_MODALITY = "modality-not-covered"
 UPRIGHT = "L\\F"  # columns towards the patient's left, rows towards the feet: PS3.3 C.7.6.1.1.1
 
 APPLIES_REASONS: dict[str, str] = {
     "several-images": "The study has more images than the model was made for.",
     "no-image": "The object holds no image.",
-    "modality-not-covered": "The model was not made for this modality.",
+    OTHER_MODALITY: "The model was not made for this modality.",
     "sop-class-not-covered": "The model was not made for this kind of object.",
     "body-part-not-covered": "The model was not made for this body part, or the header does not name it.",
     "view-not-covered": "The model was not made for this view, or the header does not name it.",
@@ -52,6 +53,8 @@ def why_not_applicable(instances: Sequence[Instance], manifest: Manifest) -> str
     nothing in the study goes unseen.
     """
     single = manifest.input.takes == "frame"
+    if any(instance.modality not in manifest.applies_to.modality for instance in instances):
+        return OTHER_MODALITY
     if single and len(instances) != 1:
         return "several-images"
     for instance in instances:
@@ -68,7 +71,6 @@ def _why_not_covered(instance: Instance, covers: AppliesTo, *, single: bool) -> 
     checks: tuple[tuple[bool, str], ...] = (
         (instance.has_pixels, "no-image"),
         (one_frame or not single, "several-images"),
-        (instance.modality in covers.modality, "modality-not-covered"),
         (instance.sop_class_uid in covers.sop_class_uid, "sop-class-not-covered"),
         (instance.body_part_examined in covers.body_part_examined, "body-part-not-covered"),
         (instance.view_position in covers.view_position, "view-not-covered"),

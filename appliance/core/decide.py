@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.core.applies import why_not_applicable
+from appliance.core.applies import OTHER_MODALITY, why_not_applicable
 from appliance.core.certificate import Certificate, Ends, best_certificate, stands_behind, why_invalid
 from appliance.core.gates import GateReference, gate
 from appliance.core.manifest import Manifest
@@ -53,7 +53,7 @@ class Model:
         return self.manifest.graphs_sha256
 
     def reference_for(self, certificate: Certificate | None, site: str) -> GateReference:
-        """The gate reference that the site's certificate was made with; without one the site's own, else the default."""
+        """The gate reference that the site's certificate was made with; else the site's own, else the default."""
         own = self.references.get(site, self.references["default"])
         if certificate is None or certificate.site != site:
             return own
@@ -104,15 +104,19 @@ class Decision:
 
 
 def chosen(instances: Sequence[Instance], models: Sequence[Model]) -> Model | Decision:
-    """The first model that covers a study, or the decision to escalate it with what each model misses."""
-    codes = ["no-model-applies"] if models else ["no-model-installed"]
+    """The first model that covers a study, or the decision to escalate it with what each model misses.
+
+    What a model of another modality misses is told only where no model is of this one: it would say nothing to anybody.
+    """
+    missed: dict[str, None] = {}
     for model in models:
         code = why_not_applicable(instances, model.manifest)
         if code is None:
             return model
-        if code not in codes:
-            codes.append(code)
-    return _escalated(codes)
+        missed[code] = None
+    if len(missed) > 1:
+        missed.pop(OTHER_MODALITY, None)
+    return _escalated(["no-model-applies" if models else "no-model-installed", *missed])
 
 
 def decide(

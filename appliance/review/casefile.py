@@ -181,7 +181,8 @@ def _score(score: dict[str, Any]) -> dict[str, Any]:
     logit = score.get("logit")
     return {
         "model": str(score.get("model", "")),
-        "logit": f"{logit:+.2f}" if isinstance(logit, int | float) else "none",
+        "exit": score.get("exit", 1),
+        "logit": _logit(logit, random=score.get("weights") == "random"),
         "clear_bound": f"{low:+.2f}" if isinstance(low, int | float) else "closed",
         "flag_bound": f"{high:+.2f}" if isinstance(high, int | float) else "closed",
         "bounded": bool(bounds),
@@ -189,6 +190,12 @@ def _score(score: dict[str, Any]) -> dict[str, Any]:
         "calibrated": words.calibrated([score]),
         "gates": words.gate_rows(score.get("gates")),
     }
+
+
+def _logit(logit: Any, *, random: bool) -> str:
+    if random:
+        return "none: the weights are random and say nothing"
+    return f"{logit:+.2f}" if isinstance(logit, int | float) else "none"
 
 
 def _answer(row: Row[Any], revision: int) -> dict[str, Any]:

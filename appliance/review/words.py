@@ -58,6 +58,7 @@ REPEAT_WORDS = {
     "gate-cropped": "a part of the anatomy looks cut off",
     "gate-exposure": "the exposure looks wrong",
     "gate-blur": "the film looks blurred",
+    "gate-image-quality": "the film looks badly exposed, noisy or blurred",
 }
 
 URGENCY_WORDS = {"critical": "CRITICAL", "urgent": "URGENT", "routine": "routine"}

@@ -118,6 +118,10 @@ class Judging:
                 ledger.move(c, study, "quarantined", who="triage.judge", at=moment.wall, code=found.code)
                 return
             decision = found.decision
+            if decision.lane != "escalated" and self.stands(c, moment) != standing:
+                # A kill switch or an alarm fell while the network ran: decided anew, under what stands now.
+                ledger.give_back_attempt(c, study)
+                return
             ledger.put_result(c, study.number, study.revision, columns(court, found, moment.wall))
             to: State = "hard" if decision.lane == "escalated" else "routine"
             moved = ledger.move(c, study, to, who="triage.judge", at=moment.wall, code=decision.reasons[0].code)

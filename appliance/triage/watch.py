@@ -156,12 +156,14 @@ class Watch:
 
     def audits(self, moment: Moment) -> bool:
         """Readers' answers and withdrawals, each once, in the order in which they were given."""
-        with self.engine.begin() as c:
-            self._register(c, moment)
-            answered, withdrawn = book.last_heard(c)
+        if self.registered != self._present():
+            with self.engine.begin() as c:
+                self._register(c, moment)
         desk = self._opened()
         if desk is None:
             return False
+        with self.engine.connect() as c:
+            answered, withdrawn = book.last_heard(c)
         with desk.connect() as c:
             answers = audit_desk.answers_after(c, answered, ROWS_A_STEP)
             withdrawals = audit_desk.withdrawals_after(c, withdrawn, ROWS_A_STEP)
@@ -173,23 +175,31 @@ class Watch:
                 self._answered(c, row, moment)
         return bool(answers or withdrawals)
 
+    def _roles(self) -> list[tuple[str, Model]]:
+        """The loaded models, each with what it does."""
+        court = self.court()
+        return [("shadow", each) for each in court.shadows] + [("decides", each) for each in court.models]
+
+    def _present(self) -> tuple[str, ...]:
+        """What is loaded, in a form that can be compared."""
+        return tuple(
+            f"{role} {each.manifest.title} {' '.join(sorted(one.digest for one in each.certificates))}"
+            for role, each in self._roles()
+        )
+
     def _register(self, c: Connection, moment: Moment) -> None:
         """Files the loaded models and their certificates, so that the page shows what is in force here."""
-        court = self.court()
-        present = [(model, "decides") for model in court.models] + [(model, "shadow") for model in court.shadows]
-        names = tuple(
-            sorted(" ".join([m.manifest.title, role, *(each.digest for each in m.certificates)]) for m, role in present)
-        )
-        if names == self.registered:
+        present = self._present()
+        if present == self.registered:
             return
         book.forget_presence(c)
-        for model, role in present:
+        for role, model in self._roles():
             book.put_installed(c, model.manifest.title, {**model_facts(model), "role": role}, moment.wall)
             for each in model.certificates:
                 start = {**told(started(reference(each))), "stage": "quiet", "stage_since": moment.wall}
                 facts = {**certificate_facts(each, model.manifest.label.name), "audit_rate": self.rate(each)}
                 book.put_monitor(c, each.digest, model.manifest.title, facts, start)
-        self.registered = names
+        self.registered = present
 
     def _measure(
         self, c: Connection, certificate: Certificate, uid: str, values: dict[str, float], moment: Moment

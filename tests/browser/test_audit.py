@@ -9,9 +9,11 @@ import pytest
 from playwright.sync_api import Page, expect
 from seeding import NOW, USER, Seeded, an_instance, patient, put_frames, ramp
 
+from appliance.core.gates import REPEAT_CODES
 from appliance.core.roles import Order
 from appliance.core.watch import started, with_answer, with_ranks
 from appliance.core.watch import told as columns
+from appliance.review.words import REPEAT_WORDS
 from appliance.world import audit_desk, desk, ledger
 from appliance.world.ledger import glances, roles, watch
 
@@ -109,8 +111,8 @@ def rows(seeded: Seeded) -> Rows:
 
 def audit_of(seeded: Seeded, key: str) -> int:
     with seeded.engine.connect() as c:
-        where = watch.audits.c.study_number == seeded.numbers[key]
-        return int(c.execute(watch.audits.select().where(where)).one().id)
+        where = (watch.audits.c.study_number == seeded.numbers[key], watch.audits.c.certificate == NEW)
+        return int(c.execute(watch.audits.select().where(*where)).one().id)
 
 
 def answers(seeded: Seeded) -> list[Any]:
@@ -421,3 +423,34 @@ def test_a_model_that_is_none_has_no_switch(signed_in: Page, address: str, rows:
     answer = signed_in.goto(f"{address}models/switch?model={model}")
     assert answer is not None
     assert answer.status == 404
+
+
+def test_every_code_that_can_be_mended_has_words_for_a_radiographer() -> None:
+    assert set(REPEAT_WORDS) == REPEAT_CODES
+
+
+def test_an_odd_form_is_refused_and_files_nothing(signed_in: Page, address: str, rows: Rows, seeded: Seeded) -> None:
+    signed_in.goto(f"{address}models")
+    check = signed_in.locator("input[name=check]").first.get_attribute("value") or ""
+    before = [len(seeded.desk_rows(table)) for table in (desk.model_orders, audit_desk.withdrawals, audit_desk.answers)]
+    nonce = "a-nonce-of-no-form"
+    open_audit = audit_of(seeded, "read-b")
+    forms: list[tuple[str, dict[str, str], int]] = [
+        ("models/switch", {"nonce": nonce, "model": TITLE, "to": "burn"}, 400),
+        ("models/switch", {"nonce": nonce, "model": "../x", "to": "stop"}, 400),
+        ("models/switch", {"nonce": "short", "model": TITLE, "to": "stop"}, 400),
+        (f"certificates/{NEW}/withdraw", {"nonce": nonce, "because": "  "}, 400),
+        (f"certificates/{'f' * 64}/withdraw", {"nonce": nonce, "because": "x"}, 404),
+        (f"certificates/{NEW}/withdraw", {"nonce": nonce, "because": "x" * 501}, 400),
+        (f"audits/{open_audit}/answer", {"nonce": nonce, "answer": "normal"}, 400),
+        (f"audits/{open_audit}/answer", {"nonce": "short", "answer": "absent"}, 400),
+        ("audits/999/answer", {"nonce": nonce, "answer": "absent"}, 409),
+    ]
+    same = {"Origin": address.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    for path, form, status in forms:
+        answer = signed_in.request.post(f"{address}{path}", form={"check": check, **form}, headers=same)
+        assert answer.status == status, (path, form, answer.status)
+        answer = signed_in.request.post(f"{address}{path}", form=form, headers=same)
+        assert answer.status == 403, path
+    after = [len(seeded.desk_rows(table)) for table in (desk.model_orders, audit_desk.withdrawals, audit_desk.answers)]
+    assert before == after

@@ -429,6 +429,13 @@ def test_choice_names_what_each_model_misses_and_takes_the_first_that_applies():
     refused = chosen([dataclasses.replace(CHILD, modality="CT")], [for_hands, MODEL])
     assert isinstance(refused, Decision)
     assert codes(refused) == ["no-model-applies", "modality-not-covered"]
+    # What the one for hands misses in a chest is told, what a model of another modality misses is not.
+    for_ct = Manifest.model_validate_json(
+        json.dumps({**MANIFEST_JSON, "applies_to": {**MANIFEST_JSON["applies_to"], "modality": ["CT"]}})  # type: ignore[dict-item]
+    )
+    refused = chosen([CHILD], [Model(for_ct, REFERENCES, ()), for_hands])
+    assert isinstance(refused, Decision)
+    assert codes(refused) == ["no-model-applies", "body-part-not-covered"]
     none_here = chosen([CHILD], [])
     assert isinstance(none_here, Decision)
     assert (none_here.lane, codes(none_here)) == ("escalated", ["no-model-installed"])

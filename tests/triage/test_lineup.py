@@ -3,9 +3,11 @@
 import itertools
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 
 from appliance.config import Config, Places
@@ -13,12 +15,14 @@ from appliance.core.command import AGE_MAX_S, signed_command
 from appliance.core.document import encode
 from appliance.core.roles import Order
 from appliance.loop import Moment
+from appliance.triage import judge
 from appliance.triage.lineup import TEST_PERIOD_S, Lineup
 from appliance.world import desk, ledger, sqlite, wire
 from appliance.world.ledger import roles as book
 from appliance.world.models import load_packages
 from appliance.world.models.making import install, sign_package
 from tests.core.drawn_graphs import net
+from tests.triage.conftest import Bench
 from tests.world.drawn_packages import KEYS, SECRET, trust, write
 
 NOW = 1_000_000.0
@@ -345,3 +349,28 @@ def test_golden_films_are_run_again_daily(house: House, monkeypatch: pytest.Monk
     assert not house.lineup.test(Moment(NOW, TEST_PERIOD_S + 1))
     assert house.lineup.test(Moment(NOW, 2 * TEST_PERIOD_S))
     assert house.deciding == ["chest/1.0.0", "head/0.1.0"]
+
+
+# The whole road
+
+
+def test_a_stopped_model_escalates_the_very_next_study(tmp_path: Path):
+    """Without a round of the loop between the order and the study; and it decides again when it is resumed."""
+    root = Path(__file__).parents[2]
+    bench = Bench(tmp_path)
+    bench.start(judge.open_court(root / "models", "harbour", root / "models/trusted"))
+    bench.places.review.mkdir()
+    reviews = sqlite.open_writer(bench.places.review_db, desk.METADATA)
+    film = (root / "sample_dicom/drawn/chest_child_ap.dcm").read_bytes()
+    uid = str(pydicom.dcmread(BytesIO(film)).StudyInstanceUID)
+    bench.put(film)
+    for passed in (1, 5, 40):
+        bench.step("admit", "assemble", passed=passed)
+    assert bench.study(uid).state == "complete"
+    with reviews.begin() as c:
+        desk.order(c, Order("model-stop", "cxr-paediatric-pneumonia"), nonce="1", user="reader", at=bench.now)
+    bench.step("judge")
+    assert bench.result(uid).lane == "escalated"
+    assert "model-stopped" in [reason["code"] for reason in bench.result(uid).reasons]
+    bench.triage.close()
+    reviews.dispose()

@@ -10,6 +10,8 @@ import pytest
 
 from appliance.core.decide import Model
 from appliance.core.manifest import Manifest
+from appliance.core.standing import Standing
+from appliance.triage.judge import Judging
 from appliance.triage.looking import Court
 from appliance.world.ledger import shadows
 from tests.core.test_decide import MANIFEST_JSON, MODEL, REFERENCES, a_certificate
@@ -91,3 +93,24 @@ def test_a_shadow_that_ends_the_process_comes_after_the_move(bench: Bench) -> No
         decided(bench, Voices(drawn_1_2_3=-9.0, drawn_2_0_0=SystemExit(9)), other)
     assert (bench.study(FILM_UID).state, bench.result(FILM_UID).lane) == ("routine", "cleared")
     assert bench.study(FILM_UID).attempts == 0
+
+
+def test_a_kill_switch_that_falls_while_the_network_runs_still_counts(bench: Bench) -> None:
+    """Between the attempt and the move a stop may come: what was decided without it is thrown away."""
+    fallen: list[frozenset[str]] = [frozenset()]
+
+    class Falling(Voices):
+        def run(self, title: str, exit: int, tensor: np.ndarray) -> dict[str, np.ndarray]:
+            fallen[0] = frozenset(("drawn",))
+            return super().run(title, exit, tensor)
+
+    certificate = a_certificate(created=date(1970, 1, 1), expires=date(1971, 1, 1))
+    model = dataclasses.replace(MODEL, certificates=(certificate,))
+    bench.start(Court((model,), Falling(drawn_1_2_3=-9.0), "harbour"))
+    judging = next(part for part in bench.triage.parts if isinstance(part, Judging))
+    judging.stands = lambda *_: Standing(stopped=fallen[0])
+    bench.put(DATA)
+    bench.step("admit", "assemble")
+    bench.step("assemble", "judge", passed=9)
+    assert [each["code"] for each in bench.result(FILM_UID).reasons] == ["model-stopped"]
+    assert bench.study(FILM_UID).state == "hard"

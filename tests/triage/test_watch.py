@@ -9,15 +9,12 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from sqlalchemy import Engine, event, func, select
 
 from appliance.config import Audit, Config
-from appliance.core.certificate import Certificate, Group, own_digest
+from appliance.core.certificate import Group
 from appliance.core.decide import Decision, Model
-from appliance.core.gates import GateReference, Gates
-from appliance.core.manifest import Manifest
 from appliance.core.standing import Standing
 from appliance.core.study import Instance, Patient, Reason, Scores
 from appliance.loop import Moment
@@ -32,9 +29,7 @@ from tests.core import test_decide as rule
 from tests.simulate.house import SITE_KEY, tiny
 from tests.triage.conftest import Bench
 
-PACKAGE = Path(__file__).parents[2] / "models" / "cxr-paediatric-pneumonia" / "1.0.0"
-MANIFEST = Manifest.model_validate_json((PACKAGE / "manifest.json").read_text())
-TITLE = MANIFEST.title
+TITLE = rule.MANIFEST.title
 DAY_S = 86_400.0
 ANY = Group(
     manufacturer="Harbour Imaging",
@@ -47,30 +42,12 @@ ANY = Group(
 
 
 def a_model(*names: str, **changed: object) -> Model:
-    """The shipped manifest with certificates of our own for the site `bench`; the gates are not asked here."""
-    gates = Gates.model_validate_json((PACKAGE / "gates.json").read_text())
-    shipped = Certificate.model_validate_json((PACKAGE / "certificates" / "harbour.json").read_text())
-    reference = GateReference(gates, np.eye(2), np.zeros((1, 2)), shipped.plan.gates_digest)
-    bare = Model(MANIFEST, {"default": reference}, ())
-    plan = shipped.plan.model_copy(
-        update={"model_sha256": bare.sha256, "preparation_digest": bare.preparation_digest, "patients_sha256": None}
-    )
+    """The model of the rule's own tests, with certificates of our own for the site `bench`."""
     dice = random.Random(5)
-    told = {
-        "site": "bench",
-        "group": ANY,
-        "plan": plan,
-        "plan_digest": plan.digest,
-        "reference": {
-            name: tuple(sorted(dice.gauss(0, 1) for _ in range(200))) for name in ("logit", "distance", "sharpness")
-        },
-        "signature": None,
-    }
-    made = []
-    for name in names:
-        draft = shipped.model_copy(update={**told, "name": name, **changed})
-        made.append(draft.model_copy(update={"digest": own_digest(draft)}))
-    return replace(bare, certificates=tuple(made))
+    measures = ("logit", "distance", "sharpness")
+    sample = {name: tuple(sorted(dice.gauss(0, 1) for _ in range(200))) for name in measures}
+    told = {"site": "bench", "group": ANY, "reference": sample, **changed}
+    return replace(rule.MODEL, certificates=tuple(rule.a_certificate(name=name, **told) for name in names))
 
 
 def an_instance(n: int) -> Instance:
@@ -262,7 +239,7 @@ def test_what_a_certificate_was_not_made_for_is_not_counted(room: Room, model: M
 
 
 def test_random_weights_and_no_score_are_not_watched(room: Room, model: Model) -> None:
-    room.model(replace(model, manifest=MANIFEST.model_copy(update={"weights": "random"})))
+    room.model(replace(model, manifest=rule.MANIFEST.model_copy(update={"weights": "random"})))
     room.decide()
     room.model(model)
     with room.bench.triage.engine.begin() as c:

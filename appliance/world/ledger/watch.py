@@ -64,6 +64,7 @@ watched = Table(  # one row a study and certificate, whatever its revisions
     Column("decided_at", Float, nullable=False),
     UniqueConstraint("certificate", "study_number"),
     Index("watched_by_lane", "certificate", "lane", "decided_at"),
+    Index("watched_in_order", "certificate", "id"),
 )
 gauges = Table(  # what was measured of each watched study
     "gauges",
@@ -191,9 +192,9 @@ def put_gauges(c: Connection, watched_id: int, certificate: str, values: dict[st
 
 
 def window(c: Connection, certificate: str, measure: str, studies: int) -> list[float]:
-    """A measure of the last studies."""
-    same = (gauges.c.certificate == certificate, gauges.c.measure == measure)
-    chosen = select(gauges.c.value).where(*same).order_by(gauges.c.watched_id.desc()).limit(studies)
+    """A measure of the last studies, as far as they have it."""
+    last = select(watched.c.id).where(watched.c.certificate == certificate).order_by(watched.c.id.desc()).limit(studies)
+    chosen = select(gauges.c.value).where(gauges.c.watched_id.in_(last), gauges.c.measure == measure)
     return list(c.execute(chosen).scalars())
 
 

@@ -59,7 +59,10 @@ def main() -> None:
         told = [scorer.scored(values.astype(np.float32), reference) for values in archive.values]
     people = [str(person) for person in archive.patients]
     sample = sample_of(
-        [Scored(film, person, t.logits, t.passed, t.measures) for film, person, t in zip(films, people, told, strict=True)],
+        [
+            Scored(film, person, t.logits, t.passed, t.measures)
+            for film, person, t in zip(films, people, told, strict=True)
+        ],
         exits=len(model.manifest.exits),
     )
     plan = Plan(

@@ -46,8 +46,8 @@ def line_of(known: Row, result: Scored) -> Row:
     looks_like = max(result.kinds, key=result.kinds.__getitem__)
     return {
         **known,
-        "logit_1": f"{result.logits[0]:.5f}",
-        "logit": f"{result.logits[-1]:.5f}",
+        "logit_1": repr(result.logits[0]),  # in full: the certificate's digest is taken of them
+        "logit": repr(result.logits[-1]),
         "passed_1": str(int(result.passed[0])),
         "passed": str(int(result.passed[-1])),
         "failed": " ".join(result.failed),
@@ -77,7 +77,7 @@ def scored_rows(data: Path) -> tuple[list[Row], dict[str, Any], dict[str, Film]]
                 kept[known["film"]] = film
             if len(rows) % PROGRESS_EVERY == 0:
                 print(f"{len(rows)} films scored", flush=True)
-        memory = scorer.bench.memory_bytes()
+        memory = scorer.child_bytes()
     middle, late = np.quantile(spent, [0.5, 0.99])
     speed = {"films": len(rows), "median_ms": round(1000 * middle, 1), "p99_ms": round(1000 * late, 1)}
     return rows, {**speed, "child_memory_mib": round(memory / 2**20)}, kept

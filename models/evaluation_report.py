@@ -79,9 +79,7 @@ def report(rows: list[Row], model: Model) -> dict[str, Any]:
         },
         "specificity": specificity_at(sets["site"].logit[-1], sets["site"].finding),
         "calibration": calibration(sets["site"].logit[-1], sets["site"].finding, sets["site"].patients),
-        "gates_passed": {
-            name: proportion(int(each.passed[-1].sum()), len(each.rows)) for name, each in sets.items()
-        },
+        "gates_passed": {name: proportion(int(each.passed[-1].sum()), len(each.rows)) for name, each in sets.items()},
         "looks_like": {name: _counted([row["looks_like"] for row in sets[name].rows]) for name in sets},
         "decided_with_a_false_header": {
             name: proportion(int((lanes[name] != "escalated").sum()), len(lanes[name])) for name in strangers
@@ -96,7 +94,9 @@ def report(rows: list[Row], model: Model) -> dict[str, Any]:
         ],
         "by_prevalence": by_prevalence(site_lanes, site.finding),
         "subgroups": subgroups(sets["site"], lanes["site"]),
-        "reasons": {name: _counted(" ".join(row["failed"] for row in sets[name].rows).split()) for name in OWN if name in sets},
+        "reasons": {
+            name: _counted(" ".join(row["failed"] for row in sets[name].rows).split()) for name in OWN if name in sets
+        },
     }
     return told | (_synthetic(sets["synthetic"], synthetic) if synthetic and "synthetic" in sets else {})
 

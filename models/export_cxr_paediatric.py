@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import onnx
 import torch
 from torch import nn
 
@@ -19,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 
 from films import SPEC  # noqa: E402
-from halved_weights import halved  # noqa: E402
+from halved_weights import packed  # noqa: E402
 from network_check import SIDE_PX, Check, Exported  # noqa: E402
 from network_cxr_paediatric import FirstExit, Network, SecondExit  # noqa: E402
 
@@ -36,7 +35,7 @@ def written(graph: nn.Module, inputs: Any, name: str, enters: str, leaves: list[
         torch.onnx.export(
             graph, (inputs,), str(path), opset_version=17, input_names=[enters], output_names=leaves, dynamo=False
         )
-    onnx.save(halved(onnx.load(str(path))), str(path))
+    packed(path)
     print(name, path.stat().st_size, "bytes")
     return found
 

@@ -10,13 +10,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 
-from halved_weights import halved  # noqa: E402
+from halved_weights import packed  # noqa: E402
 from network_scanner import CODE, SIDE_PX, Decoder  # noqa: E402
 
 BUILD = ROOT / "build/cxr-paediatric"
@@ -38,7 +37,7 @@ def main() -> None:
         output_names=["film"],
         dynamo=False,
     )
-    onnx.save(halved(onnx.load(str(path))), str(path))
+    packed(path)
     codes = np.load(BUILD / "scanner.npz")
     np.savez(TARGET / "codes.npz", means=codes["means"].astype(np.float32), factors=codes["factors"].astype(np.float32))
     print(path.name, path.stat().st_size, "bytes")

@@ -1,10 +1,34 @@
-"""Weights of a graph kept at half precision: half the bytes, the same arithmetic in float32. onnx; export only."""
+"""What an exported graph goes through before it is packed: constants folded, weights kept at half precision.
+
+Folding leaves no size that only running it would tell, which the product's audit refuses. Halved weights are half the
+bytes and the same arithmetic in float32. onnx and onnxruntime; export only.
+"""
+
+from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 SMALL_BYTES = 1024
+
+
+def packed(path: Path) -> None:
+    """Folds, halves and writes one graph anew."""
+    options = onnxruntime.SessionOptions()
+    # Basic: standard operators only; further levels write operators of the runtime's own.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path.with_suffix(".folded"))
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    folded = onnx.load(options.optimized_model_filepath)
+    Path(options.optimized_model_filepath).unlink()
+    del folded.graph.value_info[:]
+    used = {node.domain for node in folded.graph.node}
+    kept = [each for each in folded.opset_import if each.domain in used]
+    del folded.opset_import[:]
+    folded.opset_import.extend(kept)
+    onnx.save(halved(onnx.shape_inference.infer_shapes(folded)), str(path))
 
 
 def halved(graph: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,5 +1,7 @@
 """Scores films through the product's own path: prepare, the bench, the gates of each exit. No labels pass through here."""
 
+import os
+import re
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +47,12 @@ class Scorer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.bench.close()
+
+    def child_bytes(self) -> int:
+        """Resident memory of the bench's child processes (proc(5), Linux)."""
+        own = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        told = [Path(f"/proc/{pid}/status").read_text() for pid in own]
+        return sum(1024 * int(re.findall(r"VmRSS:\s+(\d+) kB", text)[0]) for text in told)
 
     def scored(self, values: NDArray[np.float32], reference: GateReference, monochrome1: bool = False) -> Scored:
         """One film [row, column] as `replay` would score it, whatever its header says."""

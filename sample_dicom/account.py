@@ -157,10 +157,10 @@ def _stray(c: Connection, story: Story) -> Line:
     return Line(story, None, REFUSED, code, CATALOGUE[code].text, "", True)
 
 
-def summary(account: Account, *, site_films: bool) -> list[str]:
+def summary(account: Account, note: str) -> list[str]:
     """The counts in sentences, with what they do not mean.
 
-    site_films  films of the site's own archive were among the stories
+    note  said where something was decided here of a film whose truth is known; "" where there is nothing to add
     """
     studies = [line for line in account.lines if line.story.study_instance_uid]
     count = {lane: sum(line.lane == lane for line in studies) for lane in ("cleared", "flagged", "quarantined")}
@@ -170,12 +170,5 @@ def summary(account: Account, *, site_films: bool) -> list[str]:
         f"{len(studies)} studies: {count['cleared']} cleared, {count['flagged']} flagged, "
         f"{answered} escalated and answered, {count['quarantined']} quarantined; {files} files refused with a code"
     ]
-    cleared = [line.story.truth for line in studies if line.lane == "cleared" and line.story.truth]
-    flagged = [line.story.truth for line in studies if line.lane == "flagged" and line.story.truth]
-    if cleared:
-        told.append(f"of {len(cleared)} cleared with a known label, {cleared.count('pneumonia')} had the finding")
-    if flagged:
-        told.append(f"of {len(flagged)} flagged with a known label, {flagged.count('normal')} did not have the finding")
-    if site_films and (cleared or flagged):
-        told.append("the site's films also served to certify the model, so these counts prove nothing")
-    return told
+    decided = any(line.lane in ("cleared", "flagged") and line.story.truth for line in studies)
+    return [*told, note] if decided and note else told

@@ -1,9 +1,9 @@
 """`make demo`: the whole road on one machine, from a file in the scanner's folder to a verdict on the page.
 
 One parent runs the five services, a broker, the centre and its stand-in for a language model, all on loopback and in
-one state folder; the synthetic scanner drops its stories; the last table sets what went in beside what came out, read
-from the ledgers. Nothing here decides, mends or hides anything: what did not reach its end is named, and the status
-is not 0.
+one state folder; a scanner that does not exist drops its stories; the last tables set what went in beside what came
+out, read from the ledgers, and that beside what the certificate promises. Nothing here decides, mends or hides
+anything: what did not reach its end is named, and the status is not 0.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance import review
@@ -27,17 +28,23 @@ from appliance.errors import Misconfigured
 from appliance.world import broker
 from sample_dicom.account import Account, Reader, summary
 from sample_dicom.display import Display
-from sample_dicom.scanner import DATA, SITE_ZIP, Story, drop, stories
+from sample_dicom.promise import certificate_of, rates, sentences
+from sample_dicom.scanner import DATA, SITE_ZIP, SITES, Site, Story, drop, share, stories
+from sample_dicom.synthetic import PREVALENCE
 
 SETTINGS: dict[str, dict[str, object]] = {
-    "site": {"name": "harbour"},  # the site whose certificate comes with the model
     "receive": {"settle_s": 0.3, "rescan_period_s": 0.5, "unlike_dicom_s": 3.0},
     "triage": {"quiet_period_s": 1.5, "quiet_period_with_evidence_s": 0.8, "hard_cap_s": 60.0},
     "network": {"resend_after_s": 5.0},
     "review": {"port": 0},
 }
+NOTES: dict[Site, str] = {  # what the counts do not mean
+    "synthetic": "a network drew these films: the counts show how a certificate works and say nothing about patients",
+    "harbour": "the site's films also served to certify the model, so these counts prove nothing",
+}
 USER = "reader"
-DEADLINE_S = 110.0
+FILMS = 20
+DEADLINE_S, DEADLINE_PER_FILM_S = 110.0, 3.0
 BETWEEN_STORIES_S = 0.25
 LOOK_S = 0.25
 PIECES, PIECE_PAUSE_S = 3, 0.1  # every fourth story comes slowly, under its own name
@@ -85,15 +92,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _play(options: argparse.Namespace, folder: Path, ended: list[int]) -> int:
-    deadline = time.monotonic() + options.deadline_s
-    told = stories(options.seed, options.data, options.films)
-    with _stage(folder) as stage, Reader(stage.places) as reader:
+    told = stories(options.seed, options.data, options.films, options.site, options.prevalence)
+    deadline = time.monotonic() + (options.deadline_s or DEADLINE_S + DEADLINE_PER_FILM_S * options.films)
+    with _stage(folder, options.site) as stage, Reader(stage.places) as reader:
         password = secrets.token_urlsafe(12)
         review.add_user(stage.places, USER, password, replace=True)
         with Display() as display:
             account = _watch(stage, reader, told, display, deadline, ended, password)
         display.table(account)
-        for sentence in summary(account, site_films=options.films > 0 and (options.data / SITE_ZIP).exists()):
+        certificate = certificate_of(stage.config, stage.places, datetime.now(UTC).date())
+        found = rates(account, certificate)
+        for sentence in sentences(options.site, certificate, found):
+            print(sentence)
+        display.promise(found)
+        phantoms = options.site == "harbour" and not (options.data / SITE_ZIP).exists()
+        for sentence in summary(account, "" if phantoms else NOTES[options.site]):
             print(sentence)
         status = 0 if _well(stage, account, ended) else 1
         if not options.once and status == 0:
@@ -104,14 +117,14 @@ def _play(options: argparse.Namespace, folder: Path, ended: list[int]) -> int:
 
 
 @contextmanager
-def _stage(folder: Path) -> Iterator[Stage]:
+def _stage(folder: Path, site: Site) -> Iterator[Stage]:
     """Everything that must run; it ends with us, whatever happens."""
     path = folder / "appliance.toml"
     pipe = broker.start(folder / "broker", load(path).network.broker_port if path.exists() else 0)
     supervisor: Parent | None = None
     try:
         network = {**SETTINGS["network"], "broker_port": pipe.port}
-        config = load(lay_out(folder, **{**SETTINGS, "network": network}))
+        config = load(lay_out(folder, **{**SETTINGS, "network": network, "site": dict[str, object](name=site)}))
         supervisor = parent(config, path, _centre(folder / "central", pipe.port))
         yield Stage(supervisor, config, Places(config.state.folder), pipe.kind)
     finally:
@@ -195,10 +208,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sample_dicom.demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end by itself; status 0 only if all went well")
     parser.add_argument("--state", type=Path, help="state folder (default: a new one in the temporary folder)")
-    parser.add_argument("--films", type=int, default=8, help="films from the site's scanner (default %(default)s)")
+    parser.add_argument("--site", choices=SITES, default=SITES[0], help="whose films (default %(default)s)")
+    parser.add_argument("--films", type=int, default=FILMS, help="films from the site's scanner (default %(default)s)")
+    parser.add_argument("--prevalence", type=share, default=PREVALENCE, help="of synthetic films (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed, the same films (default %(default)s)")
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the labelled films; drawn ones without it")
-    parser.add_argument("--deadline-s", type=float, default=DEADLINE_S, help="give up after (default %(default)s)")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of harbour's films; phantoms without it")
+    parser.add_argument("--deadline-s", type=float, help="give up after (default: 110 and 3 more for each film)")
     return parser
 
 

@@ -3,6 +3,7 @@
 Counts and states while it runs; at the end one row a story. It prints what account.py found and adds no word to it.
 """
 
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from appliance.core.lifecycle import STATES
 from sample_dicom.account import REFUSED, Account, Line
+from sample_dicom.promise import Rate
 
 PLAIN_PERIOD_S = 1.0  # between two plain lines
 COLUMNS = ("what went in", "label", "lane", "because", "the centre said")
@@ -71,6 +73,17 @@ class Display:
             what, label, lane, because, centre = _cells(line)
             table.add_row(what, label, Text(lane, LANE_STYLES.get(lane, "")), because, centre)
         self._console.print(table)
+
+    def promise(self, rates: Sequence[Rate]) -> None:
+        """What was promised beside what was counted."""
+        if self._live is None:
+            for rate in rates:
+                print(f"{rate.what}: promised {rate.promised}; counted {rate.counted}", flush=True)
+        elif rates:
+            table = Table("of the site's own films", "promised", "counted")
+            for rate in rates:
+                table.add_row(*rate)
+            self._console.print(table)
 
 
 def _cells(line: Line) -> tuple[str, ...]:

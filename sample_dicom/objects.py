@@ -6,7 +6,7 @@ drawn from a digest of what the object is called, so that the same call gives th
 
 import hashlib
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from io import BytesIO
 
@@ -52,6 +52,7 @@ class Device:
 
 
 HARBOUR = Device("Harbour Imaging", "PX-224", "PX224-ROOM1", "Invented Hospital for Children")
+SYNTHETIC = Device("Synthetic Scanner", "SX-224", "SX224-ROOM0", "No Hospital, Synthetic Films")
 DRAWN = Device("Drawn Samples", "PENCIL-1", "DESK", "No Hospital")
 
 
@@ -79,12 +80,42 @@ def person(key: str, age_years: int, sex: str = "") -> Person:
     )
 
 
+def synthetic_person(key: str, age_years: int) -> Person:
+    """The same, of somebody of whom even the film is invented: name and number say so."""
+    plain = person(key, age_years)
+    return replace(
+        plain, patient_id=f"SYNTHETIC-{plain.patient_id[3:]}", patient_name=f"SYNTHETIC {plain.patient_name}"
+    )
+
+
 def radiograph(pixels: NDArray[np.uint8], who: Person, key: str, *, view: str, device: Device = HARBOUR) -> bytes:
     """A chest film as Computed Radiography Image Storage (PS3.3 A.2).
 
     pixels  uint8 [row, column], MONOCHROME2
     key     names the study: UIDs, accession number and times follow from it
     """
+    return written(_radiograph(pixels, who, key, view, device))
+
+
+def synthetic_radiograph(pixels: NDArray[np.uint8], who: Person, key: str) -> bytes:
+    """The same from the synthetic scanner, said wherever a reader or a program may look.
+
+    Image Type stays ORIGINAL, PRIMARY (PS3.3 C.7.6.1.1.2), as this plays a device that took its picture: of a derived
+    image the appliance decides nothing. Burned In Annotation asks for what identifies (PS3.3 C.7.6.1), and the word
+    SYNTHETIC does not.
+    """
+    dataset = _radiograph(pixels, who, key, "AP", SYNTHETIC)
+    dataset.SyntheticData = "YES"
+    dataset.StudyDescription = "SYNTHETIC chest film"
+    dataset.SeriesDescription = "SYNTHETIC chest AP"
+    dataset.ImageComments = (
+        "SYNTHETIC: drawn by a network, shows nobody. For demonstration and load, never for measuring"
+    )
+    dataset.BurnedInAnnotation = "NO"
+    return written(dataset)
+
+
+def _radiograph(pixels: NDArray[np.uint8], who: Person, key: str, view: str, device: Device) -> Dataset:
     dataset = _study(who, key, device, "CR", "Chest on the ward")
     dataset.SOPClassUID = ComputedRadiographyImageStorage
     dataset.BodyPartExamined = "CHEST"
@@ -99,7 +130,7 @@ def radiograph(pixels: NDArray[np.uint8], who: Person, key: str, *, view: str, d
     dataset.WindowCenter, dataset.WindowWidth = "127.5", "255"
     dataset.LossyImageCompression = "00"
     _grey(dataset, pixels, bits_stored=8)
-    return written(dataset)
+    return dataset
 
 
 def slice_of_ct(values: NDArray[np.int16], who: Person, key: str, *, position: int, count: int) -> bytes:

@@ -1,8 +1,9 @@
 """A scanner that does not exist: `python -m sample_dicom.scanner --out FOLDER`. Drops studies and tells what they are.
 
-Labelled films of the data folder become DICOM with whole headers and invented people; real CT, MR, US, NM and CR files
-of pydicom are dropped as they are; between them come files that are no study at all. What each study really is comes
-back as a Story, by StudyInstanceUID, so that whoever watches can compare. It knows nothing of the appliance.
+Synthetic films, or labelled films of the data folder, become DICOM with whole headers and invented people; real CT,
+MR, US, NM and CR files of pydicom are dropped as they are; between them come files that are no study at all. What each
+study really is comes back as a Story, by StudyInstanceUID, so that whoever watches can compare. It knows nothing of
+what the appliance does.
 """
 
 import argparse
@@ -14,10 +15,10 @@ import random
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -27,13 +28,15 @@ from pydicom.data import get_testdata_file
 
 from sample_dicom.make_samples import chest_phantom, samples
 from sample_dicom.objects import person, radiograph
+from sample_dicom.synthetic import PREVALENCE, PROCESSES_MAX, Drawn, Truth, age_years, dicom, draw_all, seed_to_show
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SITE_ZIP, ADULT_ZIP = "cxr-paediatric-site.zip", "cxr-adult-nih.zip"
 ADULT_FILMS = 2
 PIECE_BYTES_MIN = 1024
 
-Truth = Literal["pneumonia", "normal"]
+Site = Literal["synthetic", "harbour"]
+SITES: tuple[Site, ...] = get_args(Site)
 Row = dict[str, str]
 
 
@@ -50,7 +53,7 @@ class Story:
 
     study_instance_uid  "" where the file belongs to no study
     what                a phrase for people, without anybody's name
-    truth               what the film is labelled with, None where nobody labelled it
+    truth               what the film is labelled with or was drawn as, None where nobody labelled it
     expect              "decided" (a model looks: cleared, flagged or escalated), "escalated", or a refusal's code
     """
 
@@ -61,17 +64,35 @@ class Story:
     expect: str
 
 
-def stories(seed: int, data: Path | None, films: int) -> list[Story]:
+def stories(seed: int, data: Path | None, films: int, site: Site, prevalence: float = PREVALENCE) -> list[Story]:
     """The demonstration's mix, shuffled.
 
-    seed   the same seed gives the same bytes in the same order
-    data   folder of the labelled films; where it is None or absent, drawn phantoms take their place
-    films  films from the site's scanner; more than there are come again as later studies of the same patients
+    seed        the same seed gives the same bytes in the same order; synthetic pixels on one machine (synthetic.draw)
+    data        harbour: folder of the labelled films; where it is None or absent, drawn phantoms take their place
+    films       films from the site's scanner; harbour: more than there are come again as later studies of the same
+                patients
+    prevalence  synthetic: of the finding; harbour's films are with and without it in turn
     """
     rng = random.Random(seed)
-    mix = [*_children(data, rng, films), *_adults(data, rng), *_drawn(), *_real(), *_odd()]
+    if site == "synthetic":
+        own = list(synthetic(seed, films, prevalence))
+    else:
+        own = [*_children(data, rng, films), *_adults(data, rng)]
+    mix = [*own, *_drawn(), *_real(), *_odd()]
     rng.shuffle(mix)
     return mix
+
+
+def synthetic(seed: int, films: int, prevalence: float, processes: int = 1) -> Iterator[Story]:
+    """Films of the synthetic scanner, as many as are wanted, each of another child who does not exist."""
+    for film_seed, drawn in draw_all((seed_to_show(seed, n) for n in range(films)), prevalence, processes):
+        yield _synthetic(film_seed, drawn)
+
+
+def _synthetic(seed: int, drawn: Drawn) -> Story:
+    kind = f", {drawn.subtype}" if drawn.subtype else ""
+    what = f"synthetic child of {age_years(seed)} y, chest AP (drawn as {drawn.truth}{kind})"
+    return _story([dicom(drawn, seed)], what, drawn.truth, "decided")
 
 
 def _children(data: Path | None, rng: random.Random, films: int) -> Iterator[Story]:
@@ -224,7 +245,11 @@ def main(argv: list[str] | None = None) -> int:
     """Drops studies at a rate and prints the truth of each, a JSON line a story."""
     options = _parser().parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
-    told = stories(options.seed, options.data, options.films)
+    told: Iterable[Story]
+    if options.synthetic is not None:
+        told = synthetic(options.seed, options.synthetic, options.prevalence, PROCESSES_MAX)
+    else:
+        told = stories(options.seed, options.data, options.films, options.site, options.prevalence)
     for story in told if options.studies is None else itertools.islice(told, options.studies):
         drop(story, options.out, pieces=options.pieces, pause_s=options.pause_s)
         print(json.dumps(record(story)), flush=True)
@@ -235,14 +260,25 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sample_dicom.scanner", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the watched folder")
+    parser.add_argument("--site", choices=SITES, default=SITES[0], help="whose films (default %(default)s)")
+    parser.add_argument("--synthetic", type=int, metavar="N", help="for load: N synthetic films and nothing else")
+    parser.add_argument("--prevalence", type=share, default=PREVALENCE, help="of synthetic films (default %(default)s)")
     parser.add_argument("--studies", type=int, help="stop after so many stories (default: all)")
     parser.add_argument("--films", type=int, default=8, help="films from the site's scanner (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed, the same bytes (default %(default)s)")
     parser.add_argument("--rate", type=float, default=0, help="stories a minute; 0 as fast as can be (default)")
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the labelled films")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of harbour's labelled films")
     parser.add_argument("--pieces", type=int, default=0, help="write each file in so many pieces under its own name")
     parser.add_argument("--pause-s", type=float, default=0.3, help="between two pieces, s (default %(default)s)")
     return parser
+
+
+def share(told: str) -> float:
+    """A share from 0 to 1, for argparse."""
+    value = float(told)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{told} is no share from 0 to 1")
+    return value
 
 
 if __name__ == "__main__":

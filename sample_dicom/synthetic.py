@@ -6,9 +6,12 @@ in the header. It draws from the seed it is given and from nothing else.
 """
 
 import io
-from collections.abc import Mapping
+import multiprocessing
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -17,16 +20,19 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from appliance.world.models import load_generator, trusted_keys
+from sample_dicom.objects import number, synthetic_person, synthetic_radiograph
 
 MODELS = Path(__file__).parents[1] / "models"
 PACKAGE = MODELS / "synthetic-scanner" / "1.0.0"
 SIDE_PX = 224
 PREVALENCE = 0.3  # of the finding, among drawn films
-CLASSES = ("normal", "bacteria", "virus")  # the rows of codes.npz
+CALIBRATION_SEEDS = range(10**9)  # what gates and certificates of the site are fitted with; films to show lie above
+PROCESSES_MAX, BATCH = 2, 64  # drawn at once, so that a slow taker never has thousands of films wait for it
 
 Truth = Literal["pneumonia", "normal"]
 Subtype = Literal["", "bacteria", "virus"]
 Film = NDArray[np.uint8]
+SUBTYPES: tuple[Subtype, ...] = ("", "bacteria", "virus")  # the rows of codes.npz
 
 MARK, MARK_AT_PX, LETTER_SCALE = "SYNTHETIC", (5, 6), 2  # row and column of the first letter; pixels a dot
 BORDER_PX = 4
@@ -72,8 +78,35 @@ def draw(seed: int, prevalence: float = PREVALENCE) -> Drawn:
     (film,) = session.run(["film"], {"code": code[None].astype(np.float32), "noise": noise})
     values = np.clip(np.rint(np.asarray(film)[0, 0] * 255), 0, 255).astype(np.uint8)
     truth: Truth = "pneumonia" if kind else "normal"
-    subtypes: tuple[Subtype, ...] = ("", "bacteria", "virus")
-    return Drawn(marked(values), truth, subtypes[kind])
+    return Drawn(marked(values), truth, SUBTYPES[kind])
+
+
+def draw_all(seeds: Iterable[int], prevalence: float = PREVALENCE, processes: int = 1) -> Iterator[tuple[int, Drawn]]:
+    """The films of many seeds in their order, each with its seed; at most two processes, whatever is asked for."""
+    if processes < 2:
+        for seed in seeds:
+            yield seed, draw(seed, prevalence)
+        return
+    left = iter(seeds)
+    spawned = multiprocessing.get_context("spawn")  # a fork would copy the runtime's locks
+    with ProcessPoolExecutor(min(processes, PROCESSES_MAX), spawned) as pool:
+        while batch := list(islice(left, BATCH)):
+            yield from zip(batch, pool.map(partial(draw, prevalence=prevalence), batch, chunksize=8), strict=True)
+
+
+def seed_to_show(seed: int, n: int) -> int:
+    """The n-th film of a demonstration's or a load's own seed: never one that a certificate was fitted with."""
+    return CALIBRATION_SEEDS.stop + seed * 10**6 + n
+
+
+def dicom(drawn: Drawn, seed: int) -> bytes:
+    """A study of one film, by somebody who does not exist; the seed's own UIDs, age of 1 to 5 years."""
+    key = f"synthetic {seed}"
+    return synthetic_radiograph(drawn.values, synthetic_person(key, age_years(seed)), key)
+
+
+def age_years(seed: int) -> int:
+    return 1 + number("age", seed) % 5
 
 
 @cache

@@ -25,7 +25,7 @@ from appliance.world.models import load_packages
 from tests.core.test_certificate import an_instance
 
 MODELS = Path(__file__).parents[1] / "models"
-TITLE = "cxr-paediatric-pneumonia/1.0.0"
+TITLE = "cxr-paediatric-pneumonia/2.0.0"
 KEY = bytes(range(1, 33))
 WEAK = ["--contract", "0.10,0.10,0.15"]
 MODEL = next(p.model for p in load_packages([MODELS], MODELS / "trusted")[0] if p.model.manifest.title == TITLE)

@@ -20,7 +20,7 @@ from tests.core.drawn_graphs import bomb, net
 from tests.world.drawn_packages import SECRET, trust, write
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = "cxr-paediatric-pneumonia/1.0.0"
+SHIPPED = "cxr-paediatric-pneumonia/2.0.0"
 
 
 class Operator:

@@ -1,4 +1,4 @@
-"""Which texts may stay in a picture: marks of side, view, orientation and scale, and technique factors.
+"""Which texts may stay in a picture: marks of side, view, orientation and scale, technique factors, and SYNTHETIC.
 
 An allow-list: whatever is not spelled here is blackened. Nothing on it can be a name, a number of a person or a date:
 a single letter, a defined word, or a short number with its unit or its index beside it.
@@ -18,6 +18,7 @@ _WORD = re.compile(
     | [LR]?(?:MLO | CC | ML | LM | XCCL | SIO | AT | CV)     # PS3.16 CID 4014, mammography views
     | ERECT | UPRIGHT | SUPINE | PRONE | STANDING | SITTING | PORTABLE | DECUB | DECUBITUS | INSP | EXP
     | FRONTAL | AXIAL | SAGITTAL | CORONAL | CM | MM
+    | SYNTHETIC                                              # the film shows nobody; blackening that would be a lie
     )""",
     re.VERBOSE,
 )

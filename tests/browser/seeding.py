@@ -31,7 +31,7 @@ from tests.triage.stand_in import StandIn
 USER, PASSWORD = "dr.keller", "a long walk by the sea"
 NOW = time.time()
 
-MODEL = "cxr-paediatric-pneumonia@1.0.0"
+MODEL = "cxr-paediatric-pneumonia@2.0.0"
 EVIL = "<script>document.title='owned'</script>"
 IMPRESSION = "No words of a language model: none is connected. <b>Not bold.</b>"
 

@@ -17,7 +17,7 @@ from appliance.review.words import REPEAT_WORDS
 from appliance.world import audit_desk, desk, ledger
 from appliance.world.ledger import glances, roles, watch
 
-TITLE = "cxr-paediatric-pneumonia/1.0.0"
+TITLE = "cxr-paediatric-pneumonia/2.0.0"
 FORBIDDEN = ("CLEARED", "FLAGGED", "ESCALATED", "cleared-reason", "flagged-reason", "-1.25", "harbour@1", "DOE", "P-")
 DAY_S = 86_400.0
 

@@ -63,6 +63,10 @@ def header(file: File) -> pydicom.Dataset:
     return pydicom.dcmread(io.BytesIO(file.data))
 
 
+def harbour(seed: int, data: Path | None, films: int) -> list[Story]:
+    return stories(seed, data, films, "harbour")
+
+
 def labelled(told: list[Story], expect: str) -> list[Story]:
     return [story for story in told if story.truth is not None and story.expect == expect]
 
@@ -112,14 +116,18 @@ def test_drawn_pixels_come_back_exactly() -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_others(data: Path) -> None:
-    assert stories(3, data, 4) == stories(3, data, 4)
-    assert stories(3, None, 4) == stories(3, None, 4)
-    assert stories(3, None, 4) != stories(4, None, 4)
+    assert harbour(3, data, 4) == harbour(3, data, 4)
+    assert harbour(3, None, 4) == harbour(3, None, 4)
+    assert harbour(3, None, 4) != harbour(4, None, 4)
 
 
-@pytest.mark.parametrize("labels", [True, False], ids=["films", "phantoms"])
-def test_every_story_says_which_study_its_files_are(data: Path, labels: bool) -> None:
-    told = stories(1, data if labels else None, 6)
+@pytest.mark.parametrize("source", ["films", "phantoms", "synthetic"])
+def test_every_story_says_which_study_its_files_are(data: Path, source: str) -> None:
+    told = (
+        stories(1, None, 3, "synthetic")
+        if source == "synthetic"
+        else harbour(1, data if source == "films" else None, 6)
+    )
     studies = [story for story in told if story.study_instance_uid]
     assert len({story.study_instance_uid for story in studies}) == len(studies)
     names = [file.name for story in told for file in story.files]
@@ -131,11 +139,11 @@ def test_every_story_says_which_study_its_files_are(data: Path, labels: bool) ->
         assert instance.patient.patient_name not in story.what or not instance.patient.patient_name
     assert len({instance.sop_instance_uid for _, instance in instances}) == len(instances)
     assert {instance.modality for _, instance in instances} >= {"CR", "CT", "MR", "US", "NM"}
-    assert any(story.truth for story in studies) == labels
+    assert any(story.truth for story in studies) == (source != "phantoms")
 
 
 def test_a_film_of_the_site_is_of_the_group_the_certificate_names(data: Path) -> None:
-    told = labelled(stories(1, data, 4), "decided")
+    told = labelled(harbour(1, data, 4), "decided")
     assert sorted(story.truth or "" for story in told) == ["normal", "normal", "pneumonia", "pneumonia"]
     for story in told:
         facts = admit(story.files[0].data)
@@ -151,14 +159,14 @@ def test_a_film_of_the_site_is_of_the_group_the_certificate_names(data: Path) ->
 
 def test_the_label_belongs_to_the_picture(data: Path) -> None:
     """The archive's films differ in grey: pneumonia below 60, normal above."""
-    for story in labelled(stories(1, data, 4), "decided"):
+    for story in labelled(harbour(1, data, 4), "decided"):
         grey = int(header(story.files[0]).pixel_array[100, 100])
         assert (grey < 65) == (story.truth == "pneumonia")
 
 
 def test_one_patient_is_one_person_in_every_study(data: Path) -> None:
     """Six pneumonia films of one patient who has two: the third is another study of the same pixels."""
-    told = [story for story in labelled(stories(1, data, 12), "decided") if story.truth == "pneumonia"]
+    told = [story for story in labelled(harbour(1, data, 12), "decided") if story.truth == "pneumonia"]
     headers = [header(story.files[0]) for story in told]
     assert len(headers) == 6
     who = {(h.PatientID, str(h.PatientName), h.PatientBirthDate, h.PatientSex, h.PatientAge) for h in headers}
@@ -168,7 +176,7 @@ def test_one_patient_is_one_person_in_every_study(data: Path) -> None:
 
 
 def test_an_adult_keeps_age_sex_and_view_and_is_not_for_the_model(data: Path) -> None:
-    told = labelled(stories(1, data, 0), "escalated")
+    told = labelled(harbour(1, data, 0), "escalated")
     facts = sorted((h.PatientAge, h.PatientSex, h.ViewPosition) for h in (header(story.files[0]) for story in told))
     assert facts == [("035Y", "F", "AP"), ("061Y", "M", "PA")]
 
@@ -182,7 +190,7 @@ def test_birth_date_and_age_agree_on_the_day_of_the_study(age: int) -> None:
 
 
 def test_odd_files_are_odd(data: Path) -> None:
-    odd = {story.expect: story.files[0].data for story in stories(1, data, 0) if not story.study_instance_uid}
+    odd = {story.expect: story.files[0].data for story in harbour(1, data, 0) if not story.study_instance_uid}
     assert odd.keys() == {"file-empty", "file-not-dicom", "header-truncated"}
     assert odd["file-empty"] == b""
     assert odd["file-not-dicom"][128:132] != b"DICM"
@@ -227,13 +235,14 @@ def test_the_tool_tells_the_truth_of_what_it_drops(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert scanner.main(["--out", str(out), "--data", str(data), "--films", "2", "--studies", "5", "--seed", "2"]) == 0
+    typed = ["--site", "harbour", "--data", str(data), "--films", "2", "--studies", "5", "--seed", "2"]
+    assert scanner.main(["--out", str(out), *typed]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert told == [scanner.record(story) for story in stories(2, data, 2)[:5]]
+    assert told == [scanner.record(story) for story in harbour(2, data, 2)[:5]]
     assert {path.name for path in out.iterdir()} == {name for record in told for name in record["files"]}
 
 
 def test_a_missing_package_is_named_and_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanner, "REAL", (("no such object", ("693_J2KR_and_more.dcm",)),))
     with pytest.raises(FileNotFoundError, match="pydicom-data"):
-        stories(1, None, 0)
+        harbour(1, None, 0)

@@ -1,1 +1,0 @@
-{"key_id": "2b22745a2ca1e5de3238b4f6d1eda8eb", "signature": "3957431bfd2d20558e4cbc8f1b322a709602f6db6dfd8469ffc9c199b22d49e6be03e77df27fabba35e2aabccdb01c75b0dfc1dce32acfed71988feabeb97e0a"}

@@ -27,13 +27,15 @@ def card(report: dict[str, Any], model: Model) -> str:
     harbour, synthetic = certificates_of(model, "harbour"), certificates_of(model, "synthetic")
     parts = [_screen(report, harbour[-1]), _basics(report, model), _uses(), _warnings(report)]
     parts += [_harbour(report, harbour[-1]), _other_prevalence(report), _strangers(report), _subgroups(report)]
-    parts += [_discrimination(report), _synthetic(report, synthetic), _trust(report, model), _again()]
+    parts += [_discrimination(report), _synthetic(report, synthetic), _trust(), _again()]
     return "\n".join(part.strip("\n") + "\n" for part in parts if part)
 
 
 def _screen(report: dict[str, Any], certificate: Certificate) -> str:
     auc, strange = report["discrimination"], report["decided_with_a_false_header"]
     site, crossed = report["site_calibration_patients"], report["site_cross_fitted"][-1]
+    percent = {name: 100 * mean for name, mean in crossed["mean"].items()}
+    passed = {name: rate(told) for name, told in report["gates_passed"].items()}
     return f"""# {report["model"].replace("/", " ")}
 
 **Research software, no cleared or certified medical device.** Every figure here is made by `make evaluate` from
@@ -49,18 +51,20 @@ def _screen(report: dict[str, Any], certificate: Certificate) -> str:
   site `harbour` it promises {certificate.plan.contract.rates} (finding among cleared / findings cleared / false
   flags), **weaker than the product's {PRODUCT_CONTRACT.rates}**, because {certificate.patients} patients carry no more.
   On those patients it decides {rate(site["decided"])}; cross-fitted, on patients whose thresholds never saw them,
-  {100 * crossed["mean"]["decided"]:.0f} % in the mean, with {100 * crossed["mean"]["false_omission"]:.1f} % findings among cleared,
-  {100 * crossed["mean"]["miss"]:.1f} % of findings cleared and {100 * crossed["mean"]["false_discovery"]:.1f} % false flags.
-- **Adults are not its patients** (AUROC {auc["adult"]["auroc"]:.2f}). If a header lies, the gates let {rate(report["gates_passed"]["adult"])} of
-  adult films through, and {rate(strange["adult"])} would be decided. Weak against: a film mirrored left to right
-  ({rate(report["gates_passed"]["mirrored"])} pass), an apex cut off ({rate(report["gates_passed"]["apex-cut"])} pass), a turn of 15 degrees
-  ({rate(report["gates_passed"]["turned-15"])} pass).
+  {percent["decided"]:.0f} % in the mean, with {percent["false_omission"]:.1f} % findings among cleared,
+  {percent["miss"]:.1f} % of findings cleared and {percent["false_discovery"]:.1f} % false flags.
+- **Adults are not its patients** (AUROC {auc["adult"]["auroc"]:.2f}). If a header lies, the gates let {passed["adult"]}
+  of adult films through, and {rate(strange["adult"])} would be decided. Weak against: a film mirrored left to right
+  ({passed["mirrored"]} pass), an apex cut off ({passed["apex-cut"]} pass), a turn of 15 degrees
+  ({passed["turned-15"]} pass).
 - The reference label is what graders read from the film, not culture or follow-up, and some labels are wrong.
 """
 
 
 def _basics(report: dict[str, Any], model: Model) -> str:
     manifest = model.manifest
+    covers, side = manifest.applies_to, manifest.input.side_px
+    films = f"one CR or DX film, {', '.join(covers.view_position)}, at least {covers.side_px_min} px"
     return f"""
 ## Basic information
 | | |
@@ -68,7 +72,7 @@ def _basics(report: dict[str, Any], model: Model) -> str:
 | model, version | {manifest.name} {manifest.version}, {manifest.created} |
 | developer | the edge diagnostic appliance project |
 | regulatory status | none: research only |
-| inputs | one CR or DX film, {", ".join(manifest.applies_to.view_position)}, at least {manifest.applies_to.side_px_min} px, prepared to {manifest.input.side_px} x {manifest.input.side_px} |
+| inputs | {films}, prepared to {side} x {side} |
 | outputs | one logit for SNOMED CT {manifest.label.code} ({manifest.label.name}); no overlay |
 | licence | {manifest.licence} |
 | digest | `{report["model_sha256"]}` |
@@ -78,8 +82,8 @@ def _basics(report: dict[str, Any], model: Model) -> str:
 def _uses() -> str:
     return """
 ## Uses and directions
-**Intended**: the order of reading. A cleared film is read later, a flagged one now, every other by the centre and then by
-a reader; each film is read by a person. **Not for**: diagnosis, ruling out, other ages, views or hospitals without a
+**Intended**: the order of reading. A cleared film is read later, a flagged one now, every other by the centre and then
+by a reader; each film is read by a person. **Not for**: diagnosis, ruling out, other ages, views or hospitals without a
 certificate, treatment decisions. Install it, collect labelled films of your own site in shadow, make a certificate
 (`appliance certify`); until then it escalates everything.
 """
@@ -87,6 +91,7 @@ certificate, treatment decisions. Install it, collect labelled films of your own
 
 def _warnings(report: dict[str, Any]) -> str:
     ece = report["calibration"]
+    off, brier = f"{100 * ece['ece']:.1f} %", f"{ece['brier']:.3f}"
     return f"""
 ## Warnings: where it fails
 - Children outside 1 to 5 years and any hospital but the one it learnt from were never measured. DX and PA films are
@@ -96,20 +101,21 @@ def _warnings(report: dict[str, Any]) -> str:
 - Viral pneumonia is missed or left undecided more often than bacterial (subgroups below).
 - Age and sex of the children are not known film by film, so no subgroup of either can be shown.
 - Scores are not probabilities and none is shown. Fitted on four fifths of the site's patients and read on the rest, a
-  sigmoid is off by {100 * ece["ece"]:.1f} % in the mean (ECE, ten bins, {ece["films"]} films; Brier {ece["brier"]:.3f}).
+  sigmoid is off by {off} in the mean (ECE, ten bins, {ece["films"]} films; Brier {brier}).
 """
 
 
 def _harbour(report: dict[str, Any], certificate: Certificate) -> str:
     site, plan = report["site_calibration_patients"], certificate.plan
+    repeats = report["site_cross_fitted"][0]["repeats"]
     text = f"""
 ## Key metrics: what is decided at the site `harbour`
 Certificate `{certificate.name}`: P(finding | cleared), P(cleared | finding), P(no finding | flagged) at most
 {plan.contract.rates}, together with {1 - plan.delta:.0%} confidence over the draw of {certificate.patients} patients
 ({certificate.findings} with pneumonia). A demonstration: the product's default of {PRODUCT_CONTRACT.rates} needs some
-thousand patients. It expires on {certificate.expires}, two years on, so that the demonstration goes on; real ones should
-last 90 days. Attempt {plan.attempt} on these patients (version 1.0.0 was the first), so each of its sequences may spend
-{plan.delta_sequence:.5f} instead of {plan.delta / 2 / len(plan.starts):.5f}.
+thousand patients. It expires on {certificate.expires}, two years on, so that the demonstration goes on; real ones
+should last 90 days. Attempt {plan.attempt} on these patients (version 1.0.0 was the first), so each of its sequences
+may spend {plan.delta_sequence:.5f} instead of {plan.delta / 2 / len(plan.starts):.5f}.
 
 | on the {certificate.patients} calibration patients, one film each | |
 |---|---|
@@ -119,7 +125,7 @@ last 90 days. Attempt {plan.attempt} on these patients (version 1.0.0 was the fi
 | cleared among findings (MISS) | {rate(site["miss"])} |
 | no finding among flagged (FDR) | {rate(site["false_discovery"])} |
 
-These films set the thresholds, so the table flatters. Cross-fitted ({report["site_cross_fitted"][0]["repeats"]} times; thresholds from
+These films set the thresholds, so the table flatters. Cross-fitted ({repeats} times; thresholds from
 all folds of patients but one, judged on that one): with fewer patients a lane opens later or not at all, so this judges
 the procedure, not the certificate. Mean and range over repeats, and the first repeat with its exact interval:
 
@@ -187,6 +193,7 @@ All films of the site under the certificate's thresholds. Nothing is known of se
 
 def _discrimination(report: dict[str, Any]) -> str:
     first, speed = report["discrimination_first_exit"], report["speed"]
+    middle, late = f"{speed['median_ms']} ms", f"{speed['p99_ms']} ms"
     lines = "".join(f"| {s['sensitivity']:.0%} | {rate(s['specificity'])} |\n" for s in report["specificity"])
     return f"""
 ## Discrimination, calibration, speed
@@ -196,7 +203,7 @@ The first exit alone (middle of the net, half the cost): {area(first["site"])} o
 | sensitivity on the site's films | specificity there (optimistic: the films set the threshold) |
 |---|---|
 {lines}
-A film takes {speed["median_ms"]} ms in the middle and {speed["p99_ms"]} ms at the 99th percentile on one core of the machine that scored
+A film takes {middle} in the middle and {late} at the 99th percentile on one core of the machine that scored
 ({speed["films"]} films: preparation, check, both exits, gates, and the way to the child process and back); the child
 process holds {speed["child_memory_mib"]} MiB.
 """
@@ -206,23 +213,25 @@ def _synthetic(report: dict[str, Any], certificates: list[Certificate]) -> str:
     if not certificates or "synthetic" not in report:
         return ""
     told, last = report["synthetic"], certificates[-1]
+    others = report["discrimination"]["synthetic"]["films"]
+    omitted, missed, discovered = (rate(told[name]) for name in ("false_omission", "miss", "false_discovery"))
     exits = "; ".join(
         f"exit {e['exit']} is asked of {e['asked']} and decides {rate(e['decided'])}" for e in told["by_exit"]
     )
     return f"""
 ## The synthetic scanner's site
 Drawn films show nobody and measure nothing about patients: they show the machinery at the product's own contract.
-Certificate `{last.name}`: {last.plan.contract.rates} on {last.patients} drawn films. On {report["discrimination"]["synthetic"]["films"]} others:
-decided {rate(told["decided"])}; FOR {rate(told["false_omission"])}; MISS {rate(told["miss"])}; FDR {rate(told["false_discovery"])}.
+Certificate `{last.name}`: {last.plan.contract.rates} on {last.patients} drawn films. On {others} others:
+decided {rate(told["decided"])}; FOR {omitted}; MISS {missed}; FDR {discovered}.
 Two exits: {exits}.
 """
 
 
-def _trust(report: dict[str, Any], model: Model) -> str:
+def _trust() -> str:
     return """
 ## Trust ingredients
-**How it was made.** Five teachers (EfficientNet-Lite0, each blind to a fifth of the patients) were fitted to 4,251 films
-(Kermany et al. 2018, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; official training films, less all patients of the test
+**How it was made.** Five teachers (EfficientNet-Lite0, each blind to a fifth of the patients) were fitted to 4,251
+films (Kermany et al. 2018, doi:10.17632/rscbjbr9sj.2, CC BY 4.0; official training films, less all patients of the test
 split); a student of 3.4 million parameters with two exits was taught by their mean opinion of the very picture it saw
 and by labels softened by what the blind teacher said. Start: ImageNet weights (Apache-2.0). 486 films of a tenth of the
 patients were held back from everything. Two students were trained; the one with the higher AUROC on held-back films
@@ -241,8 +250,8 @@ kinds it had never seen, at the same threshold (1,000 pictures; one-off, not par
 def _again() -> str:
     return """
 ## Resources: made again
-    .venv-train/bin/python models/train_cxr_paediatric.py teachers --start lite0.pth   # 2 min on a large GPU, hours here
-    .venv-train/bin/python models/train_cxr_paediatric.py student --start lite0.pth --seed 0   # and --seed 1
+    .venv-train/bin/python models/train_cxr_paediatric.py teachers --start lite0.pth  # 2 min on a large GPU, hours here
+    .venv-train/bin/python models/train_cxr_paediatric.py student --start lite0.pth --seed 0  # and --seed 1
     .venv-train/bin/python models/train_check.py
     .venv-train/bin/python models/export_cxr_paediatric.py
     .venv/bin/python models/package_cxr_paediatric.py --created 2026-11-26

@@ -1,4 +1,4 @@
-"""Makes the certificates of the site `synthetic` from films that the synthetic scanner draws, at the product's contract.
+"""Makes the certificates of the site `synthetic` from films the synthetic scanner draws, at the product's contract.
 
     .venv/bin/python models/certify_synthetic.py --created 2026-11-26 [--films 3000] [--attempt 1]
 
@@ -30,8 +30,9 @@ EARLY_FILMS = 600
 # The first exit takes no more than what is far beyond any film of the other kind.
 SAFE_SHARE = 0.5
 NOTE = (
-    "Certificate of drawn films that show nobody: it shows the machinery at the product's own contract and says nothing "
-    "of patients. It lasts two years, so that the demonstration does not end by itself; real ones should last 90 days."
+    "Certificate of drawn films that show nobody: it shows the machinery at the product's own contract and says "
+    "nothing of patients. It lasts two years, so that the demonstration does not end by itself; real ones should "
+    "last 90 days."
 )
 GROUP = Group(
     manufacturer="Synthetic Scanner",
@@ -57,7 +58,7 @@ def scored(scorer: Scorer, seeds: range) -> tuple[list[Scored], dict[str, bool]]
 
 
 def first_exit(scorer: Scorer) -> Ends:
-    """Ends of the first exit from films of their own: the safer half of what stands beyond every film of the other kind."""
+    """Ends of the first exit from films of its own: the safer half of what lies beyond all films of the other kind."""
     films, truth = scored(scorer, range(EARLY_SEED, EARLY_SEED + EARLY_FILMS))
     logit = np.array([film.logits[0] for film in films])
     finding = np.array([truth[film.film] for film in films])

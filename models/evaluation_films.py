@@ -1,4 +1,4 @@
-"""The films that the evaluation scores, in a fixed order, each with what is known of it. It scores and judges nothing."""
+"""The films that the evaluation scores, in a fixed order, each with what is known of it. It judges none."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

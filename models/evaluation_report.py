@@ -117,7 +117,7 @@ def _counted(words: list[str]) -> dict[str, int]:
 
 
 def subgroups(site: Scores, lanes: NDArray[np.str_]) -> list[dict[str, Any]]:
-    """All films of the site by what is known of them: label, films of the patient, sharpness of the exposure's third."""
+    """All films of the site by what is known of them: label, films of the patient, third of likeness."""
     told = []
 
     def add(name: str, which: NDArray[np.bool_]) -> None:

@@ -32,8 +32,10 @@ def gallery(rows: list[Row], model: Model, films: dict[str, Film], folder: Path)
     for title, which in groups.items():
         body += f"<h2>{html.escape(title)} ({int(which.sum())})</h2>"
         for i in np.flatnonzero(which)[:SHOWN_MAX]:
-            told = f"{chosen[i]['film']} {chosen[i]['label']} logit {scores.logit[-1][i]:.2f} {lanes[i]} {chosen[i]['failed']}"
-            body += f'<figure><img src="data:image/png;base64,{_png(films[chosen[i]["film"]])}"><figcaption>{html.escape(told)}</figcaption></figure>'
+            row = chosen[i]
+            told = f"{row['film']} {row['label']} logit {scores.logit[-1][i]:.2f} {lanes[i]} {row['failed']}"
+            image = f'<img src="data:image/png;base64,{_png(films[row["film"]])}">'
+            body += f"<figure>{image}<figcaption>{html.escape(told)}</figcaption></figure>"
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "index.html"
     style = "body{font:14px sans-serif}figure{display:inline-block;width:224px;margin:6px;vertical-align:top}"

@@ -39,7 +39,7 @@ class Check(nn.Module):
 
 
 class Exported(nn.Module):
-    """check.onnx: picture [1, 1, SIDE_PX, SIDE_PX] to kinds [1, 8], probabilities of the picture and its mirror, mean."""
+    """check.onnx: picture [1, 1, SIDE_PX, SIDE_PX] to kinds [1, 8], mean probabilities of it and its mirror."""
 
     def __init__(self, check: Check) -> None:
         super().__init__()

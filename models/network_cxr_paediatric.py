@@ -2,7 +2,8 @@
 the middle and one at the end. Only training and export use it (torch); the product runs the exported graphs.
 
 A first exit may answer alone under a certificate of its own; the second is run where it may not. Both average the film
-and its mirrored copy inside the graph, so that one digest covers all that a score depends on and nobody runs half of it.
+and its mirrored copy inside the graph, so that one digest covers all that a score depends on and nobody runs half of
+it.
 """
 
 from typing import Any
@@ -36,7 +37,7 @@ def _channels(base: int, width: float) -> int:
 
 
 class Convolution(nn.Module):
-    """Convolution, batch norm, and ReLU6 where asked; padding as in TensorFlow's SAME, which the first weights expect."""
+    """Convolution, batch norm, and ReLU6 where asked; padded as TensorFlow's SAME, which the first weights expect."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, active: bool = True):
         super().__init__()

@@ -5,6 +5,8 @@ Kingma & Welling, arXiv:1312.6114), sharpened by a discriminator on fixed ImageN
 arXiv:2111.01007). Only the decoder ships, with the mean and spread of each class's codes: no code of a film does.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,7 +41,7 @@ class Drawn(nn.Module):
 
 
 class Decoder(nn.Module):
-    """code [n, CODE] and noise [n, 1, SIDE_PX, SIDE_PX] (both standard normal) to films [n, 1, SIDE_PX, SIDE_PX] in 0..1."""
+    """Standard normal code [n, CODE] and noise [n, 1, SIDE_PX, SIDE_PX] to films [n, 1, SIDE_PX, SIDE_PX] in 0..1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +66,7 @@ class Encoder(nn.Module):
         self.steps = nn.Sequential(
             *(
                 nn.Sequential(nn.Conv2d(i, o, 4, 2, 1), nn.GroupNorm(8, o), nn.SiLU())
-                for i, o in zip(widths, widths[1:], strict=False)
+                for i, o in itertools.pairwise(widths)
             )
         )
         self.out = nn.Linear(256 * 49, 2 * CODE)
@@ -75,7 +77,7 @@ class Encoder(nn.Module):
 
 
 class Critic(nn.Module):
-    """Real or drawn, and of which class, read off fixed features of several depths: [n, places] a depth, [n, classes]."""
+    """Real or drawn, and of which class, by fixed features of several depths: [n, places] each, [n, classes]."""
 
     def __init__(self, widths: list[int], classes: int) -> None:
         super().__init__()

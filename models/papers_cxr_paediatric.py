@@ -63,8 +63,8 @@ def manifest(nominal: tuple[float, float], created: date, features: int) -> dict
         "licence": "CC BY 4.0, see LICENSE",
         "training_data": "Kermany et al. 2018, doi:10.17632/rscbjbr9sj.2, CC BY 4.0: official training films at "
         "224 x 224, less every patient of the official test split; one hospital, Guangzhou, AP films. Started from "
-        "EfficientNet-Lite0 (ImageNet, Apache-2.0). The check that a picture is what its header says learnt from these, "
-        "from NIH ChestX-ray14, MedNIST (licence unverified) and drawn pictures; see LICENSE.",
+        "EfficientNet-Lite0 (ImageNet, Apache-2.0). The check that a picture is what its header says learnt from "
+        "these, from NIH ChestX-ray14, MedNIST (licence unverified) and drawn pictures; see LICENSE.",
         "overlay": "none",
         "files": dict.fromkeys(files, "0" * 64),
         "input": {

@@ -1,4 +1,4 @@
-"""Scores films through the product's own path: prepare, the bench, the gates of each exit. No labels pass through here."""
+"""Scores films through the product's own path: prepare, bench, the gates of each exit. No labels pass through here."""
 
 import os
 import re

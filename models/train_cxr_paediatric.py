@@ -97,7 +97,7 @@ def fitted(
     seed: int,
     say: str,
 ) -> Network:
-    """The averaged network after `epochs` passes over films and soft targets [n] in 0..1, or as many as `seconds` allow.
+    """The averaged network after `epochs` passes over films and soft targets [n] in 0..1, or those `seconds` allow.
 
     teachers  where there are any, half of what is taught is their mean opinion of the very picture the student sees
               (Beyer et al., arXiv:2106.05237), mixed pictures included

@@ -2,8 +2,8 @@
 
     .venv-train/bin/python models/train_scanner.py --start lite0.pth [--seconds 400] [--device cuda]
 
-Three classes are learnt apart: without the finding, bacterial, viral. What it draws is for demonstration and load, never
-for measuring. Besides the decoder it keeps each class's mean and covariance of codes, and a sheet of drawn films.
+Three classes are learnt apart: without the finding, bacterial, viral. What it draws is for demonstration and load,
+never for measuring. Besides the decoder it keeps each class's mean and covariance of codes, and a sheet of drawn films.
 """
 
 import argparse
@@ -124,7 +124,7 @@ def main() -> None:
             z = torch.randn(len(real), CODE, device=device)
             new = means[kind] + torch.einsum("nij,nj->ni", factors[kind], z)
             both = decoder(torch.cat([code, new]), grain)
-            again, fresh = both.chunk(2)
+            again, _ = both.chunk(2)
             maps, own = features(disturbed(both)), features(disturbed(real))
             said, named = critic(maps)
             with torch.no_grad():
@@ -159,8 +159,9 @@ def main() -> None:
         if step % 100 == 0:
             means, factors = spread_of(encoder, films, label)
         if step % 250 == 0:
-            print(f"scanner {step} steps likeness {float(likeness):.3f} bits {float(bits):.0f} fooled {float(fooled):.2f} "
-                  f"judged {float(judged):.2f} named {float(told):.2f} {time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
+            so_far = f"likeness {float(likeness):.3f} bits {float(bits):.0f} fooled {float(fooled):.2f}"
+            judges = f"judged {float(judged):.2f} named {float(told):.2f}"
+            print(f"scanner {step} steps {so_far} {judges} {time.monotonic() - began:.0f} s", flush=True)
     means, factors = spread_of(encoder, films, label)
     torch.save({k: v.cpu().half() for k, v in average.state_dict().items()}, args.build / "scanner.pt")
     np.savez(args.build / "scanner.npz", means=means.cpu().numpy(), factors=factors.cpu().numpy())

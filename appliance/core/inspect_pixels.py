@@ -36,7 +36,8 @@ COMPARED_CHARACTERS_MIN = 3
 MISREAD_LENGTH_MIN = 6  # in a word so long one character may be read wrong, be missing or be too many
 LOCAL_PX = 12.0  # deviation of the neighbourhood against which a pixel is bright or dark
 LOOK_ALIKE = str.maketrans("oqil|!zsb", "001111258")
-# Marks of side, view and scale, and of a film that shows nobody: the inspector's own list, wider than what the cleaner keeps.
+# Marks of side, view and scale, and of a film that shows nobody: the inspector's own list, wider than what the cleaner
+# keeps.
 _WORDS = re.compile(
     r"(?:[LRAPHFSI]|LEFT|RIGHT|LAT|LATERAL|[LR]?(?:MLO|CC|ML|LM|XCCL)|[LR][PA]O|OBL|OBLIQUE|ERECT|UPRIGHT|SUPINE|PRONE"
     r"|STANDING|SITTING|PORTABLE|DECUB|DECUBITUS|INSP|EXP|FRONTAL|AXIAL|SAGITTAL|CORONAL|[LR]T|AP|PA|LL|RL|SIO|AT|CV|SYNTHETIC)+"

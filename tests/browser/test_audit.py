@@ -454,3 +454,15 @@ def test_an_odd_form_is_refused_and_files_nothing(signed_in: Page, address: str,
         assert answer.status == 403, path
     after = [len(seeded.desk_rows(table)) for table in (desk.model_orders, audit_desk.withdrawals, audit_desk.answers)]
     assert before == after
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_none_of_these_pages_scrolls_sideways(
+    signed_in: Page, address: str, rows: Rows, seeded: Seeded, width: int
+) -> None:
+    signed_in.set_viewport_size({"width": width, "height": 800})
+    switch = f"models/switch?model={TITLE}"
+    for where in ("audits", f"audits/{audit_of(seeded, 'read-b')}", "models", switch, f"certificates/{NEW}/withdraw"):
+        signed_in.goto(f"{address}{where}")
+        over = signed_in.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert over <= 0, where

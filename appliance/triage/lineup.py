@@ -94,7 +94,7 @@ class Lineup:
         return self._roles(c).stopped | new
 
     def test(self, moment: Moment) -> bool:
-        """The golden films of every package again, once a day; one that fails leaves the court, for an hour at least."""
+        """The golden films of every package again, once a day; one that fails leaves the court for an hour at least."""
         if self.next_test is None:
             self.next_test = moment.mono + self._pause()  # they were run at the start
         if moment.mono < self.next_test:

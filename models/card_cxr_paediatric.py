@@ -86,8 +86,8 @@ Version {manifest.version} of {manifest.created}; regulatory status: none, resea
 made from nothing at 128 px and had one exit; its certificate does not hold for this one.
 
 ## Model summary
-A small residual network for one film, with an exit in its middle and one at its end, and a smaller network beside it that
-says what the picture is. Gates stand before the score, a certificate behind it. Finding: {manifest.label.meaning}
+A small residual network for one film, with an exit in its middle and one at its end, and a smaller network beside it
+that says what the picture is. Gates stand before the score, a certificate behind it. Finding: {manifest.label.meaning}
 """
 
 

@@ -92,8 +92,8 @@ def draw(seed: int, prevalence: float = PREVALENCE) -> Drawn:
 def _towards_finding(code: NDArray[np.float32], means: NDArray[np.float32], factors: NDArray[np.float32]) -> float:
     """By how much the code's log density is greater among films with the finding than among those without."""
     logs = []
-    for mean, factor in zip(means, factors, strict=True):
-        apart = np.linalg.solve(factor.astype(np.float64), (code - mean).astype(np.float64))
+    for mean, whiten, factor in zip(means, _whitening(), factors, strict=True):
+        apart = whiten @ (code - mean).astype(np.float64)
         logs.append(-0.5 * float(apart @ apart) - float(np.log(np.diag(factor)).sum()))
     return float(np.logaddexp(logs[1], logs[2]) - np.log(2) - logs[0])
 
@@ -136,6 +136,12 @@ def _generator() -> tuple[onnxruntime.InferenceSession, NDArray[np.float32], NDA
     session = onnxruntime.InferenceSession(files["decoder.onnx"], options, providers=["CPUExecutionProvider"])
     with np.load(io.BytesIO(files["codes.npz"]), allow_pickle=False) as codes:
         return session, codes["means"], codes["factors"]
+
+
+@cache
+def _whitening() -> NDArray[np.float64]:
+    """The inverse of each class's factor [class, code, code]."""
+    return np.linalg.inv(_generator()[2].astype(np.float64))
 
 
 def marked(values: Film) -> Film:

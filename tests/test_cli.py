@@ -213,15 +213,17 @@ def test_reading_verbs_work_before_anything_came(config: Path, capsys: pytest.Ca
 
 def test_models_verify_runs_the_golden_films(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", str(config), "models", "verify", "--json"]) == 0
-    rows = {row["model"].split("/")[0]: row for row in json.loads(capsys.readouterr().out)}
-    assert {row["damage"] for row in rows.values()} == {""}
-    assert "harbour" in rows["cxr-paediatric-pneumonia"]["sites"]
-    assert rows["synthetic-scanner"]["role"] == "generator"
+    rows = {row["model"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == ["ct-volume-demo/1.0.0", "cxr-paediatric-pneumonia/2.0.0"]
+    assert all(row["damage"] == "" for row in rows.values())
+    assert rows["ct-volume-demo/1.0.0"]["sites"] == []
+    assert "harbour" in rows["cxr-paediatric-pneumonia/2.0.0"]["sites"]
 
 
-def test_a_damaged_package_is_red_and_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["exit1.onnx", "exit2.onnx", "check.onnx"])
+def test_a_damaged_package_is_red_and_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     shutil.copytree(MODELS / "cxr-paediatric-pneumonia", tmp_path / "models" / "cxr-paediatric-pneumonia")
-    (graph,) = (tmp_path / "models").glob("*/*/exit2.onnx")
+    (graph,) = (tmp_path / "models").glob(f"*/*/{name}")
     data = bytearray(graph.read_bytes())
     data[len(data) // 2] ^= 1
     graph.write_bytes(data)

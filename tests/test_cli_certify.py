@@ -15,7 +15,7 @@ import pytest
 from appliance.cli import certify, main
 from appliance.config import Places
 from appliance.core import signature
-from appliance.core.certificate import Certificate, own_digest, stands_behind, vouched, why_invalid
+from appliance.core.certificate import Certificate, Ends, own_digest, stands_behind, vouched, why_invalid
 from appliance.core.decide import Decision, Model
 from appliance.core.study import Instance, Patient, Reason, Scores
 from appliance.triage.judge import columns
@@ -49,7 +49,7 @@ class Site:
             f'[triage]\nmodel_folder = "{MODELS}"\ntrusted_keys = "{MODELS}/trusted"\n'
         )
         (root / "key").write_text(KEY.hex() + "\n")
-        self.made: list[tuple[Instance, dict[str, Any] | None]] = []
+        self.made: list[tuple[Instance, list[dict[str, Any]] | None]] = []
 
     def study(
         self,
@@ -61,15 +61,16 @@ class Site:
         decided: bool = True,
         **facts: Any,
     ) -> str:
-        """One study with its result; returns its UID."""
+        """One study with its result: the second exit said `logit`, the first one half of it. Returns its UID."""
         uid = f"1.2.840.{number}"
         person = Patient(f"PAT-{number}", "SECRET^NAME", "", "", f"ACC-{number}", "", "")
         instance: Instance = replace(
             an_instance(patient=person, study_instance_uid=uid, sop_instance_uid=f"{uid}.1", **facts),
             sha256=hashlib.sha256(uid.encode()).hexdigest(),
         )
-        scores = {"model": TITLE, "logit": logit, "calibrated": None, "gates": {"distance": 9.0}, "exit": 1}
-        scores |= {"weights": "trained", "failed": failed, **(MADE_WITH if made_with is None else made_with)}
+        told = {"model": TITLE, "calibrated": None, "gates": {"distance": 9.0}, "weights": "trained", "failed": failed}
+        told |= MADE_WITH if made_with is None else made_with
+        scores = [{**told, "logit": logit / 2, "exit": 1}, {**told, "logit": logit, "exit": 2}]
         self.made.append((instance, scores if decided else None))
         return uid
 
@@ -81,7 +82,7 @@ class Site:
                 if scores is not None:
                     told = {"lane": "escalated", "would_be": None, "priority": "routine", "reasons": []}
                     more = {"model": TITLE, "certificate": None, "timings_ms": {}, "decided_at": 2.0}
-                    ledger.put_result(c, study, 1, {**told, **more, "scores": [scores]})
+                    ledger.put_result(c, study, 1, {**told, **more, "scores": scores})
         self.made.clear()
 
     def filled(self, count: int = 240) -> list[str]:
@@ -111,6 +112,13 @@ class Site:
     def written(self) -> list[str]:
         return sorted(path.name for path in (self.root / "out").glob("*"))
 
+    @property
+    def papers(self) -> list[Certificate]:
+        """The certificates written, the first exit's first."""
+        names = [name for name in self.written if name.endswith(".json") and "figures" not in name]
+        found = [Certificate.model_validate_json((self.root / "out" / name).read_text()) for name in names]
+        return sorted(found, key=lambda each: each.exit)
+
 
 @pytest.fixture
 def site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Site:
@@ -128,20 +136,25 @@ def test_a_certificate_from_the_site_s_own_studies(site: Site) -> None:
     assert "risk-coverage, cleared" in out
     for prevalence in ("2.0 %", "5.0 %", "10.0 %", "20.0 %", "30.0 %", "45.0 %", "60.0 %"):
         assert f"\n{prevalence:>10} " in out
-    paper = next(name for name in site.written if name.endswith(".json") and "figures" not in name)
     figures, curve = (next(name for name in site.written if word in name) for word in ("figures", ".svg"))
-    certificate = Certificate.model_validate_json((site.root / "out" / paper).read_text())
     public = signature.public_of(KEY)
-    assert vouched(certificate, {signature.key_id(public): public})
-    assert certificate.digest == own_digest(certificate)
-    assert certificate.site == "harbour"
-    assert certificate.group.manufacturer == "Harbour Imaging"
-    assert certificate.group.patient_age_years_max == 5
-    assert (certificate.expires - certificate.created).days == 90
-    assert certificate.plan.attempt == 1
-    assert -3.5 < (certificate.clear_at_or_below or 0.0) < (certificate.flag_at_or_above or 0.0) < 3.0
-    assert set(certificate.reference) == {"logit", "distance"}
-    assert certificate.plan.digest in out
+    assert [certificate.exit for certificate in site.papers] == [1, 2]
+    for certificate in site.papers:
+        assert vouched(certificate, {signature.key_id(public): public})
+        assert certificate.digest == own_digest(certificate)
+        assert certificate.site == "harbour"
+        assert certificate.group.manufacturer == "Harbour Imaging"
+        assert certificate.group.patient_age_years_max == 5
+        assert (certificate.expires - certificate.created).days == 90
+        assert certificate.plan.attempt == 1
+        assert set(certificate.reference) == {"logit", "distance"}
+        assert certificate.plan.digest in out
+    first, second = site.papers
+    assert {c.plan.exit_1 for c in MODEL.certificates if c.site == "harbour"} == {first.plan.exit_1}
+    assert first.plan.exit_1 == Ends(clear_at_or_below=None, flag_at_or_above=None)
+    assert (first.clear_at_or_below, first.flag_at_or_above) == (None, None)
+    assert stands_behind(first, second)
+    assert -3.5 < (second.clear_at_or_below or 0.0) < (second.flag_at_or_above or 0.0) < 3.0
     told = json.loads((site.root / "out" / figures).read_text())
     assert told["lanes"]["cleared"] >= 100
     ElementTree.fromstring((site.root / "out" / curve).read_text())
@@ -151,22 +164,24 @@ def test_a_certificate_from_the_site_s_own_studies(site: Site) -> None:
 def test_what_it_writes_counts_where_a_trusted_key_signed_it(site: Site) -> None:
     """The papers lie beside the packages, of the very model; from then on the model decides under them here."""
     site.certify(site.filled(), *WEAK, "--key", str(site.root / "key"))
-    name = next(name for name in site.written if name.endswith(".json") and "figures" not in name)
     beside = site.places.certificates / TITLE
     beside.mkdir(parents=True)
-    (beside / name).write_bytes((site.root / "out" / name).read_bytes())
+    for certificate in site.papers:
+        (beside / f"{certificate.exit}.json").write_text(certificate.model_dump_json())
     trusted = site.root / "trusted"
     shutil.copytree(MODELS / "trusted", trusted)
     assert [c.name for c in _certificates(trusted, site)] == [c.name for c in MODEL.certificates], (
         "nobody trusts it yet"
     )
     (trusted / "site.pub").write_text(signature.public_of(KEY).hex())
-    [own] = [c for c in _certificates(trusted, site) if c not in MODEL.certificates]
+    own = [c for c in _certificates(trusted, site) if c not in MODEL.certificates]
+    assert sorted(each.exit for each in own) == [1, 2]
     asked = {"site": "harbour", "instance": an_instance(), **MADE_WITH}
-    assert why_invalid(own, today=own.created, **asked) is None
-    late = why_invalid(own, today=own.expires + timedelta(days=1), **asked)
-    assert late is not None
-    assert late.code == "certificate-expired"
+    for each in own:
+        assert why_invalid(each, today=each.created, **asked) is None
+        late = why_invalid(each, today=each.expires + timedelta(days=1), **asked)
+        assert late is not None
+        assert late.code == "certificate-expired"
 
 
 def _certificates(trusted: Path, site: Site) -> tuple[Certificate, ...]:
@@ -301,10 +316,17 @@ def test_a_shadow_s_scores_certify_it_before_it_decides(site: Site) -> None:
     assert json.loads(out)["patients"] == 20
 
 
-def test_scores_of_a_table(site: Site) -> None:
+@pytest.mark.parametrize("exits", [1, 2])
+def test_scores_of_a_table(site: Site, monkeypatch: pytest.MonkeyPatch, exits: int) -> None:
+    if exits == 1:
+        monkeypatch.setattr(certify, "_model", lambda *_: one_exit())
     rng = np.random.default_rng(61)
-    scores = [f"f{i},p{i // 2},{rng.normal(3 if i % 4 < 2 else -3, 0.5):.4f}," for i in range(480)]
-    (site.root / "scores.csv").write_text("\n".join(["film,patient,logit,failed", *scores]) + "\n")
+    scores = []
+    for i in range(480):
+        logit = f"{rng.normal(3 if i % 4 < 2 else -3, 0.5):.4f}"
+        scores.append(",".join([f"f{i}", f"p{i // 2}", *[logit, ""] * exits]))
+    head = ",".join(["film", "patient", "logit", "failed", *["logit_2", "failed_2"][: 2 * exits - 2]])
+    (site.root / "scores.csv").write_text("\n".join([head, *scores]) + "\n")
     labels = [f"f{i},{int(i % 4 < 2)}" for i in range(480)]
     group = ["--group", '"Harbour Imaging",PX-224,CR,CHEST']
     more = ["--scores", str(site.root / "scores.csv"), *WEAK, "--json"]
@@ -312,6 +334,9 @@ def test_scores_of_a_table(site: Site) -> None:
     assert status == 0
     told = json.loads(out)
     assert (told["patients"], told["counted"]) == (240, False)
+    assert [each.exit for each in site.papers] == [1, 2][:exits]
+    assert site.papers[-1].opens
+    assert (site.papers[-1].plan.exit_1 is None) == (exits == 1)
     status, _, err = site.certify([*labels, "f999,1"], *more, *group, head="film,finding")
     assert (status, "labels-unknown at line 482" in err) == (1, True)
     status, _, err = site.certify(labels, *more, head="film,finding")
@@ -328,12 +353,47 @@ def test_a_ledger_that_is_being_written_is_asked_again_later(site: Site, monkeyp
     assert site.written == []
 
 
+def one_exit() -> Model:
+    """The committed model as if its last exit were its only one."""
+    told = MODEL.manifest
+    return replace(MODEL, manifest=told.model_copy(update={"exits": told.exits[1:]}), certificates=())
+
+
+def test_the_first_exit_ends_as_at_this_site_where_a_certificate_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another site's ends come first in the package and do not count here."""
+    [own, *_] = [c for c in MODEL.certificates if c.site == "harbour"]
+    ends = Ends(clear_at_or_below=-1.0, flag_at_or_above=1.0)
+    other = own.model_copy(update={"site": "abroad", "plan": own.plan.model_copy(update={"exit_1": ends})})
+    monkeypatch.setattr(certify, "_model", lambda *_: replace(MODEL, certificates=(other, own)))
+    lines = site.filled()
+    site.certify(lines, *WEAK)
+    assert {c.plan.exit_1 for c in site.papers} == {own.plan.exit_1}
+    monkeypatch.setattr(certify, "_model", lambda *_: replace(MODEL, certificates=(other,)))
+    site.certify(lines, *WEAK, "--site", "elsewhere")
+    assert ends in {c.plan.exit_1 for c in site.papers}
+
+
+def test_a_network_of_one_exit_from_the_ledger(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = one_exit()
+    monkeypatch.setattr(certify, "_model", lambda *_: model)
+    site.filled(1)
+    made_with = {**MADE_WITH, "model_sha256": model.sha256}
+    rng = np.random.default_rng(63)
+    lines = []
+    for number in range(1000, 1240):
+        logit = float(rng.normal(6.0 if number % 2 else -6.0, 0.5))
+        lines.append(f"{site.study(number, logit, made_with=made_with)},{number % 2}")
+    assert site.certify(lines, *WEAK)[0] == 0
+    [paper] = site.papers
+    assert (paper.exit, paper.plan.exit_1, paper.plan.model_sha256) == (1, None, model.sha256)
+    assert -3.5 < (paper.clear_at_or_below or 0.0) < (paper.flag_at_or_above or 0.0) < 3.0
+
+
 def two_exits() -> Model:
-    """The committed model as if it had a first exit before it."""
-    told, [last] = MODEL.manifest, MODEL.manifest.exits
-    first = last.model_copy(update={"graph": "first.onnx", "trunk": "trunk"})
-    files = {**told.files, "first.onnx": "1" * 64}
-    return replace(MODEL, manifest=told.model_copy(update={"exits": (first, last), "files": files}), certificates=())
+    """The committed model as if nobody had said where its first exit ends."""
+    return replace(MODEL, certificates=())
 
 
 def test_a_network_of_two_exits(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,8 +415,7 @@ def test_a_network_of_two_exits(site: Site, monkeypatch: pytest.MonkeyPatch) -> 
     assert site.written == []
     status, out, _ = site.certify(labels, *more, "--exit-1=-1.5,1.5", head="film,finding")
     assert status == 0
-    papers = [name for name in site.written if name.endswith(".json") and "figures" not in name]
-    second, first = (Certificate.model_validate_json((site.root / "out" / name).read_text()) for name in papers)
+    first, second = site.papers
     assert (first.exit, second.exit) == (1, 2)
     assert stands_behind(first, second)
     assert (first.clear_at_or_below, first.flag_at_or_above) == (-1.5, 1.5)

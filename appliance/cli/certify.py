@@ -201,18 +201,19 @@ def _plan(config: Config, asked: argparse.Namespace, model: Model, gates_digest:
             gates_digest=gates_digest,
             preparation_digest=model.preparation_digest,
             patients_sha256=sample.patients_sha256,
-            exit_1=_exit_1(asked.exit_1, model),
+            exit_1=_exit_1(asked.exit_1, model, asked.site or config.site.name),
         )
     except (ValidationError, IndexError):
         raise Misconfigured("certify-contract") from None
 
 
-def _exit_1(asked: str | None, model: Model) -> Ends | None:
-    """Where the first of two exits ends: as told, else as in a certificate that this package came with."""
+def _exit_1(asked: str | None, model: Model, site: str) -> Ends | None:
+    """Where the first of two exits ends: as told, else as in a certificate of the package, this site's first."""
     if len(model.manifest.exits) == 1:
         return None
     if asked is None:
-        ends = next((c.plan.exit_1 for c in model.certificates if c.plan.exit_1 is not None), None)
+        known = sorted(model.certificates, key=lambda each: each.site != site)
+        ends = next((c.plan.exit_1 for c in known if c.plan.exit_1 is not None), None)
         if ends is None:
             raise Misconfigured("certify-exit")
         return ends

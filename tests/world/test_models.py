@@ -1,5 +1,6 @@
-"""The model store: what it believes, what it refuses, and that what ships is sound."""
+"""The model store: what it believes, what it refuses, and that the first package is what its papers say."""
 
+import csv
 import hashlib
 import io
 import json
@@ -14,46 +15,31 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.core.certificate import own_digest, signed
-from appliance.core.signature import public_of, sign
+from appliance.core.certificate import Certificate, canonical_sha256, own_digest
+from appliance.core.certify import Sample, Scored, certificates, sample_of, scores_table
+from appliance.core.decide import Model
+from appliance.core.signature import key_id, public_of, sign
 from appliance.errors import Misconfigured
 from appliance.world.inference import Bench
-from appliance.world.models import Damaged, Package, load_package, load_packages
-from appliance.world.models.making import install_certificate, package_of, sign_package
-from tests.core.drawn_graphs import net
-from tests.core.test_decide import a_certificate
-from tests.world.drawn_packages import KEYS, SECRET, write
+from appliance.world.models import Package, load_package, load_packages, trusted_keys
+from appliance.world.models.making import install_certificate, package_of
+from tests.models.lightbox import Lightbox
 
 MODELS = Path(__file__).parents[2] / "models"
+COMMITTED = MODELS / "cxr-paediatric-pneumonia/2.0.0"
 TRUSTED = MODELS / "trusted"
-FORGER = SECRET  # a trusted key of these tests: what is tried is what the other walls hold
-TITLE = "drawn/1.0.0"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A signed package with a certificate of its own."""
-    folder = write(tmp_path_factory.mktemp("made"), weights="trained", graphs={"model.onnx": net()})
-    package = load_package(folder, KEYS)
-    plan = a_certificate().plan.model_copy(
-        update={
-            "model_sha256": package.model.sha256,
-            "gates_digest": package.model.references["default"].digest,
-            "preparation_digest": package.model.preparation_digest,
-        }
-    )
-    certificate = signed(a_certificate(plan=plan, plan_digest=plan.digest), SECRET)
-    (folder / "certificates").mkdir()
-    (folder / "certificates/harbour.json").write_text(json.dumps(certificate.model_dump(mode="json"), indent=1))
-    sign_package(folder, SECRET)
-    return folder
+KEYS = trusted_keys(TRUSTED)[0]
+FORGER = bytes(range(32))  # a trusted key of these tests: what is tried is what the other walls hold
+TITLE = "cxr-paediatric-pneumonia/2.0.0"
+REFERENCE_OF = {"harbour": "default", "synthetic": "synthetic"}  # site to gate reference
+GRAPHS = ("exit1.onnx", "exit2.onnx", "check.onnx")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, made: Path) -> Path:
-    """A copy of it to break."""
-    copy = tmp_path / "models" / TITLE
-    shutil.copytree(made, copy)
+def folder(tmp_path: Path) -> Path:
+    """A copy of the first package to break."""
+    copy = tmp_path / "models/cxr-paediatric-pneumonia/2.0.0"
+    shutil.copytree(COMMITTED, copy)
     return copy
 
 
@@ -88,7 +74,7 @@ def sign_up(folder: Path) -> None:
 
 
 def loaded(folder: Path) -> Package:
-    return load_package(folder, KEYS)
+    return load_package(folder, {**KEYS, key_id(public_of(FORGER)): public_of(FORGER)})
 
 
 def self_test(package: Package) -> None:
@@ -141,48 +127,139 @@ INLINE = message((1, 1), (2, 1), (8, "w"), (9, np.ones(1, np.float32).tobytes())
 EXTERNAL = message((1, 1), (2, 1), (8, "w"), (13, message((1, "location"), (2, "weights.bin"))), (14, 1))
 
 
-# What ships
+# The first package
 
 
-@pytest.fixture(scope="module")
-def shipped() -> tuple[list[Package], list[Damaged]]:
-    return load_packages([MODELS], TRUSTED)
+def test_the_committed_packages_are_sound_and_give_their_golden_answers():
+    sound, damaged = load_packages([MODELS], TRUSTED)
+    assert damaged == []
+    assert [package.model.manifest.title for package in sound] == ["ct-volume-demo/1.0.0", TITLE]
+    for package in sound:
+        self_test(package)
 
 
-def test_what_ships_is_signed_audited_and_gives_its_golden_answers(shipped: tuple[list[Package], list[Damaged]]):
-    sound, damaged = shipped
-    assert sound
-    assert [(each.folder.name, each.fault.code) for each in damaged] == []
-    with Bench(sound) as bench:
-        assert bench.faults == {}
+def test_the_committed_model_is_small():
+    graphs = [COMMITTED / name for name in loaded(COMMITTED).graphs]
+    assert sum(path.stat().st_size for path in graphs) < 10 * 2**20
 
 
-def test_the_shipped_models_are_small(shipped: tuple[list[Package], list[Damaged]]):
-    for package in shipped[0]:
-        assert sum(map(len, package.graphs.values())) < 10 * 2**20
+def of_site(package: Package, site: str = "harbour") -> list[Certificate]:
+    """The package's certificates of one site, the first exit's first."""
+    found = [each for each in package.model.certificates if each.site == site]
+    return sorted(found, key=lambda each: each.exit)
 
 
-def test_shipped_certificates_are_bound_to_their_very_packages(shipped: tuple[list[Package], list[Damaged]]):
-    for package in shipped[0]:
-        for certificate in package.model.certificates:
-            plan = certificate.plan
-            assert certificate.digest == own_digest(certificate)
-            assert certificate.plan_digest == plan.digest
-            assert plan.model_sha256 == package.model.sha256
-            assert plan.gates_digest in {each.digest for each in package.model.references.values()}
-            assert plan.preparation_digest == package.model.preparation_digest
+def calibration(folder: Path) -> tuple[Sample, np.ndarray]:
+    """The films that the certificates were made of, and their labels, from eval/scores.csv."""
+    with (folder / "eval/scores.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["calibration"] == "1"]
+    films = [
+        Scored(
+            row["film"],
+            row["patient"],
+            (float(row["logit_1"]), float(row["logit"])),
+            (row["passed_1"] == "1", row["passed"] == "1"),
+            {},
+        )
+        for row in rows
+    ]
+    sample = sample_of(films, exits=2)
+    assert {row["set"] for row in rows} == {"site"}
+    assert len(sample.films) == len(rows), "each line is another patient"
+    for row in rows:
+        assert (row["failed"] == "") == (row["passed_1"] == row["passed"] == "1")
+    label = {row["film"]: row["label"] for row in rows}
+    return sample, np.array([label[film] != "normal" for film in sample.films])
 
 
-# One package
+def test_the_certificates_follow_from_the_committed_scores():
+    """Every number of both certificates again, from eval/scores.csv; only what the drift is told by is not in it."""
+    found = of_site(loaded(COMMITTED))
+    assert [each.exit for each in found] == [1, 2]
+    sample, finding = calibration(COMMITTED)
+    assert len(sample.films) == found[0].patients == 213
+    assert {each.plan.patients_sha256 for each in found} == {sample.patients_sha256}
+    assert {each.scores_sha256 for each in found} == {canonical_sha256(scores_table(sample, finding))}
+    facts = {"name": found[0].name, "note": found[0].note, "site": "harbour", "group": found[0].group}
+    days = (found[0].expires - found[0].created).days
+    made = certificates(sample, finding, found[0].plan, **facts, created=found[0].created, days=days)
+    beside = {"digest", "signature", "reference"}
+    assert [each.model_dump(exclude=beside) for each in made] == [each.model_dump(exclude=beside) for each in found]
+    for again, committed in zip(made, found, strict=True):
+        assert again.reference["logit"] == committed.reference["logit"]
 
 
-def test_a_package_is_what_its_files_say(folder: Path):
-    package = loaded(folder)
-    assert package.title == TITLE
-    assert package.model.sha256 == hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
-    assert [each.name for each in package.model.certificates] == ["harbour/test"]
-    assert package.untrusted == ()
-    assert len(repr(package)) < 20_000, "a graph has no place in a log"
+def test_both_lanes_are_open_at_the_second_exit_within_the_contract():
+    first, second = of_site(loaded(COMMITTED))
+    assert (first.cleared, first.flagged) == (None, None)
+    assert second.cleared is not None
+    assert second.flagged is not None
+    assert second.cleared.error_upper <= second.plan.contract.false_omission_max
+    assert (second.cleared.miss_upper or 1.0) <= second.plan.contract.miss_max
+    assert second.flagged.error_upper <= second.plan.contract.false_discovery_max
+    assert second.plan.attempt == 2
+
+
+def test_the_certificates_are_bound_to_this_very_package():
+    package = loaded(COMMITTED)
+    assert package.model.certificates
+    for certificate in package.model.certificates:
+        plan = certificate.plan
+        assert certificate.digest == own_digest(certificate)
+        assert certificate.plan_digest == plan.digest
+        assert plan.model_sha256 == package.model.sha256
+        assert plan.gates_digest == package.model.references[REFERENCE_OF[certificate.site]].digest
+        assert plan.preparation_digest == package.model.preparation_digest
+    for certificate in of_site(package):
+        assert certificate.group.manufacturer == "Harbour Imaging"
+        assert certificate.group.manufacturer_model_name == "PX-224"
+
+
+def test_the_model_s_digest_is_of_all_its_graphs():
+    package = loaded(COMMITTED)
+    manifest = package.model.manifest
+    assert set(package.graphs) == set(GRAPHS)
+    assert {name: hashlib.sha256(graph).hexdigest() for name, graph in package.graphs.items()} == {
+        name: manifest.files[name] for name in package.graphs
+    }
+    other = manifest.model_copy(update={"files": {**manifest.files, "check.onnx": "0" * 64}})
+    assert Model(other, package.model.references, ()).sha256 != package.model.sha256
+
+
+@pytest.mark.parametrize("kind", ["black", "noise", "ramp", "text"])
+@pytest.mark.parametrize("site", ["default", "synthetic"])
+def test_drawn_pictures_fail_the_real_gates(kind: str, site: str):
+    side = np.arange(224, dtype=np.float32)
+    pictures = {
+        "black": np.zeros((224, 224), np.float32),
+        "noise": np.random.default_rng(0).integers(0, 256, (224, 224)).astype(np.float32),
+        "ramp": side[:, None] + np.zeros((1, 224), np.float32),
+        "text": 255.0 * ((side[:, None] // 6 + side[None, :] // 9) % 3 == 0).astype(np.float32),
+    }
+    box = Lightbox()
+    assert box.failed(box.seen(pictures[kind]), site) != ()
+    box.close()
+
+
+def test_runner_gives_the_manifest_s_outputs_and_nothing_where_it_cannot():
+    film = np.zeros((1, 1, 192, 192), np.float32)
+    with Bench([loaded(COMMITTED)]) as bench:
+        found = bench.run(TITLE, 1, film)
+        shapes = {name: array.shape for name, array in found.items()}
+        trunk = found["trunk"]
+        assert shapes == {"logit": (1,), "features": (1, 464), "gap": (1,), "trunk": trunk.shape}
+        second = bench.run(TITLE, 2, trunk)
+        assert {name: array.shape for name, array in second.items()} == {
+            "logit": (1,),
+            "features": (1, 464),
+            "gap": (1,),
+        }
+        told = bench.check(TITLE, np.zeros((1, 1, 96, 96), np.float32))["kinds"]
+        assert told.shape == (1, 8)
+        assert bench.run(TITLE, 1, film[:, :, :64, :64]) == {}
+        assert bench.run(TITLE, 1, film.astype(np.float64)) == {}  # type: ignore[arg-type]
+        assert bench.run(TITLE, 2, film) == {}
+        assert bench.check(TITLE, film) == {}
 
 
 # Damage without new checksums
@@ -200,7 +277,11 @@ def test_the_copy_is_sound_before_it_is_broken(folder: Path):
 
 @pytest.mark.parametrize(
     "name",
-    ["model.onnx", "gates.json", "gates.npz", "golden.npz", "CARD.md", "LICENSE", "certificates/harbour.json"],
+    [
+        *("exit1.onnx", "exit2.onnx", "check.onnx", "golden.npz", "gates.json", "gates.npz"),
+        *("gates-synthetic.json", "gates-synthetic.npz", "CARD.md", "LICENSE"),
+        *("certificates/harbour-exit-1.json", "certificates/harbour-exit-2.json"),
+    ],
 )
 def test_one_flipped_bit_anywhere_is_noticed(folder: Path, name: str):
     flip(folder, name)
@@ -209,8 +290,8 @@ def test_one_flipped_bit_anywhere_is_noticed(folder: Path, name: str):
 
 def link_out(folder: Path) -> None:
     outside = folder.parent / "outside.onnx"
-    (folder / "model.onnx").rename(outside)
-    (folder / "model.onnx").symlink_to(outside)
+    (folder / "exit1.onnx").rename(outside)
+    (folder / "exit1.onnx").symlink_to(outside)
 
 
 def climb_out(folder: Path) -> None:
@@ -287,17 +368,21 @@ def array_header(text: str) -> Callable[[Path], None]:
     return damage
 
 
+def written(name: str, data: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(data)
+
+
 FORGERIES: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown key": (rewrite("manifest.json", lambda m: m.update(run="rm")), "model-manifest-invalid"),
     "another name": (rewrite("manifest.json", lambda m: m.update(name="other")), "model-manifest-invalid"),
     "another version": (rewrite("manifest.json", lambda m: m.update(version="9.0.0")), "model-manifest-invalid"),
     "gates no JSON": (lambda f: (f / "gates.json").write_text("{"), "model-package-damaged"),
     "gates loosened to NaN": (
-        lambda f: (f / "gates.json").write_text((f / "gates.json").read_text().replace("null", "NaN", 1)),
+        lambda f: (f / "gates.json").write_text((f / "gates.json").read_text().replace("0.5", "NaN", 1)),
         "model-package-damaged",
     ),
     "certificate with overlapping lanes": (
-        rewrite("certificates/harbour.json", lambda c: c.update(clear_at_or_below=9.0)),
+        rewrite("certificates/harbour-exit-2.json", lambda c: c.update(clear_at_or_below=9.0)),
         "model-package-damaged",
     ),
     "array encrypted": (patched_zip(6, 8, 1), "model-package-damaged"),
@@ -312,11 +397,11 @@ FORGERIES: dict[str, tuple[Callable[[Path], object], str]] = {
         "model-package-damaged",
     ),
     "projection of another width": (
-        rewrite_arrays("gates.npz", projection=np.zeros((4, 5), np.float32)),
+        rewrite_arrays("gates.npz", projection=np.zeros((248, 463), np.float32)),
         "model-package-damaged",
     ),
     "projection not finite": (
-        rewrite_arrays("gates.npz", projection=np.full((4, 4), np.nan, np.float32)),
+        rewrite_arrays("gates.npz", projection=np.full((248, 464), np.nan, np.float32)),
         "model-package-damaged",
     ),
     "pickle": (pickled, "model-package-damaged"),
@@ -326,19 +411,33 @@ FORGERIES: dict[str, tuple[Callable[[Path], object], str]] = {
         "model-package-damaged",
     ),
     "golden answers of another graph": (
-        rewrite_arrays("golden.npz", logits=np.full(2, 3.0, np.float32)),
+        rewrite_arrays("golden.npz", logits=np.full(4, 3.0, np.float32)),
         "model-package-damaged",
     ),
-    "graph no protobuf": (lambda f: (f / "model.onnx").write_bytes(b"not a graph" * 9), "model-graph-refused"),
-    "graph of another signature": (lambda f: (f / "model.onnx").write_bytes(a_graph(INLINE)), "model-graph-refused"),
-    "graph with a weight outside": (
-        lambda f: (f / "model.onnx").write_bytes(a_graph(EXTERNAL)),
-        "model-graph-refused",
+    "golden answers of another first exit": (
+        rewrite_arrays("golden.npz", logits_1=np.full(4, 3.0, np.float32)),
+        "model-package-damaged",
     ),
-    "graph with a custom operator": (
-        lambda f: (f / "model.onnx").write_bytes(a_graph(INLINE, op="Evil", domain="evil")),
-        "model-graph-refused",
+    "golden answers of another check": (
+        rewrite_arrays("golden.npz", kinds=np.full((4, 8), 0.125, np.float32)),
+        "model-package-damaged",
     ),
+    "site's gates loosened to NaN": (
+        lambda f: (f / "gates-synthetic.json").write_text(
+            (f / "gates-synthetic.json").read_text().replace("0.5", "NaN", 1)
+        ),
+        "model-package-damaged",
+    ),
+    **{
+        f"{graph} {words}": (written(graph, data), "model-graph-refused")
+        for graph in GRAPHS
+        for words, data in (
+            ("no protobuf", b"not a graph" * 9),
+            ("of another signature", a_graph(INLINE)),
+            ("with a weight outside", a_graph(EXTERNAL)),
+            ("with a custom operator", a_graph(INLINE, op="Evil", domain="evil")),
+        )
+    },
 }
 
 
@@ -367,18 +466,18 @@ def test_graphs_of_the_forgeries_are_refused_for_what_they_are(tmp_path: Path, m
 
 def test_a_damaged_package_is_named_and_the_others_are_used(folder: Path, trusted: Path):
     root = folder.parents[1]
-    newer = folder.parent / "1.0.1"
+    newer = folder.parent / "2.0.1"
     shutil.copytree(folder, newer)
-    flip(newer, "model.onnx")
-    newest = folder.parent / "1.10.0"
+    flip(newer, "exit2.onnx")
+    newest = folder.parent / "2.10.0"
     shutil.copytree(folder, newest)
-    rewrite("manifest.json", lambda m: m.update(version="1.10.0"))(newest)
+    rewrite("manifest.json", lambda m: m.update(version="2.10.0"))(newest)
     sum_up(newest)
     (root / "notes.txt").write_text("no package")
     sound, damaged = load_packages([root], trusted)
-    assert [package.model.manifest.version for package in sound] == ["1.10.0", "1.0.0"]
+    assert [package.model.manifest.version for package in sound] == ["2.10.0", "2.0.0"]
     assert [(d.folder.name, d.fault.code, d.fault.place) for d in damaged] == [
-        ("1.0.1", "model-package-damaged", "model.onnx")
+        ("2.0.1", "model-package-damaged", "exit2.onnx")
     ]
 
 
@@ -394,12 +493,17 @@ def test_no_store_is_an_empty_store(tmp_path: Path):
     assert load_packages([tmp_path / "absent"], tmp_path / "nobody") == ([], [])
 
 
-def test_other_gates_void_the_certificate(folder: Path):
+@pytest.mark.parametrize(("site", "file"), [("harbour", "gates.json"), ("synthetic", "gates-synthetic.json")])
+def test_other_gates_void_the_certificate(folder: Path, site: str, file: str):
     """Checksums can be made anew by whoever opens a gate wide; the certificate's digests cannot follow."""
-    rewrite("gates.json", lambda g: g["bounds"]["distance"].update(high=1e9))(folder)
+    before = loaded(folder).model.references
+    rewrite(file, lambda g: g["bounds"]["distance"].update(high=1e9))(folder)
     sum_up(folder)
     package = loaded(folder)
-    assert package.model.certificates[0].plan.gates_digest != package.model.references["default"].digest
+    changed = REFERENCE_OF[site]
+    assert {name for name, each in package.model.references.items() if each.digest != before[name].digest} == {changed}
+    digests = {each.digest for each in package.model.references.values()}
+    assert all(each.plan.gates_digest not in digests for each in of_site(package, site))
 
 
 def test_an_archive_that_claims_to_be_huge_is_not_unpacked(folder: Path):
@@ -414,7 +518,7 @@ def test_an_archive_that_claims_to_be_huge_is_not_unpacked(folder: Path):
 
 
 def test_a_package_signed_by_nobody_trusted_is_damaged(folder: Path, tmp_path: Path):
-    for keys, code in ((KEYS, ""), ({}, "model-unsigned"), ({next(iter(KEYS)): bytes(32)}, "model-unsigned")):
+    for keys, code in ((KEYS, ""), ({}, "model-unsigned"), ({next(iter(KEYS)): public_of(FORGER)}, "model-unsigned")):
         if not code:
             load_package(folder, keys)
             continue
@@ -437,17 +541,13 @@ def test_a_signature_that_is_none_is_none(folder: Path, signature: bytes | None)
     assert code_of(folder) == "model-unsigned"
 
 
-FILES = (
-    *("CARD.md", "LICENSE", "README.md", "SHA256SUMS", "SHA256SUMS.sig", "certificates/harbour.json", "eval/README.md"),
-    *("gates.json", "gates.npz", "golden.npz", "manifest.json", "model.onnx", "sbom.json"),
-)
+FILES = sorted(path.relative_to(COMMITTED).as_posix() for path in COMMITTED.rglob("*") if path.is_file())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(FILES), st.integers(0, 10**9), st.integers(1, 255))
 def test_a_flipped_byte_anywhere_in_a_package_is_refused(folder: Path, name: str, place: int, flipped: int):
     """Checksums and signature among them: there is no byte whose change goes unseen."""
-    assert {each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()} == set(FILES)
     path = folder / name
     before = path.read_bytes()
     after = bytearray(before)
@@ -479,32 +579,33 @@ def test_a_key_file_that_holds_no_key_is_named_and_trusts_nobody(folder: Path, t
     assert [(each.folder.name, each.fault.code) for each in damaged] == [("odd.pub", "trusted-key-invalid")]
 
 
-def test_a_certificate_that_nobody_trusted_signed_opens_nothing_and_is_named(folder: Path, trusted: Path):
-    rewrite("certificates/harbour.json", lambda c: c.update(signature=None))(folder)
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_certificate_that_nobody_trusted_signed_opens_nothing_and_is_named(folder: Path, trusted: Path, number: int):
+    place = f"certificates/harbour-exit-{number}.json"
+    rewrite(place, lambda c: c.update(signature=None))(folder)
     sum_up(folder)
-    sound, damaged = load_packages([folder.parents[1]], trusted)
-    assert [package.model.certificates for package in sound] == [()]
-    assert [(each.fault.code, each.fault.place) for each in damaged] == [
-        ("certificate-untrusted", "certificates/harbour.json")
-    ]
+    (package,), damaged = load_packages([folder.parents[1]], trusted)
+    assert [each.exit for each in of_site(package)] == [3 - number]
+    assert [(each.fault.code, each.fault.place) for each in damaged] == [("certificate-untrusted", place)]
 
 
-def test_a_site_s_own_certificate_counts_beside_those_of_the_package(folder: Path, trusted: Path, tmp_path: Path):
+def test_a_site_s_own_certificates_count_beside_those_of_the_package(folder: Path, trusted: Path, tmp_path: Path):
     own = tmp_path / "certificates"
-    path = folder / "certificates/harbour.json"
-    data = path.read_bytes()
-    (certificate,) = loaded(folder).model.certificates
-    source = tmp_path / "here.json"
-    source.write_bytes(data)
-    path.unlink()
+    others = [each for each in loaded(folder).model.certificates if each.site != "harbour"]
+    theirs, sources = of_site(loaded(folder)), []
+    for certificate in theirs:
+        path = folder / f"certificates/harbour-exit-{certificate.exit}.json"
+        sources.append(path.rename(tmp_path / path.name))
     sum_up(folder)
-    assert loaded(folder).model.certificates == ()
-    package = package_of(source, [loaded(folder)], KEYS)
-    assert install_certificate(source, package.model.manifest, own).name == f"{certificate.digest}.json"
-    sound, damaged = load_packages([folder.parents[1]], trusted, own)
+    package = loaded(folder)
+    assert list(package.model.certificates) == others
+    for source, certificate in zip(sources, theirs, strict=True):
+        fitting = package_of(source, [package], KEYS)
+        assert install_certificate(source, fitting.model.manifest, own).name == f"{certificate.digest}.json"
+        with pytest.raises(Misconfigured, match="certificate-untrusted"):
+            package_of(source, [package], {})
+        with pytest.raises(Misconfigured, match="certificate-unfitting"):
+            package_of(source, [], KEYS)
+    (found,), damaged = load_packages([folder.parents[1]], trusted, own)
     assert damaged == []
-    assert [each.model.certificates for each in sound] == [(certificate,)]
-    with pytest.raises(Misconfigured, match="certificate-untrusted"):
-        package_of(source, [package], {})
-    with pytest.raises(Misconfigured, match="certificate-unfitting"):
-        package_of(source, [], KEYS)
+    assert of_site(found) == theirs

@@ -26,7 +26,9 @@ from sample_dicom.synthetic import (
     MARK,
     PREVALENCE,
     SIDE_PX,
+    SPREAD,
     SUBTYPES,
+    UNCLEAR_SHARE,
     Drawn,
     dicom,
     draw,
@@ -46,16 +48,22 @@ def eyes() -> OcrEyes:
 
 
 class Still:
-    """Stands in for the runtime where only what is drawn by lot matters."""
+    """Stands in for the runtime where only what is drawn by lot matters; keeps the codes it was given."""
 
-    def run(self, _names: list[str], _inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def __init__(self) -> None:
+        self.codes: list[np.ndarray] = []
+
+    def run(self, _names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self.codes.append(inputs["code"][0])
         return [np.full((1, 1, SIDE_PX, SIDE_PX), 0.5, np.float32)]
 
 
 @pytest.fixture
-def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    codes = np.zeros((3, 4), np.float32), np.zeros((3, 4, 4), np.float32)
-    monkeypatch.setattr(synthetic, "_generator", lambda: (Still(), *codes))
+def still(monkeypatch: pytest.MonkeyPatch) -> Still:
+    _, means, factors = synthetic._generator()
+    made = Still()
+    monkeypatch.setattr(synthetic, "_generator", lambda: (made, means, factors))
+    return made
 
 
 def same(one: Drawn, other: Drawn) -> bool:
@@ -82,13 +90,23 @@ def test_a_film_is_no_flat_picture_and_air_is_dark() -> None:
 
 @pytest.mark.usefixtures("still")
 def test_the_finding_is_as_frequent_as_asked_for() -> None:
-    for prevalence in (PREVALENCE, 0.1, 0.5):
-        films = [draw(seed, prevalence) for seed in range(500)]
+    for prevalence in (PREVALENCE, 0.6):
+        films = [draw(seed, prevalence) for seed in range(300)]
         sick = [film for film in films if film.truth == "pneumonia"]
-        assert len(sick) / 500 == pytest.approx(prevalence, abs=0.06)
+        assert len(sick) / 300 == pytest.approx(prevalence, abs=0.08)
         assert sum(film.subtype == "virus" for film in sick) / len(sick) == pytest.approx(0.5, abs=0.2)
         assert {film.subtype for film in films} == set(SUBTYPES)
         assert all((film.truth == "normal") == (film.subtype == "") for film in films)
+
+
+def test_nine_films_in_ten_are_typical_of_what_they_were_drawn_as(still: Still) -> None:
+    _, means, factors = synthetic._generator()
+    kinds = [SUBTYPES.index(draw(seed, 0.5).subtype) for seed in range(200)]
+    apart = [np.linalg.solve(factors[k], code - means[k]).std() for k, code in zip(kinds, still.codes, strict=True)]
+    wide = [each for each in apart if each > (1 + SPREAD) / 2]
+    assert len(wide) == pytest.approx(200 * UNCLEAR_SHARE, abs=14)
+    assert np.mean(wide) == pytest.approx(1.0, abs=0.06)
+    assert np.mean([each for each in apart if each not in wide]) == pytest.approx(SPREAD, abs=0.06)
 
 
 def test_two_processes_draw_what_one_draws_in_the_order_of_the_seeds() -> None:

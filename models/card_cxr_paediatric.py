@@ -25,7 +25,7 @@ def area(told: dict[str, Any]) -> str:
 def card(report: dict[str, Any], model: Model) -> str:
     """The model card: one screen for a radiologist first, then where every figure comes from."""
     harbour, synthetic = certificates_of(model, "harbour"), certificates_of(model, "synthetic")
-    parts = [_screen(report, harbour[-1]), _basics(report, model), _uses(), _warnings(report)]
+    parts = [_screen(report, harbour[-1]), _basics(report, model), _release(model), _uses(), _warnings(report)]
     parts += [_harbour(report, harbour[-1]), _other_prevalence(report), _strangers(report), _subgroups(report)]
     parts += [_discrimination(report), _synthetic(report, synthetic), _trust(), _again()]
     return "\n".join(part.strip("\n") + "\n" for part in parts if part)
@@ -71,11 +71,23 @@ def _basics(report: dict[str, Any], model: Model) -> str:
 |---|---|
 | model, version | {manifest.name} {manifest.version}, {manifest.created} |
 | developer | the edge diagnostic appliance project |
-| regulatory status | none: research only |
 | inputs | {films}, prepared to {side} x {side} |
 | outputs | one logit for SNOMED CT {manifest.label.code} ({manifest.label.name}); no overlay |
 | licence | {manifest.licence} |
 | digest | `{report["model_sha256"]}` |
+"""
+
+
+def _release(model: Model) -> str:
+    manifest = model.manifest
+    return f"""
+## Release information
+Version {manifest.version} of {manifest.created}; regulatory status: none, research only. It replaces 1.0.0, which was
+made from nothing at 128 px and had one exit; its certificate does not hold for this one.
+
+## Model summary
+A small residual network for one film, with an exit in its middle and one at its end, and a smaller network beside it
+that says what the picture is. Gates stand before the score, a certificate behind it. Finding: {manifest.label.meaning}
 """
 
 
@@ -93,7 +105,9 @@ def _warnings(report: dict[str, Any]) -> str:
     ece = report["calibration"]
     off, brier = f"{100 * ece['ece']:.1f} %", f"{ece['brier']:.3f}"
     return f"""
-## Warnings: where it fails
+## Warnings
+Where it fails:
+
 - Children outside 1 to 5 years and any hospital but the one it learnt from were never measured. DX and PA films are
   accepted by the manifest and were never measured either: the certificate covers CR of one scanner model.
 - The films were squeezed to 224 x 224 and compressed by a third party; uncompressed originals were never measured.
@@ -109,7 +123,8 @@ def _harbour(report: dict[str, Any], certificate: Certificate) -> str:
     site, plan = report["site_calibration_patients"], certificate.plan
     repeats = report["site_cross_fitted"][0]["repeats"]
     text = f"""
-## Key metrics: what is decided at the site `harbour`
+## Key metrics
+### Decided at the site `harbour`
 Certificate `{certificate.name}`: P(finding | cleared), P(cleared | finding), P(no finding | flagged) at most
 {plan.contract.rates}, together with {1 - plan.delta:.0%} confidence over the draw of {certificate.patients} patients
 ({certificate.findings} with pneumonia). A demonstration: the product's default of {PRODUCT_CONTRACT.rates} needs some
@@ -158,7 +173,7 @@ class stay as they are at this site (label shift); point estimates, no certifica
 def _strangers(report: dict[str, Any]) -> str:
     gates = report["gates_passed"]
     text = f"""
-## What the gates stop when the header lies
+### Safety: what the gates stop when the header lies
 Gates are learnt from training films alone: a small net says what the picture is; the Mahalanobis distance of the first
 exit's channels and a thumbnail says whether it is like the training films; the mirror must be scored alike; entropy,
 sharpness and clipping must be usual. They let {rate(gates["held-back"])} of held-back training films and
@@ -177,7 +192,7 @@ the pictures of every modality that pydicom ships. The other rows are films of t
 
 def _subgroups(report: dict[str, Any]) -> str:
     text = """
-## Fairness: subgroups of the site
+### Fairness: subgroups of the site
 All films of the site under the certificate's thresholds. Nothing is known of sex, origin or weight.
 
 | films | n | cleared / flagged / escalated | missed among findings | false flags among others |
@@ -196,7 +211,7 @@ def _discrimination(report: dict[str, Any]) -> str:
     middle, late = f"{speed['median_ms']} ms", f"{speed['p99_ms']} ms"
     lines = "".join(f"| {s['sensitivity']:.0%} | {rate(s['specificity'])} |\n" for s in report["specificity"])
     return f"""
-## Discrimination, calibration, speed
+### Discrimination, calibration, speed
 The first exit alone (middle of the net, half the cost): {area(first["site"])} on the site's films. ROC and calibration:
 `eval/roc.svg`, `eval/calibration.svg`.
 
@@ -219,7 +234,7 @@ def _synthetic(report: dict[str, Any], certificates: list[Certificate]) -> str:
         f"exit {e['exit']} is asked of {e['asked']} and decides {rate(e['decided'])}" for e in told["by_exit"]
     )
     return f"""
-## The synthetic scanner's site
+### The synthetic scanner's site
 Drawn films show nobody and measure nothing about patients: they show the machinery at the product's own contract.
 Certificate `{last.name}`: {last.plan.contract.rates} on {last.patients} drawn films. On {others} others:
 decided {rate(told["decided"])}; FOR {omitted}; MISS {missed}; FDR {discovered}.
@@ -249,7 +264,9 @@ kinds it had never seen, at the same threshold (1,000 pictures; one-off, not par
 
 def _again() -> str:
     return """
-## Resources: made again
+## Resources
+Made again, in this order:
+
     .venv-train/bin/python models/train_cxr_paediatric.py teachers --start lite0.pth  # 2 min on a large GPU, hours here
     .venv-train/bin/python models/train_cxr_paediatric.py student --start lite0.pth --seed 0  # and --seed 1
     .venv-train/bin/python models/train_check.py

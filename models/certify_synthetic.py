@@ -1,6 +1,6 @@
 """Makes the certificates of the site `synthetic` from films the synthetic scanner draws, at the product's contract.
 
-    .venv/bin/python models/certify_synthetic.py --created 2026-11-26 [--films 3000] [--attempt 1]
+    .venv/bin/python models/certify_synthetic.py --created 2026-11-26 [--films 2200] [--attempt 1]
 
 Drawn films have a ground truth and no end, so 1 / 5 / 10 % can be shown on them; of patients they say nothing. The
 ends of the first exit are fixed from other drawn films beforehand, so that both exits are shown at work.
@@ -25,8 +25,8 @@ from sample_dicom.synthetic import draw  # noqa: E402
 
 DAYS = 730
 PREVALENCE = 0.3
-EARLY_SEED, SEED = 40_000_000, 20_000_000
-EARLY_FILMS = 600
+EARLY_SEED, SEED = 41_000_000, 21_000_000
+EARLY_FILMS = 400
 # The first exit takes no more than what is far beyond any film of the other kind.
 SAFE_SHARE = 0.5
 NOTE = (
@@ -72,7 +72,7 @@ def first_exit(scorer: Scorer) -> Ends:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--created", type=date.fromisoformat, required=True)
-    parser.add_argument("--films", type=int, default=3000)
+    parser.add_argument("--films", type=int, default=2200)
     parser.add_argument("--attempt", type=int, default=1)
     args = parser.parse_args()
     with Scorer() as scorer:

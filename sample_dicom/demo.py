@@ -28,7 +28,7 @@ from appliance.errors import Misconfigured
 from appliance.world import broker
 from sample_dicom.account import Account, Reader, summary
 from sample_dicom.display import Display
-from sample_dicom.promise import certificate_of, rates, sentences
+from sample_dicom.promise import certificates_of, rates, sentences
 from sample_dicom.scanner import DATA, SITE_ZIP, SITES, Site, Story, drop, share, stories
 from sample_dicom.synthetic import PREVALENCE
 
@@ -100,7 +100,8 @@ def _play(options: argparse.Namespace, folder: Path, ended: list[int]) -> int:
         with Display() as display:
             account = _watch(stage, reader, told, display, deadline, ended, password)
         display.table(account)
-        certificate = certificate_of(stage.config, stage.places, datetime.now(UTC).date())
+        own = certificates_of(stage.config, stage.places, datetime.now(UTC).date())
+        certificate = own[-1] if own else None
         found = rates(account, certificate)
         for sentence in sentences(options.site, certificate, found):
             print(sentence)

@@ -33,9 +33,8 @@ RATES = (  # key of contract_figures, what it is, and the contract's own field
 )
 
 
-def certificate_of(config: Config, places: Places, today: date) -> Certificate | None:
-    """The valid certificate of the site in the newest sound version of a model; of two exits the last one's, which
-    speaks for both."""
+def certificates_of(config: Config, places: Places, today: date) -> list[Certificate]:
+    """The site's valid certificates in the newest sound version of a model, by exit: the last one speaks for all."""
     folders = [config.triage.model_folder, places.models]
     packages, _ = load_packages(folders, config.triage.trusted_keys, places.certificates)
     seen: set[str] = set()
@@ -43,9 +42,9 @@ def certificate_of(config: Config, places: Places, today: date) -> Certificate |
         name = package.model.manifest.name
         own = [each for each in package.model.certificates if each.site == config.site.name and each.expires >= today]
         if name not in seen and own:
-            return max(own, key=lambda each: each.exit)
+            return sorted(own, key=lambda each: each.exit)
         seen.add(name)
-    return None
+    return []
 
 
 def rates(account: Account, certificate: Certificate | None) -> list[Rate]:
@@ -81,5 +80,11 @@ def sentences(site: str, certificate: Certificate | None, found: Sequence[Rate])
         return [f"no certificate speaks for the site {site}: everything of it is escalated"]
     sure = f"{100 * (1 - certificate.plan.delta):g} %"
     weaker = certificate.plan.contract != PRODUCT_CONTRACT
+    made = (
+        f"{certificate.patients} patients, {certificate.findings / max(1, certificate.patients):.0%} with the finding"
+    )
     other = f", which is not the product's contract of {PRODUCT_CONTRACT.rates}" if weaker else ""
-    return [f"certificate {certificate.name} of the site {site} promises with a confidence of {sure}{other}:"]
+    return [
+        f"certificate {certificate.name} of the site {site} promises with a confidence of {sure}{other}, "
+        f"for patients like its own ({made}):"
+    ]

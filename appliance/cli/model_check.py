@@ -125,7 +125,7 @@ def _papers(manifest: Manifest, files: dict[str, bytes]) -> list[str]:
     if "CARD.md" in files and absent:
         mistakes.append(f"CARD.md: sections of the CHAI applied model card are missing: {', '.join(absent)}; add them")
     if "sbom.json" in files and not _is_bill(files["sbom.json"]):
-        mistakes.append("sbom.json: no CycloneDX document with components; appliance models new shows one")
+        mistakes.append("sbom.json: no CycloneDX document that names the model; appliance models new shows one")
     if manifest.weights == "trained":
         absent = [name for name in MEASURED if name not in files]
         mistakes += [f"{name}: missing; a trained model shows what was measured" for name in absent]
@@ -137,8 +137,9 @@ def _papers(manifest: Manifest, files: dict[str, bytes]) -> list[str]:
 def _is_bill(data: bytes) -> bool:
     try:
         told = json.loads(data)
-        return bool(told["bomFormat"] == "CycloneDX" and told["specVersion"] and told["components"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+        named = told.get("components") or told["metadata"]["component"]
+        return bool(told["bomFormat"] == "CycloneDX" and told["specVersion"] and named)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return False
 
 

@@ -70,7 +70,7 @@ def show(config: Config, places: Places, *, verify: bool, as_json: bool) -> int:
         for each in damaged
     ]
     rows += [
-        {"model": each.title, "role": "generator", "damage": "", "sites": [], "verified": verify}
+        {"model": each.title, "role": "generator", "damage": "", "sites": [], "certificates": [], "verified": verify}
         for each in models.generators(folders, config.triage.trusted_keys)
     ]
     if as_json:

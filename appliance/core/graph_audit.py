@@ -16,6 +16,8 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError, Message
 
+from appliance.core.graph_fold import fold
+
 GRAPH_BYTES_MAX = 64 * 2**20
 NODES_MAX = 4096
 TENSOR_BYTES_MAX = 128 * 2**20  # of one intermediate
@@ -75,6 +77,7 @@ def audit(data: bytes, expected: Expected) -> Audited:
     complaints = [*_outside(model), *_not_arithmetic(model)]
     if complaints:
         return _refused(complaints)
+    fold(model)
     shapes, complaints = _shapes(model)
     if complaints:
         return _refused(complaints)
@@ -165,7 +168,7 @@ def _shapes(model: onnx.ModelProto) -> tuple[dict[str, tuple[int, ...]], list[st
     """Shape of every intermediate by name, and what is wrong: a size unknown before the run, too large, no number."""
     try:
         onnx.checker.check_model(model)
-        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError):
         return {}, ["the graph contradicts itself, or a shape in it cannot be told"]
     graph = inferred.graph

@@ -31,7 +31,11 @@ STAGE_WORDS = {
     "warn": ("unchecked", "WARNING: half of each lane"),
     "revoke": ("wrong", "TAKEN AWAY"),
 }
-ROLE_WORDS = {"decides": "DECIDES", "shadow": "SHADOW: runs beside, decides nothing"}
+ROLE_WORDS = {
+    "decides": "DECIDES",
+    "escalates": "ACTIVE: escalates everything",
+    "shadow": "SHADOW: runs beside, decides nothing",
+}
 ORDERS_SHOWN = 10
 NOTICES = {
     "ordered": "Your order is on file; it takes effect with the next study.",
@@ -138,11 +142,14 @@ def _order(row: Row[Any]) -> dict[str, str]:
 def _model(c: Connection, page: Page, row: Row[Any], stopped: frozenset[str], now: float) -> dict[str, Any]:
     own = select(watch.monitors).where(watch.monitors.c.model == row.title, watch.monitors.c.present)
     found = list(c.execute(own.order_by(watch.monitors.c.stage_since)))
+    role = row.facts.get("role", "")
+    if role == "decides" and (row.facts["weights"] != "trained" or all(each.stage == "revoke" for each in found)):
+        role = "escalates"
     return {
         "title": row.title,
         "facts": row.facts,
         "stopped": stopping(row.title, stopped),
-        "role": ROLE_WORDS.get(row.facts.get("role", ""), ""),
+        "role": ROLE_WORDS.get(role, ""),
         "switch": address(row.title),
         "random": row.facts["weights"] != "trained",
         "certificates": [_certified(c, page, each, now) for each in found],

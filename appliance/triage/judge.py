@@ -9,7 +9,7 @@ waits for.
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -128,7 +128,8 @@ class Judging:
             if moved:
                 self.decided(c, study, decision, moment)
         LOG.info("study %d: %s", study.number, decision.lane)
-        self._shadow(court, study, instances, decision, moment)
+        beside = replace(court, shadows=tuple(m for m in court.shadows if not standing.stops(m.manifest.title)))
+        self._shadow(beside, study, instances, decision, moment)
 
     def _shadow(
         self, court: Court, study: Row[Any], instances: Sequence[Instance], decision: Decision, moment: Moment

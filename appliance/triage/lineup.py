@@ -28,6 +28,7 @@ from appliance.world.models import load_packages, trusted_keys
 LOG = logging.getLogger("appliance.triage")
 ORDERS_A_STEP = 100
 TEST_PERIOD_S = 86_400.0
+TEST_AGAIN_S = 3600.0  # where one failed: a busy machine is no broken model
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +94,20 @@ class Lineup:
         return self._roles(c).stopped | new
 
     def test(self, moment: Moment) -> bool:
-        """The golden films of every package again, once a day; one that fails leaves the court until it passes."""
+        """The golden films of every package again, once a day; one that fails leaves the court for an hour at least."""
         if self.next_test is None:
-            self.next_test = moment.mono + TEST_PERIOD_S  # they were run at the start
+            self.next_test = moment.mono + self._pause()  # they were run at the start
         if moment.mono < self.next_test:
             return False
-        self.next_test = moment.mono + TEST_PERIOD_S
         for title in self.packages:
             if self.bench.test(title) is not None:
                 LOG.error("model %s is not used: it fails its own test", title)
+        self.next_test = moment.mono + self._pause()
         self._appoint()
         return True
+
+    def _pause(self) -> float:
+        return TEST_AGAIN_S if self.bench.faults else TEST_PERIOD_S
 
     def close(self) -> None:
         """Ends the children and closes the mailboxes."""

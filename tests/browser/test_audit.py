@@ -61,6 +61,7 @@ class Rows:
     def model(self, title: str = TITLE, weights: str = "trained") -> None:
         name, _, version = title.partition("/")
         facts = {"name": name, "version": version, "label": "pneumonia", "meaning": "as read", "weights": weights}
+        facts["role"] = "decides"
         with self.seeded.engine.begin() as c:
             watch.put_installed(c, title, {**facts, "intended_use": "Research."}, NOW - DAY_S)
 
@@ -246,6 +247,8 @@ def test_random_weights_are_said_to_be_so(signed_in: Page, address: str, rows: R
     rows.model("ct-head-plumbing/0.1.0", "random")
     signed_in.goto(f"{address}models")
     expect(signed_in.get_by_role("region", name="Model ct-head-plumbing")).to_contain_text("weights are random")
+    expect(signed_in.get_by_role("region", name="Model ct-head-plumbing")).to_contain_text("escalates everything")
+    expect(signed_in.get_by_role("region", name=f"Model {TITLE}")).to_contain_text("DECIDES")
 
 
 def test_a_moved_measure_is_seen_by_eye(signed_in: Page, address: str, rows: Rows) -> None:
@@ -454,3 +457,15 @@ def test_an_odd_form_is_refused_and_files_nothing(signed_in: Page, address: str,
         assert answer.status == 403, path
     after = [len(seeded.desk_rows(table)) for table in (desk.model_orders, audit_desk.withdrawals, audit_desk.answers)]
     assert before == after
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_none_of_these_pages_scrolls_sideways(
+    signed_in: Page, address: str, rows: Rows, seeded: Seeded, width: int
+) -> None:
+    signed_in.set_viewport_size({"width": width, "height": 800})
+    switch = f"models/switch?model={TITLE}"
+    for where in ("audits", f"audits/{audit_of(seeded, 'read-b')}", "models", switch, f"certificates/{NEW}/withdraw"):
+        signed_in.goto(f"{address}{where}")
+        over = signed_in.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert over <= 0, where

@@ -271,3 +271,74 @@ def test_protobufs_spliced_together_never_pass(names: list[str], cut: int):
     one, other = (HOSTILE[name][0]().SerializeToString() for name in names)
     assert audit(one + other, EXPECTED).complaints
     audit(one[: cut % len(one)] + other, EXPECTED)  # whatever it is, it raises nothing
+
+
+# Arithmetic on constants
+
+
+def padded(pads: list[int], side: int) -> onnx.ModelProto:
+    """The film padded by what exporters make of a list: constants joined, reshaped, turned and cast."""
+    nodes = [
+        helper.make_node("Concat", ["given", "zeros"], ["joined"], axis=0),
+        helper.make_node("Reshape", ["joined", "pairs"], ["table"]),
+        helper.make_node("Transpose", ["table"], ["turned"], perm=[1, 0]),
+        helper.make_node("Reshape", ["turned", "line"], ["row"]),
+        helper.make_node("Cast", ["row"], ["pads"], to=TensorProto.INT64),
+        helper.make_node("Pad", ["film", "pads"], ["padded"]),
+    ]
+    weights = [
+        numpy_helper.from_array(np.array(pads, np.int32), "given"),
+        numpy_helper.from_array(np.array([0, 0, 0, 0], np.int32), "zeros"),
+        numpy_helper.from_array(np.array([4, 2], np.int64), "pairs"),
+        numpy_helper.from_array(np.array([-1], np.int64), "line"),
+    ]
+    made = net(film="padded", side=side)
+    return model([*nodes, *made.graph.node], standard_outputs(), [*made.graph.initializer, *weights])
+
+
+def test_paddings_worked_out_from_constants_are_understood_and_run_as_audited():
+    made = padded([0, 0, 0, 0], SIDE)
+    found = audit(made.SerializeToString(), EXPECTED)
+    assert found.complaints == ()
+    film = np.random.default_rng(0).random(SHAPE, np.float32)
+    before, after = (
+        onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(list(OUTPUTS), {"film": film})
+        for data in (made.SerializeToString(), found.graph)
+    )
+    assert before[0] == pytest.approx(after[0])
+    assert before[1] == pytest.approx(after[1])
+
+
+def test_a_bomb_hidden_behind_arithmetic_is_still_seen():
+    nodes = [
+        helper.make_node("Concat", ["a", "a"], ["size"], axis=0),
+        helper.make_node("ConstantOfShape", ["size"], ["big"]),
+        helper.make_node("ReduceMean", ["big"], ["nothing"], keepdims=0),
+        helper.make_node("Add", ["film", "nothing"], ["film2"]),
+    ]
+    weights = [numpy_helper.from_array(np.array([30_000], np.int64), "a")]
+    assert "MiB" in complaints(net(nodes, weights, "film2"))
+
+
+def test_chains_that_would_grow_are_not_worked_out():
+    """Joined to itself forty times it would have 2^40 numbers: the audit names it and holds none of them."""
+    nodes = [helper.make_node("Concat", [f"n{i}", f"n{i}"], [f"n{i + 1}"], axis=0) for i in range(40)]
+    nodes += [
+        helper.make_node("ReduceMean", ["n40"], ["nothing"], keepdims=0),
+        helper.make_node("Add", ["film", "nothing"], ["film2"]),
+    ]
+    weights = [numpy_helper.from_array(np.ones(1, np.float32), "n0")]
+    assert "MiB" in complaints(net(nodes, weights, "film2"))
+
+
+CHAIN = padded([0, 0, 0, 0], SIDE).SerializeToString()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(CHAIN) - 1), st.integers(1, 255)), min_size=1, max_size=3))
+def test_changed_arithmetic_is_refused_or_leaves_the_signature_whole(changes: list[tuple[int, int]]):
+    data = bytearray(CHAIN)
+    for place, flip in changes:
+        data[place] ^= flip
+    found = audit(bytes(data), EXPECTED)
+    assert found.complaints or found.outputs == OUTPUTS

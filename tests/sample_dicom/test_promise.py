@@ -1,7 +1,7 @@
 """The last table: what the certificate promises beside what was counted, each with its exact interval."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from appliance.cli.up import lay_out
 from appliance.config import Places, load
 from appliance.core.certificate import PRODUCT_CONTRACT, Contract
 from sample_dicom.account import Account, Line
-from sample_dicom.promise import certificate_of, counted, rates, sentences
+from sample_dicom.promise import certificates_of, counted, rates, sentences
 from sample_dicom.scanner import Story
 from tests.core.test_certificate import a_certificate, a_plan
 
@@ -66,9 +66,19 @@ def test_another_contract_than_the_product_s_is_called_so(contract: Contract) ->
     plan = a_plan().model_copy(update={"contract": contract})
     certificate = a_certificate(plan=plan, plan_digest=plan.digest)
     (said,) = sentences("synthetic", certificate, rates(Account(MANY, {}, {}), certificate))
+    assert "for patients like its own (200 patients, 50% with the finding)" in said
     assert ("not the product's contract of 1 / 5 / 10 %" in said) == (contract != PRODUCT_CONTRACT)
+
+
+def test_a_site_s_certificates_come_by_exit_and_an_old_one_not_at_all(tmp_path: Path) -> None:
+    config = load(lay_out(tmp_path, site={"name": "harbour"}))
+    places, created = Places(config.state.folder), date(2026, 12, 1)
+    found = certificates_of(config, places, created)
+    assert {each.site for each in found} == {"harbour"}
+    assert [each.exit for each in found] == sorted(each.exit for each in found)
+    assert certificates_of(config, places, max(each.expires for each in found) + timedelta(days=1)) == []
 
 
 def test_a_site_that_nobody_certified_has_none(tmp_path: Path) -> None:
     config = load(lay_out(tmp_path, site={"name": "nobody-s"}))
-    assert certificate_of(config, Places(config.state.folder), date(2026, 12, 1)) is None
+    assert certificates_of(config, Places(config.state.folder), date(2026, 12, 1)) == []

@@ -16,7 +16,7 @@ from appliance.core.document import encode
 from appliance.core.roles import Order
 from appliance.loop import Moment
 from appliance.triage import judge
-from appliance.triage.lineup import TEST_PERIOD_S, Lineup
+from appliance.triage.lineup import TEST_AGAIN_S, TEST_PERIOD_S, Lineup
 from appliance.world import desk, ledger, sqlite, wire
 from appliance.world.ledger import roles as book
 from appliance.world.models import load_packages
@@ -346,8 +346,8 @@ def test_golden_films_are_run_again_daily(house: House, monkeypatch: pytest.Monk
     assert house.lineup.test(Moment(NOW, TEST_PERIOD_S))
     assert house.deciding == ["head/0.1.0"]
     films.exits[0][0][:] -= 1.0
-    assert not house.lineup.test(Moment(NOW, TEST_PERIOD_S + 1))
-    assert house.lineup.test(Moment(NOW, 2 * TEST_PERIOD_S))
+    assert not house.lineup.test(Moment(NOW, TEST_PERIOD_S + TEST_AGAIN_S - 1))
+    assert house.lineup.test(Moment(NOW, TEST_PERIOD_S + TEST_AGAIN_S))
     assert house.deciding == ["chest/1.0.0", "head/0.1.0"]
 
 

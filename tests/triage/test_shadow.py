@@ -114,3 +114,18 @@ def test_a_kill_switch_that_falls_while_the_network_runs_still_counts(bench: Ben
     bench.step("assemble", "judge", passed=9)
     assert [each["code"] for each in bench.result(FILM_UID).reasons] == ["model-stopped"]
     assert bench.study(FILM_UID).state == "hard"
+
+
+def test_a_stopped_shadow_is_not_run(bench: Bench) -> None:
+    voices = Voices(drawn_1_2_3=-9.0, drawn_2_0_0=9.0)
+    other = Model(OTHER, REFERENCES, ())
+    certificate = a_certificate(created=date(1970, 1, 1), expires=date(1971, 1, 1))
+    bench.start(Court((dataclasses.replace(MODEL, certificates=(certificate,)),), voices, "harbour", (other,)))
+    judging = next(part for part in bench.triage.parts if isinstance(part, Judging))
+    judging.stands = lambda *_: Standing(stopped=frozenset(("drawn/2.0.0",)))
+    bench.put(DATA)
+    bench.step("admit", "assemble")
+    bench.step("assemble", "judge", passed=9)
+    assert bench.result(FILM_UID).lane == "cleared"
+    with bench.triage.engine.connect() as c:
+        assert shadows.of(c, bench.study(FILM_UID).number) == []

@@ -10,6 +10,7 @@ from drawn_strangers import DRAWN, drawn
 from films import ADULT_ZIP, BODYPART_ZIP, SITE_ZIP, TRAIN_ZIP, held_back_patients, read_films
 from numpy.typing import NDArray
 from package_cxr_paediatric import HELD_BACK_SEED
+from pydicom.errors import InvalidDicomError
 from splits import adult_may_train, part_may_train
 
 from appliance.core.learn_then_test import chosen_films
@@ -18,6 +19,10 @@ SITE_EVERY, BODYPART_EVERY = 3, 6
 DRAWN_EACH, DRAWN_SEED = 40, 999
 SYNTHETIC_FILMS, SYNTHETIC_SEED, SYNTHETIC_PREVALENCE = 1000, 30_000_000, 0.3
 DICOM_SIDE_MIN = 40
+BROKEN = (
+    *(AttributeError, NotImplementedError, RuntimeError, ValueError, TypeError, KeyError, OSError),
+    InvalidDicomError,
+)
 Row = dict[str, str]
 Film = NDArray[np.float32]
 
@@ -115,7 +120,7 @@ def dicom_pictures() -> Iterator[tuple[str, Film]]:
         for path in sorted(folder.glob("*.dcm")):
             try:
                 array = np.asarray(pydicom.dcmread(path).pixel_array, np.float32)
-            except (AttributeError, NotImplementedError, RuntimeError, ValueError, TypeError, KeyError, OSError):
+            except BROKEN:
                 continue  # many of these files are broken on purpose
             while array.ndim > 2:
                 array = array.mean(-1) if array.shape[-1] == 3 else array[len(array) // 2]

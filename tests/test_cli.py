@@ -214,7 +214,7 @@ def test_reading_verbs_work_before_anything_came(config: Path, capsys: pytest.Ca
 def test_models_verify_runs_the_golden_films(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", str(config), "models", "verify", "--json"]) == 0
     rows = {row["model"]: row for row in json.loads(capsys.readouterr().out)}
-    assert list(rows) == ["ct-volume-demo/1.0.0", "cxr-paediatric-pneumonia/2.0.0"]
+    assert list(rows) == ["ct-volume-demo/1.0.0", "cxr-paediatric-pneumonia/2.0.0", "synthetic-scanner/1.0.0"]
     assert all(row["damage"] == "" for row in rows.values())
     assert rows["ct-volume-demo/1.0.0"]["sites"] == []
     assert "harbour" in rows["cxr-paediatric-pneumonia/2.0.0"]["sites"]

@@ -253,7 +253,7 @@ def test_a_signed_order_is_printed_for_the_wire(operator: Operator):
 # What ships
 
 
-def test_the_shipped_package_is_signed_by_the_shipped_key(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+def test_the_shipped_packages_are_signed_by_the_shipped_key(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     config = tmp_path / "c.toml"
     config.write_text(
         f'[state]\nfolder = "{tmp_path}"\n[triage]\nmodel_folder = "{ROOT}/models"\n'
@@ -261,9 +261,14 @@ def test_the_shipped_package_is_signed_by_the_shipped_key(capsys: pytest.Capture
     )
     assert main(["--config", str(config), "models", "verify", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert rows
-    assert all(row["damage"] == "" for row in rows)
-    assert all(row["certificates"][0]["digest"] for row in rows if row["certificates"])
+    assert {row["model"]: (row["role"], row["damage"]) for row in rows} == {
+        "ct-volume-demo/1.0.0": ("decides", ""),
+        SHIPPED: ("decides", ""),
+        "synthetic-scanner/1.0.0": ("generator", ""),
+    }
+    [row] = [row for row in rows if row["model"] == SHIPPED]
+    assert sum(each["site"] == "harbour" for each in row["certificates"]) == 2, "one for each exit"
+    assert all(each["digest"] for each in row["certificates"])
 
 
 def test_no_private_key_lies_in_the_repository():

@@ -10,7 +10,7 @@ from typing import Any
 
 from appliance.cli import main
 from appliance.core import admit, pixels
-from appliance.triage import intake, judge
+from appliance.triage import intake, looking
 
 HEADER_MARK, IMAGE_MARK = b"ENDS THE READER", b"ENDS THE DECODER"
 SEGMENTATION_FAULT = 139
@@ -29,5 +29,5 @@ def fragile_decode(data: bytes, **limits: Any) -> Any:
 
 
 if __name__ == "__main__":
-    intake.admit, judge.decode = fragile_admit, fragile_decode
+    intake.admit, looking.decode = fragile_admit, fragile_decode
     sys.exit(main())

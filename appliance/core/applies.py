@@ -31,7 +31,7 @@ APPLIES_REASONS: dict[str, str] = {
     "body-part-not-covered": "The model was not made for this body part, or the header does not name it.",
     "view-not-covered": "The model was not made for this view, or the header does not name it.",
     "age-unknown": "The header does not tell the patient's age.",
-    "age-contradicted": "The patient's age and birth date in the header contradict each other.",
+    "age-contradicted": "Birth date and study date in the header contradict the age, or one of them is no date.",
     "age-not-covered": "The model was not made for patients of this age.",
     "image-too-small": "The image has fewer rows or columns than the model needs.",
     "photometric-not-covered": "The model was not made for this kind of grey scale, or for colours.",
@@ -92,12 +92,17 @@ def _why_not_covered(instance: Instance, covers: AppliesTo, *, single: bool) -> 
 
 
 def _age_contradicted(age: int, instance: Instance) -> bool:
-    """Whether birth date and study date, where both are dates (DA of PS3.5 6.2), tell another age in years."""
+    """Whether a birth date is told that does not bear out the age in years on the study date (DA of PS3.5 6.2).
+
+    One that is no date, or has no study date beside it, bears out nothing: behind it could be an adult.
+    """
     told = (instance.patient.patient_birth_date, instance.patient.study_date)
+    if not told[0]:
+        return False
     try:
         born, studied = (date.fromisoformat(value) for value in told)
     except ValueError:
-        return False
+        return True
     years = studied.year - born.year - ((studied.month, studied.day) < (born.month, born.day))
     return abs(years - age) > BIRTH_DATE_SLACK_YEARS
 

@@ -384,6 +384,18 @@ def test_another_scanner_escalates_and_says_what_would_be(mutation: dict[str, st
     assert codes(decision) == ["certificate-other-group"]
 
 
+@pytest.mark.parametrize("other", [{}, {"manufacturer": "Other"}, {"manufacturer_model_name": ""}])
+def test_one_slice_of_another_scanner_escalates_the_series(other: dict[str, str]):
+    changed = {**MANIFEST_JSON, "input": {**INPUT_JSON, "takes": "key_frames", "frames": 2}}
+    model = dataclasses.replace(MODEL, manifest=Manifest.model_validate_json(json.dumps(changed)))
+    plan = a_certificate().plan.model_copy(update={"preparation_digest": model.preparation_digest})
+    model = dataclasses.replace(model, certificates=(a_certificate(plan=plan, plan_digest=plan.digest),))
+    second = dataclasses.replace(CHILD, sop_instance_uid="1.2.3.4.6", instance_number=2, **other)  # type: ignore[arg-type]
+    decision = ruled([CHILD, second], model, seen(-9.0))
+    assert decision.lane == ("escalated" if other else "cleared")
+    assert codes(decision) == ["certificate-other-group" if other else "cleared-under-certificate"]
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(

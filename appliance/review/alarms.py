@@ -101,9 +101,13 @@ def _taken(row: Row[Any], taken: Row[Any]) -> Alarm:
 
 
 def _replaced(row: Row[Any], rows: list[Row[Any]]) -> bool:
-    """Whether another certificate of the same model and site is in force."""
+    """Whether a certificate for the same films, not an older one, is in force: the other exit's or group's is none."""
+    same = ("site", "exit", "group")
     return any(
-        other.model == row.model and other.facts["site"] == row.facts["site"] and other.stage != "revoke"
+        other.model == row.model
+        and all(other.facts.get(name) == row.facts.get(name) for name in same)
+        and other.facts["created"] >= row.facts["created"]
+        and other.stage != "revoke"
         for other in rows
         if other.certificate != row.certificate
     )

@@ -1,0 +1,41 @@
+"""What the page says above everything: a certificate that was taken away is never hidden behind another lane's."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from appliance.review.alarms import alarms
+from appliance.world import ledger, sqlite
+from appliance.world.ledger import watch
+
+GROUP = {"manufacturer": "Harbour Imaging", "manufacturer_model_name": "PX-224", "modality": "CR"}
+GONE = {"name": "pier", "site": "pier", "exit": 2, "group": GROUP, "created": "2026-11-02"}
+PAGE: Any = SimpleNamespace(config=SimpleNamespace(audit=SimpleNamespace(answer_days=14)))
+QUIET = {"state": {}, "stage": "quiet", "stage_since": 1.0, "e_value": 1.0, "answers": 0, "misses": 0, "drift": {}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "hidden"),
+    [
+        ({}, True),  # renewed on the same day
+        ({"created": "2026-11-03"}, True),
+        ({"created": "2026-11-01"}, False),
+        ({"exit": 1}, False),
+        ({"group": {**GROUP, "manufacturer_model_name": "PX-225"}}, False),
+        ({"site": "quay"}, False),
+    ],
+)
+def test_only_a_newer_certificate_for_the_same_films_takes_the_alarm_away(
+    tmp_path: Path, changed: dict[str, Any], hidden: bool
+):
+    engine = sqlite.open_writer(tmp_path / "studies.db", ledger.METADATA)
+    with engine.begin() as c:
+        watch.put_monitor(c, "a" * 64, "chest/1.0.0", GONE, QUIET)
+        watch.put_monitor(c, "b" * 64, "chest/1.0.0", {**GONE, "name": "other", **changed}, QUIET)
+        watch.revoke(c, "a" * 64, at=1.0, cause="audits", who="triage", because="e-value 100")
+        said = [each.text for each in alarms(c, PAGE, 2.0) if each.kind == "alarm"]
+    engine.dispose()
+    assert bool(said) != hidden
+    assert all(text.startswith("Certificate pier was taken away") for text in said)

@@ -93,9 +93,12 @@ def layout_of(dataset: pydicom.FileDataset) -> Layout:
     """
     meta = getattr(dataset, "file_meta", None)
     syntax = text_of(meta, "TransferSyntaxUID").strip("\0 ") if meta is not None else ""
-    keyword = next((each for each in PIXEL_BITS if each in dataset), None)
-    if keyword is None:
+    found = [each for each in PIXEL_BITS if each in dataset]
+    if not found:
         raise Quarantined("pixel-missing")
+    if len(found) > 1:  # PS3.3 C.7.6.24, C.7.6.25 allow one of them: nobody can tell which one is the picture
+        raise Quarantined("pixel-layout", found[1])
+    keyword = found[0]
     try:
         element = dataset.get_item(keyword)
         vr, length = element.VR, getattr(element, "length", 0)

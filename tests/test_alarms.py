@@ -1,4 +1,4 @@
-"""What the page says above everything: a certificate that was taken away is never hidden behind another lane's."""
+"""What the page says of the watch: nothing taken away is hidden, and a blinded film does not say which row it is."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from appliance.review import words
 from appliance.review.alarms import alarms
 from appliance.world import ledger, sqlite
 from appliance.world.ledger import watch
@@ -39,3 +40,9 @@ def test_only_a_newer_certificate_for_the_same_films_takes_the_alarm_away(
     engine.dispose()
     assert bool(said) != hidden
     assert all(text.startswith("Certificate pier was taken away") for text in said)
+
+
+def test_a_blinded_film_waits_in_days_where_the_worklist_tells_minutes():
+    told = {words.days(seconds) for seconds in range(0, 86_400, 600)}
+    assert told == {"under a day"}
+    assert [words.days(day * 86_400.0) for day in (1, 2)] == ["1 day", "2 days"]

@@ -80,7 +80,10 @@ class Lineup:
         while given := self._waiting(moment):
             for each in given:
                 if each.outcome is None and each.order.kind in ("model-activate", "model-shadow"):
-                    self._load()
+                    with self.engine.connect() as c:
+                        known = book.is_filed(c, each.source, each.nonce)
+                    if not known:  # those of long ago are all seen again after a restart
+                        self._load()
                 with self.engine.begin() as c:
                     self._obey(c, each, moment)
                 self.cursors[each.source] = each.row

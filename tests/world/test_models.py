@@ -6,6 +6,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -487,6 +488,19 @@ def test_a_certificate_that_nobody_trusted_signed_opens_nothing_and_is_named(fol
     assert [(each.fault.code, each.fault.place) for each in damaged] == [
         ("certificate-untrusted", "certificates/harbour.json")
     ]
+
+
+def test_a_site_s_own_certificate_hides_none_of_the_package(folder: Path, trusted: Path, tmp_path: Path):
+    """A file of the same name beside it, say an older certificate, must not stand in for the package's own."""
+    (certificate,) = loaded(folder).model.certificates
+    older = certificate.model_copy(update={"created": certificate.created - timedelta(days=1), "signature": None})
+    older = signed(older.model_copy(update={"digest": own_digest(older)}), SECRET)
+    own = tmp_path / "own" / folder.parent.name / folder.name
+    own.mkdir(parents=True)
+    (own / "harbour.json").write_text(json.dumps(older.model_dump(mode="json")))
+    (package,), damaged = load_packages([folder.parents[1]], trusted, tmp_path / "own")
+    assert damaged == []
+    assert {each.digest for each in package.model.certificates} == {certificate.digest, older.digest}
 
 
 def test_a_site_s_own_certificate_counts_beside_those_of_the_package(folder: Path, trusted: Path, tmp_path: Path):

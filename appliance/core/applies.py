@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from appliance.core.manifest import AppliesTo, Manifest, age_years
-from appliance.core.pixel_header import JPEG_LOSSY
+from appliance.core.pixel_header import JPEG_LOSSY, PERHAPS_LOSSY
 from appliance.core.series import frames_to_see
 from appliance.core.study import Instance
 
@@ -132,8 +132,8 @@ def _taken_by_the_device(instance: Instance) -> bool:
 
 def _little_was_lost(instance: Instance) -> bool:
     """Whether the image came without loss, or with a loss that is told and small (PS3.3 C.7.6.1.1.5)."""
-    told, lossy = instance.lossy_image_compression, instance.transfer_syntax_uid in JPEG_LOSSY
-    if told in ("", "00") and not lossy:
+    told, syntax = instance.lossy_image_compression, instance.transfer_syntax_uid
+    if (told == "00" and syntax not in JPEG_LOSSY) or (told == "" and syntax not in JPEG_LOSSY | PERHAPS_LOSSY):
         return instance.lossy_image_compression_ratio == ""
     ratios = [number(each) for each in instance.lossy_image_compression_ratio.split("\\")]
     return told == "01" and all(1 <= ratio <= LOSSY_RATIO_MAX for ratio in ratios)

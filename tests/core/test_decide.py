@@ -332,6 +332,9 @@ MUTATIONS: list[tuple[dict[str, object], str]] = [
     ({"lossy_image_compression": "YES"}, "lossy-compression"),
     ({"lossy_image_compression_ratio": "10"}, "lossy-compression"),
     ({"transfer_syntax_uid": "1.2.840.10008.1.2.4.50"}, "lossy-compression"),
+    ({"transfer_syntax_uid": "1.2.840.10008.1.2.4.81", "lossy_image_compression": ""}, "lossy-compression"),
+    ({"transfer_syntax_uid": "1.2.840.10008.1.2.4.91", "lossy_image_compression": ""}, "lossy-compression"),
+    ({"transfer_syntax_uid": "1.2.840.10008.1.2.4.203", "lossy_image_compression": ""}, "lossy-compression"),
     ({"pixel_padding_value": "0"}, "pixel-padding"),
     ({"patient_orientation": "R\\F"}, "orientation-not-covered"),
     ({"patient_orientation": "H\\L"}, "orientation-not-covered"),
@@ -344,6 +347,8 @@ FITTING: list[dict[str, object]] = [
     {"bits_stored": 16},
     {"image_type": "", "patient_orientation": "", "lossy_image_compression": ""},
     {"burned_in_annotation": "NO"},
+    {"transfer_syntax_uid": "1.2.840.10008.1.2.4.91"},
+    {"transfer_syntax_uid": "1.2.840.10008.1.2.4.90", "lossy_image_compression": ""},
     {"lossy_image_compression": "01", "lossy_image_compression_ratio": "10"},
     {
         "transfer_syntax_uid": "1.2.840.10008.1.2.4.50",

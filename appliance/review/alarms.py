@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, exists, select
 
 from appliance.core.roles import roles
 from appliance.review import words
 from appliance.review.ledgers import Page
 from appliance.world.ledger import roles as orders
-from appliance.world.ledger import watch
+from appliance.world.ledger import studies, watch
 
 DAY_S = 86_400.0
 SILENT_DAYS = 14.0
@@ -72,6 +72,12 @@ def _stopped(c: Connection) -> list[Alarm]:
     stopped = roles(orders.done(c), (), ()).stopped
     said = "Nothing is decided by it; what it covers is escalated."
     return [Alarm("alarm", f"Model {subject} is stopped. {said}") for subject in sorted(stopped)]
+
+
+def taken_away() -> ColumnElement[bool]:
+    """Whether a study of the worklist was decided under a certificate that was taken away, before or after."""
+    seen, taken = watch.watched, watch.revocations
+    return exists().where(seen.c.study_number == studies.c.number, seen.c.certificate == taken.c.certificate)
 
 
 def withdrawn(c: Connection, numbers: Sequence[int]) -> set[int]:

@@ -187,11 +187,11 @@ def test_a_hint_to_repeat_stands_in_line_and_table() -> None:
         **dict.fromkeys(("would_be", "model", "weights", "exit", "certificate", "contract")),
         "files": ["/a/b.dcm", "/a/c.dcm", "/a/d.dcm"],
         "lane": "escalated",
-        "reasons": [{"code": "gate-turned", "text": "The image is turned or mirrored."}],
-        "repeat": [{"code": "gate-turned", "text": "The image is turned or mirrored."}],
+        "reasons": [{"code": "gate-turned", "text": "The image is turned."}],
+        "repeat": [{"code": "gate-turned", "text": "The image is turned."}],
         "scores": [],
     }
     told = "\n".join(table_lines([line]))
     assert "b.dcm, c.dcm and 1 more" in told
-    assert "repeat?     The image is turned or mirrored." in told
+    assert "repeat?     The image is turned." in told
     assert list(table_lines([])) == ["nothing"]

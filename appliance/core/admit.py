@@ -61,6 +61,8 @@ TOLD = {
     "lossy_image_compression": "LossyImageCompression",
     "lossy_image_compression_ratio": "LossyImageCompressionRatio",
     "patient_orientation": "PatientOrientation",
+    "presentation_intent_type": "PresentationIntentType",
+    "quality_control_image": "QualityControlImage",
     "frame_of_reference_uid": "FrameOfReferenceUID",
     "image_orientation_patient": "ImageOrientationPatient",
     "image_position_patient": "ImagePositionPatient",

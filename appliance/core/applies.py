@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from appliance.core.manifest import AppliesTo, Manifest, age_years
-from appliance.core.pixel_header import JPEG_LOSSY
+from appliance.core.pixel_header import JPEG_LOSSY, PERHAPS_LOSSY
 from appliance.core.series import frames_to_see
 from appliance.core.study import Instance
 
@@ -31,13 +31,14 @@ APPLIES_REASONS: dict[str, str] = {
     "body-part-not-covered": "The model was not made for this body part, or the header does not name it.",
     "view-not-covered": "The model was not made for this view, or the header does not name it.",
     "age-unknown": "The header does not tell the patient's age.",
-    "age-contradicted": "The patient's age and birth date in the header contradict each other.",
+    "age-contradicted": "Birth date and study date in the header contradict the age, or one of them is no date.",
     "age-not-covered": "The model was not made for patients of this age.",
     "image-too-small": "The image has fewer rows or columns than the model needs.",
     "photometric-not-covered": "The model was not made for this kind of grey scale, or for colours.",
     "bit-depth-not-covered": "The model was not made for this bit depth or sign, or the header does not tell them.",
     "grey-scale-contradicted": "The header contradicts itself on what is shown bright and what dark.",
     "image-derived": "The header says that the image was derived from others or captured from a screen.",
+    "not-for-reading": "The header says that the image is raw, or of a phantom or test object.",
     "burned-in-text": "The header says that text is written into the image.",
     "lossy-compression": "The image lost too much in compression, or the header does not tell how much.",
     "pixel-padding": "The header says that part of the image is no measurement.",
@@ -83,6 +84,8 @@ def _why_not_covered(instance: Instance, covers: AppliesTo, *, single: bool) -> 
         (not single or instance.pixel_representation == 0, "bit-depth-not-covered"),
         (not _grey_contradicted(instance), "grey-scale-contradicted"),
         (_taken_by_the_device(instance), "image-derived"),
+        (instance.presentation_intent_type in ("", "FOR PRESENTATION"), "not-for-reading"),
+        (instance.quality_control_image in ("", "NO"), "not-for-reading"),
         (instance.burned_in_annotation in ("", "NO"), "burned-in-text"),
         (_little_was_lost(instance), "lossy-compression"),
         (not single or instance.pixel_padding_value == "", "pixel-padding"),
@@ -92,12 +95,17 @@ def _why_not_covered(instance: Instance, covers: AppliesTo, *, single: bool) -> 
 
 
 def _age_contradicted(age: int, instance: Instance) -> bool:
-    """Whether birth date and study date, where both are dates (DA of PS3.5 6.2), tell another age in years."""
+    """Whether a birth date is told that does not bear out the age in years on the study date (DA of PS3.5 6.2).
+
+    One that is no date, or has no study date beside it, bears out nothing: behind it could be an adult.
+    """
     told = (instance.patient.patient_birth_date, instance.patient.study_date)
+    if not told[0]:
+        return False
     try:
         born, studied = (date.fromisoformat(value) for value in told)
     except ValueError:
-        return False
+        return True
     years = studied.year - born.year - ((studied.month, studied.day) < (born.month, born.day))
     return abs(years - age) > BIRTH_DATE_SLACK_YEARS
 
@@ -124,8 +132,8 @@ def _taken_by_the_device(instance: Instance) -> bool:
 
 def _little_was_lost(instance: Instance) -> bool:
     """Whether the image came without loss, or with a loss that is told and small (PS3.3 C.7.6.1.1.5)."""
-    told, lossy = instance.lossy_image_compression, instance.transfer_syntax_uid in JPEG_LOSSY
-    if told in ("", "00") and not lossy:
+    told, syntax = instance.lossy_image_compression, instance.transfer_syntax_uid
+    if (told == "00" and syntax not in JPEG_LOSSY) or (told == "" and syntax not in JPEG_LOSSY | PERHAPS_LOSSY):
         return instance.lossy_image_compression_ratio == ""
     ratios = [number(each) for each in instance.lossy_image_compression_ratio.split("\\")]
     return told == "01" and all(1 <= ratio <= LOSSY_RATIO_MAX for ratio in ratios)

@@ -143,7 +143,7 @@ def decide(
         return _escalated(["no-model-applies", code], model=manifest.title)
     if isinstance(seen, str):
         return _escalated([seen], model=manifest.title)
-    bench = _Bench(model, instances[0], seen, site, today, standing)
+    bench = _Bench(model, instances, seen, site, today, standing)
     first = _at_exit(bench, 1, None)
     if first.decision.next_exit is None or len(seen.outputs) < first.decision.next_exit:
         return first.decision
@@ -158,7 +158,7 @@ class _Bench:
     """What every exit of one study is judged by."""
 
     model: Model
-    instance: Instance
+    instances: Sequence[Instance]
     seen: Seen
     site: str
     today: date
@@ -180,7 +180,7 @@ def _at_exit(bench: _Bench, number: int, before: _Exit | None) -> _Exit:
     random = model.manifest.weights == "random"
     # Of two made on one day the one that nobody took away: a new one may come on the day on which the old one went.
     certificates = () if random else sorted(model.certificates, key=lambda each: each.digest in bench.standing.revoked)
-    certificate = best_certificate(certificates, site=bench.site, instance=bench.instance, exit_number=number)
+    certificate = best_certificate(certificates, site=bench.site, instance=bench.instances[0], exit_number=number)
     name = None if certificate is None else certificate.name
     outputs = bench.seen.outputs[number - 1] if len(bench.seen.outputs) >= number else None
     read = answer(model.manifest.exits[number - 1], outputs)
@@ -258,10 +258,12 @@ def _why_invalid(bench: _Bench, certificate: Certificate | None, before: _Exit |
         gates_digest=model.reference_for(certificate, bench.site).digest,
         preparation_digest=model.preparation_digest,
         site=bench.site,
-        instance=bench.instance,
+        instance=bench.instances[0],
     )
     if reason is not None:
         return reason.code
+    if not all(map(certificate.group.holds, bench.instances)):  # one slice of another scanner is another group
+        return "certificate-other-group"
     if certificate.digest in bench.standing.revoked:
         return "certificate-revoked"
     # One test made both: without the first one's lanes the second one's promise is of films that nobody counted.

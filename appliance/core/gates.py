@@ -8,7 +8,7 @@ labels. They know nothing of disease and mend nothing.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -57,12 +57,14 @@ GateCode = Literal[
 REPEAT_CODES = frozenset(
     ("gate-turned", "gate-inverted", "gate-cropped", "gate-exposure", "gate-blur", "gate-image-quality")
 )
+# With these it is another film altogether: taking it again would be radiation for nothing.
+NOT_OURS = frozenset(("gate-adult", "gate-not-as-described"))
 GATE_REASONS: dict[str, str] = {
     "gate-out-of-distribution": "The image does not look like the films the model was made for.",
     "gate-image-quality": "The image is under- or over-exposed, noisy or blurred beyond what the model was made for.",
     "gate-not-as-described": "The image shows another body part or view than its header says.",
     "gate-adult": "The image looks like that of an adult, whatever the header says of the age.",
-    "gate-turned": "The image is turned or mirrored.",
+    "gate-turned": "The image is turned.",
     "gate-inverted": "Bright and dark of the image are exchanged.",
     "gate-cropped": "Part of the body region is cut off.",
     "gate-exposure": "The image is too dark or too bright.",
@@ -190,6 +192,12 @@ def _what_else(wanted: Wanted, kinds: Mapping[str, float], otherwise: GateCode) 
     """What to say of a picture that is not as described: by the likeliest of the other kinds."""
     others = {kind: share for kind, share in kinds.items() if kind != wanted.kind}
     return wanted.codes.get(max(others, key=others.__getitem__), otherwise) if others else otherwise
+
+
+def mendable(codes: Iterable[str]) -> tuple[str, ...]:
+    """Those of a decision's codes for which a film may be worth repeating, each once; none of a film not ours."""
+    found = tuple(dict.fromkeys(codes))
+    return () if NOT_OURS.intersection(found) else tuple(code for code in found if code in REPEAT_CODES)
 
 
 def gate(

@@ -17,6 +17,8 @@ from appliance.errors import Quarantined
 
 RLE = "1.2.840.10008.1.2.5"
 JPEG_LOSSY = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
+# JPEG-LS near-lossless, JPEG 2000 and HTJ2K: PS3.5 10.3 to 10.5 let them be either.
+PERHAPS_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (81, 91, 203))
 JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
 JPEG_LS = frozenset({"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})
 JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
@@ -93,9 +95,12 @@ def layout_of(dataset: pydicom.FileDataset) -> Layout:
     """
     meta = getattr(dataset, "file_meta", None)
     syntax = text_of(meta, "TransferSyntaxUID").strip("\0 ") if meta is not None else ""
-    keyword = next((each for each in PIXEL_BITS if each in dataset), None)
-    if keyword is None:
+    found = [each for each in PIXEL_BITS if each in dataset]
+    if not found:
         raise Quarantined("pixel-missing")
+    if len(found) > 1:  # PS3.3 C.7.6.24, C.7.6.25 allow one of them: nobody can tell which one is the picture
+        raise Quarantined("pixel-layout", found[1])
+    keyword = found[0]
     try:
         element = dataset.get_item(keyword)
         vr, length = element.VR, getattr(element, "length", 0)

@@ -81,6 +81,8 @@ class Instance:
     lossy_image_compression: str = ""
     lossy_image_compression_ratio: str = ""
     patient_orientation: str = ""
+    presentation_intent_type: str = ""
+    quality_control_image: str = ""
     frame_of_reference_uid: str = ""
     image_orientation_patient: str = ""
     image_position_patient: str = ""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, exists, select
 
 from appliance.core.roles import roles
 from appliance.review import words
 from appliance.review.ledgers import Page
 from appliance.world.ledger import roles as orders
-from appliance.world.ledger import watch
+from appliance.world.ledger import studies, watch
 
 DAY_S = 86_400.0
 SILENT_DAYS = 14.0
@@ -74,6 +74,12 @@ def _stopped(c: Connection) -> list[Alarm]:
     return [Alarm("alarm", f"Model {subject} is stopped. {said}") for subject in sorted(stopped)]
 
 
+def taken_away() -> ColumnElement[bool]:
+    """Whether a study of the worklist was decided under a certificate that was taken away, before or after."""
+    seen, taken = watch.watched, watch.revocations
+    return exists().where(seen.c.study_number == studies.c.number, seen.c.certificate == taken.c.certificate)
+
+
 def withdrawn(c: Connection, numbers: Sequence[int]) -> set[int]:
     """Of these studies the ones decided under a certificate that was taken away, before or after."""
     taken = select(watch.revocations.c.certificate)
@@ -101,9 +107,13 @@ def _taken(row: Row[Any], taken: Row[Any]) -> Alarm:
 
 
 def _replaced(row: Row[Any], rows: list[Row[Any]]) -> bool:
-    """Whether another certificate of the same model and site is in force."""
+    """Whether a certificate for the same films, not an older one, is in force: the other exit's or group's is none."""
+    same = ("site", "exit", "group")
     return any(
-        other.model == row.model and other.facts["site"] == row.facts["site"] and other.stage != "revoke"
+        other.model == row.model
+        and all(other.facts.get(name) == row.facts.get(name) for name in same)
+        and other.facts["created"] >= row.facts["created"]
+        and other.stage != "revoke"
         for other in rows
         if other.certificate != row.certificate
     )

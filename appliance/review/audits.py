@@ -134,7 +134,7 @@ def _row(c: Connection, row: Row[Any], now: float) -> dict[str, Any]:
         "id": row.id,
         "exam": " ".join(filter(None, told)),
         "who": " · ".join(filter(None, (words.age(first.patient_age), sex))),
-        "waiting": words.span(now - row.drawn_at),
+        "waiting": words.days(now - row.drawn_at),
         "question": _label(c, row),
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, select
 
+from appliance.core.gates import mendable
 from appliance.review import words
 from appliance.world.ledger import glances as first_glances
 from appliance.world.ledger import instances, results, studies
@@ -32,7 +33,7 @@ class Repeat:
 
 def said(codes: Iterable[str]) -> str:
     """The codes that can be mended, in words; "" for none."""
-    return "; ".join(words.REPEAT_WORDS[code] for code in dict.fromkeys(codes) if code in words.REPEAT_WORDS)
+    return "; ".join(words.REPEAT_WORDS[code] for code in mendable(codes))
 
 
 def hints(c: Connection, rows: Sequence[Row[Any]]) -> dict[int, str]:

@@ -148,6 +148,12 @@ def span(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
+def days(seconds: float) -> str:
+    """A duration in whole days: to the minute it would tell which row of the worklist a blinded film is."""
+    whole = max(0, int(seconds)) // 86_400
+    return "under a day" if whole == 0 else "1 day" if whole == 1 else f"{whole} days"
+
+
 def byte_count(count: int) -> str:
     amount = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -15,7 +15,7 @@ from appliance.core.document import URGENCIES
 from appliance.errors import Unavailable
 from appliance.review import repeats, words
 from appliance.review.alarms import alarms as alarms_of
-from appliance.review.alarms import withdrawn
+from appliance.review.alarms import taken_away, withdrawn
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
 from appliance.world import ledger
@@ -135,7 +135,10 @@ def rows(c: Connection, tab: str, page_number: int) -> list[Row[Any]]:
 
 
 def _rank() -> ColumnElement[int]:
-    """Critical, urgent, flagged, then what needs a person, then cleared; the centre may raise urgency, never lower."""
+    """Critical, urgent, flagged, then what needs a person, then cleared; the centre may raise urgency, never lower.
+
+    What was cleared under a certificate that was taken away since needs a person like anything else.
+    """
 
     def at(urgency: str) -> ColumnElement[bool]:
         same = and_(verdicts.c.study_number == studies.c.number, verdicts.c.revision == studies.c.revision)
@@ -144,7 +147,7 @@ def _rank() -> ColumnElement[int]:
 
     waiting = studies.c.state.in_(("received", "complete"))
     flagged = and_(studies.c.state == "routine", results.c.lane == "flagged")
-    cleared = and_(studies.c.state == "routine", results.c.lane == "cleared")
+    cleared = and_(studies.c.state == "routine", results.c.lane == "cleared", ~taken_away())
     return case((waiting, 7), (at("critical"), 0), (at("urgent"), 1), (flagged, 2), (cleared, 5), else_=3)
 
 

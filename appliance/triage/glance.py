@@ -18,7 +18,7 @@ from sqlalchemy import Engine, Row
 
 from appliance.config import Config, Places
 from appliance.core.decide import Decision, Model, chosen
-from appliance.core.gates import REPEAT_CODES
+from appliance.core.gates import mendable
 from appliance.core.standing import Standing
 from appliance.core.study import Instance, Reason, instance_of
 from appliance.errors import Fault
@@ -102,4 +102,5 @@ def hints(
 
 def repeats(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
     """Those of a decision's reasons that a radiographer could mend."""
-    return tuple(reason for reason in reasons if reason.code in REPEAT_CODES)
+    codes = mendable(reason.code for reason in reasons)
+    return tuple(reason for reason in reasons if reason.code in codes)

@@ -76,16 +76,22 @@ class Lineup:
 
     def orders(self, moment: Moment) -> bool:
         """Orders from both mailboxes, each once, in the order in which they were given."""
-        given = self._waiting(moment)
-        for each in given:
-            if each.outcome is None and each.order.kind in ("model-activate", "model-shadow"):
-                self._load()
-            with self.engine.begin() as c:
-                self._obey(c, each, moment)
-            self.cursors[each.source] = each.row
-        if given:
+        done = False
+        # To the end of both, or after a restart a stop behind a long history would count some rounds late.
+        while given := self._waiting(moment):
+            for each in given:
+                if each.outcome is None and each.order.kind in ("model-activate", "model-shadow"):
+                    with self.engine.connect() as c:
+                        known = book.is_filed(c, each.source, each.nonce)
+                    if not known:  # those of long ago are all seen again after a restart
+                        self._load()
+                with self.engine.begin() as c:
+                    self._obey(c, each, moment)
+                self.cursors[each.source] = each.row
+            done = True
+        if done:
             self._appoint()
-        return bool(given)
+        return done
 
     def stopped(self, c: Connection, moment: Moment) -> frozenset[str]:
         """Titles and names under the kill switch, those included whose stop is still in a mailbox."""
@@ -163,8 +169,9 @@ class Lineup:
         if book.is_filed(c, given.source, given.nonce):
             return
         outcome = given.outcome
-        if outcome is None and given.source == "centre":
-            newest = book.newest_issued(c, given.order.subject.partition("/")[0])
+        # A stop is obeyed however late it comes: taking away is safe, and two senders' clocks need not agree.
+        if outcome is None and given.source == "centre" and given.order.kind != "model-stop":
+            newest = book.newest(c, given.order.subject.partition("/")[0])
             outcome = "stale" if given.issued_at < newest else None
         if outcome is None:
             sound = self._sound()

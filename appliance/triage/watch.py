@@ -199,7 +199,20 @@ class Watch:
                 start = {**told(started(reference(each))), "stage": "quiet", "stage_since": moment.wall}
                 facts = {**certificate_facts(each, model.manifest.label.name), "audit_rate": self.rate(each)}
                 book.put_monitor(c, each.digest, model.manifest.title, facts, start)
+        for row in book.revoked(c):
+            self._bar_older(c, row, moment)
         self.registered = present
+
+    def _bar_older(self, c: Connection, gone: Row[Any], moment: Moment) -> None:
+        """An older certificate that is put back later makes no new promise: it goes with the one taken away."""
+        known = book.monitor(c, gone.certificate)
+        if known is None:
+            return
+        others = book.facts_of_model(c, known.model)
+        for digest in beside(known.facts, others):
+            if others[digest]["created"] < known.facts["created"]:
+                because = f"older than {gone.certificate[:12]}: {gone.because}"
+                book.revoke(c, digest, at=moment.wall, cause=gone.cause, who=gone.who, because=because)
 
     def _measure(
         self, c: Connection, certificate: Certificate, uid: str, values: dict[str, float], moment: Moment

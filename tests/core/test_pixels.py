@@ -274,6 +274,13 @@ def test_real_pixels(keyword: str, bits: int) -> None:
     assert refused(parametric(values)) == "pixel-not-finite"
 
 
+def test_two_pixel_data_elements_are_no_picture() -> None:
+    """PS3.3 allows one of them: whichever was decoded, a viewer might draw the other."""
+    dataset = pydicom.dcmread(BytesIO(made(phantom("u2", 16))))
+    dataset.FloatPixelData = np.zeros((33, 47), "<f4").tobytes()
+    assert refused(written(dataset)) == "pixel-layout"
+
+
 def test_thirty_two_unsigned_bits_reach_the_viewer_in_levels() -> None:
     stored = np.array([[0, 2**32 - 1], [2**31, 7]], "u4")
     image = decode(made(stored), pixels_max=PIXELS_MAX)

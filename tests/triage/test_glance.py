@@ -10,8 +10,11 @@ import pytest
 from appliance.core.admit import admit
 from appliance.core.decide import Model
 from appliance.core.gates import REPEAT_CODES, Bound
+from appliance.core.reasons import in_words
 from appliance.core.standing import Standing
+from appliance.review.repeats import said
 from appliance.triage import glance, looking
+from appliance.triage.glance import repeats
 from appliance.triage.looking import Court
 from appliance.world.ledger import glances
 from tests.core.test_decide import GATES, MODEL, REFERENCE
@@ -84,6 +87,15 @@ def test_only_what_can_be_mended_is_a_hint(turned: tuple[Bench, Counting]) -> No
     bench.step("admit", "glance", passed=0.1)
     assert hints(bench) == []
     assert "gate-out-of-distribution" not in REPEAT_CODES
+
+
+@pytest.mark.parametrize("other", ["gate-adult", "gate-not-as-described"])
+def test_a_film_that_is_not_ours_is_not_to_be_repeated(other: str) -> None:
+    """An adult's or a hand's film is no better the second time: it would be radiation for nothing."""
+    reasons = in_words([other, "gate-cropped", "gate-out-of-distribution"])
+    assert repeats(reasons) == ()
+    assert said(reason.code for reason in reasons) == ""
+    assert [each.code for each in repeats(reasons[1:])] == ["gate-cropped"]
 
 
 def test_what_no_model_for_single_films_covers_is_passed_over_unread(

@@ -16,7 +16,7 @@ from appliance.core.document import encode
 from appliance.core.roles import Order
 from appliance.loop import Moment
 from appliance.triage import judge
-from appliance.triage.lineup import TEST_AGAIN_S, TEST_PERIOD_S, Lineup
+from appliance.triage.lineup import ORDERS_A_STEP, TEST_AGAIN_S, TEST_PERIOD_S, Lineup
 from appliance.world import desk, ledger, sqlite, wire
 from appliance.world.ledger import roles as book
 from appliance.world.models import load_packages
@@ -242,6 +242,47 @@ def test_an_order_held_back_until_a_newer_one_was_obeyed_is_stale(house: House):
     house.step()
     assert house.stopped == {"chest"}
     assert house.outcomes() == ["done", "stale"]
+
+
+def test_a_stop_is_never_outrun_by_another_order(house: House):
+    """Two senders, two clocks: what the one ordered a minute "later" must not undo the other's kill switch."""
+    house.send("model-shadow", "chest/1.0.0", share=0.5, issued_at=int(NOW) + 60)
+    house.step()
+    house.send("model-stop", "chest", issued_at=int(NOW))
+    house.step()
+    assert house.stopped == {"chest"}
+
+
+def test_a_resume_held_back_on_the_wire_does_not_undo_a_stop_of_this_house(house: House):
+    held = {"issued_at": int(NOW), "nonce": next(NONCES)}
+    house.now += 60
+    house.order("model-stop", "chest")
+    house.step()
+    house.now += 60
+    house.send("model-resume", "chest", **held)
+    house.step()
+    assert house.stopped == {"chest"}
+    assert house.outcomes() == ["done", "stale"]
+
+
+def test_a_stop_behind_a_long_history_counts_in_the_first_round_after_a_restart(house: House):
+    for _ in range(2 * ORDERS_A_STEP):
+        house.order("model-shadow", "chest/1.0.0", share=0.5)
+    house.step()
+    house.order("model-stop", "chest")
+    house.restart()
+    house.lineup.orders(Moment(house.now, house.now))  # one round: the judge comes next
+    assert house.stopped == {"chest"}
+
+
+def test_a_stop_counts_however_many_orders_came_before(house: House):
+    order = {"source": "desk", "kind": "model-shadow", "subject": "chest/1.0.0", "share": 0.5, "who": "review:reader"}
+    told = [{**order, "nonce": str(n), "issued_at": NOW, "at": NOW, "outcome": "done"} for n in range(10_000)]
+    with house.engine.begin() as c:
+        c.execute(book.orders.insert(), told)
+    house.order("model-stop", "chest")
+    house.step()
+    assert house.stopped == {"chest"}
 
 
 def test_an_order_of_long_ago_is_stale(house: House):

@@ -362,6 +362,17 @@ def test_what_stood_beside_goes_too_and_what_comes_later_stands(room: Room, mode
     assert row.certificate == renewed.certificates[0].digest
 
 
+def test_an_older_certificate_that_comes_later_opens_nothing(room: Room, model: Model) -> None:
+    """Whoever takes the revoked paper out of the folder and puts the one before it back has made no new promise."""
+    first = model.certificates[0]
+    older = a_model("bench/older", created=first.created - timedelta(days=1)).certificates[0]
+    room.decide()
+    room.withdraw(first.digest)
+    room.model(replace(model, certificates=(older,)))
+    room.watch.audits(room.moment)
+    assert room.standing().revoked == {first.digest, older.digest}
+
+
 def test_the_rule_decides_under_the_renewed_certificate_only() -> None:
     """The rule itself, on a film that would be cleared: taken away it escalates, renewed on the same day it clears."""
     old, new = rule.a_certificate(name="old"), rule.a_certificate(name="new", note="another digest")

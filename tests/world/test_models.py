@@ -7,6 +7,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.core.certificate import Certificate, canonical_sha256, own_digest
+from appliance.core.certificate import Certificate, canonical_sha256, own_digest, signed
 from appliance.core.certify import Sample, Scored, certificates, sample_of, scores_table
 from appliance.core.decide import Model
 from appliance.core.signature import key_id, public_of, sign
@@ -587,6 +588,19 @@ def test_a_certificate_that_nobody_trusted_signed_opens_nothing_and_is_named(fol
     (package,), damaged = load_packages([folder.parents[1]], trusted)
     assert [each.exit for each in of_site(package)] == [3 - number]
     assert [(each.fault.code, each.fault.place) for each in damaged] == [("certificate-untrusted", place)]
+
+
+def test_a_site_s_own_certificate_hides_none_of_the_package(folder: Path, trusted: Path, tmp_path: Path):
+    """A file of the same name beside it, say an older certificate, must not stand in for the package's own."""
+    certificate = next(each for each in of_site(loaded(folder)) if each.exit == 2)
+    older = certificate.model_copy(update={"created": certificate.created - timedelta(days=1), "signature": None})
+    older = signed(older.model_copy(update={"digest": own_digest(older)}), FORGER)
+    own = tmp_path / "own" / folder.parent.name / folder.name
+    own.mkdir(parents=True)
+    (own / "harbour-exit-2.json").write_text(json.dumps(older.model_dump(mode="json")))
+    (package,), damaged = load_packages([folder.parents[1]], trusted, tmp_path / "own")
+    assert damaged == []
+    assert {each.digest for each in of_site(package) if each.exit == 2} == {certificate.digest, older.digest}
 
 
 def test_a_site_s_own_certificates_count_beside_those_of_the_package(folder: Path, trusted: Path, tmp_path: Path):

@@ -25,7 +25,6 @@ from appliance.core.roles import Order, OrderKind
 from appliance.world.ledger.tables import METADATA
 
 Source = Literal["desk", "centre"]
-HISTORY_MAX = 10_000  # orders; far more than people give
 
 orders = Table(
     "model_orders",
@@ -53,7 +52,7 @@ def is_made(c: Connection) -> bool:
 def done(c: Connection) -> list[Order]:
     """Every order that was carried out, oldest first."""
     chosen = select(orders.c.kind, orders.c.subject, orders.c.share).where(orders.c.outcome == "done")
-    rows = c.execute(chosen.order_by(orders.c.id).limit(HISTORY_MAX))
+    rows = c.execute(chosen.order_by(orders.c.id))  # all of them: a stop may be the last one
     return [Order(cast(OrderKind, row.kind), row.subject, row.share) for row in rows]
 
 
@@ -63,11 +62,11 @@ def is_filed(c: Connection, source: Source, nonce: str) -> bool:
     return c.execute(select(orders.c.id).where(*where).limit(1)).first() is not None
 
 
-def newest_issued(c: Connection, name: str) -> float:
-    """When the newest order from the centre about a model, by its name, was issued; 0 where there is none."""
+def newest(c: Connection, name: str) -> float:
+    """When the newest order about a model, by its name, was given, here or by the centre; 0 where there is none."""
     of_name = (orders.c.subject == name) | orders.c.subject.startswith(f"{name}/", autoescape=True)
-    where = (orders.c.source == "centre", orders.c.outcome == "done", of_name)
-    return c.execute(select(func.max(orders.c.issued_at)).where(*where)).scalar_one() or 0.0
+    chosen = select(func.max(orders.c.issued_at)).where(orders.c.outcome == "done", of_name)
+    return c.execute(chosen).scalar_one() or 0.0
 
 
 def file(

@@ -170,7 +170,9 @@ def _beside(folder: Path | None) -> dict[str, bytes]:
     """Certificates a site keeps for a package, as files of it; each says by its own signature whether it counts."""
     paths = [] if folder is None else sorted(folder.glob("*.json"))[:FILES_MAX]
     try:
-        return {f"certificates/{path.name}": _read(path.parent, path.name, CERTIFICATE_BYTES_MAX) for path in paths}
+        return {
+            f"certificates/beside/{path.name}": _read(path.parent, path.name, CERTIFICATE_BYTES_MAX) for path in paths
+        }
     except OSError as error:
         raise Misconfigured("model-package-damaged", "certificates") from error
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from appliance.core.gates import (
     GATE_REASONS,
+    NOT_OURS,
     REPEAT_CODES,
     WITHOUT_NETWORK,
     Bound,
@@ -24,6 +25,7 @@ from appliance.core.gates import (
     film_measures,
     gate,
     gates_digest,
+    mendable,
 )
 from appliance.core.outputs import Answer
 
@@ -190,6 +192,14 @@ def test_every_code_has_words_and_those_to_repeat_are_codes():
     assert set(GATE_REASONS) == set(get_args(GateCode))
     assert set(GATE_REASONS) > REPEAT_CODES
     assert len(set(GATE_REASONS.values())) == len(GATE_REASONS)
+
+
+def test_only_a_film_that_is_ours_is_worth_repeating():
+    assert mendable(["gate-turned", "score-between", "gate-blur", "gate-turned"]) == ("gate-turned", "gate-blur")
+    assert mendable(["gate-flip", "gate-out-of-distribution"]) == ()
+    for code in NOT_OURS:
+        assert mendable(["gate-blur", code]) == ()
+    assert not NOT_OURS & REPEAT_CODES
 
 
 def test_one_digest_for_each_pair_of_papers():

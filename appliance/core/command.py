@@ -13,7 +13,7 @@ from appliance.core.document import CaseId, Document
 from appliance.core.roles import NAME_PATTERN, TITLE_PATTERN, Order, OrderKind, why_malformed
 from appliance.core.signature import Signature, sign, verified
 
-AGE_MAX_S = 7 * 86_400  # of an order when it is obeyed: a stop that waited out an outage still counts
+AGE_MAX_S = 7 * 86_400  # of an order when it is obeyed; of a stop there is none
 AHEAD_MAX_S = 600  # what a clock here may be behind the sender's
 EVERY_DEVICE = "*"
 Nonce = CaseId
@@ -73,9 +73,14 @@ def signed_command(order: Order, *, device: str, issued_at: int, nonce: str, pri
 
 
 def why_not_believed(command: Command, *, trusted: Mapping[str, bytes], device: str, now: float) -> str | None:
-    """ "forged", "other-device" or "stale"; None where the sender and the time are right. Repeats are the caller's."""
+    """ "forged", "other-device" or "stale"; None where the sender and the time are right. Repeats are the caller's.
+
+    A stop is never stale: neither a long outage nor a clock that was reset, here or there, may outlive a kill switch.
+    """
     if not verified(_unsigned(command), command.signature, trusted):
         return "forged"
     if command.device not in (device, EVERY_DEVICE):
         return "other-device"
+    if command.command == "model-stop":
+        return None
     return None if -AHEAD_MAX_S <= now - command.issued_at <= AGE_MAX_S else "stale"

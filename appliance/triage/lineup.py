@@ -186,7 +186,7 @@ class Lineup:
             given.nonce,
             given.order,
             who=given.who,
-            issued_at=given.issued_at,
+            issued_at=min(given.issued_at, moment.wall),  # a clock that runs ahead must not outdate what follows
             at=moment.wall,
             outcome=outcome,
         )

@@ -106,7 +106,10 @@ class Watch:
             )  # fmt: skip
             if certificate is not None and self._is_own(certificate, model, instance):
                 lane: Said = decision.lane if decision.exit == score.exit else "escalated"
-                self._count(c, study, certificate, score, lane, moment)
+                fresh = self._count(c, study, certificate, score, lane, moment)
+                # Only the exit that spoke last draws: a film that is read twice tells its reader something.
+                if fresh and score is decision.scores[-1]:
+                    self._draw(c, study, certificate, lane, moment)
 
     def _is_own(self, certificate: Certificate, model: Model, instance: Instance) -> bool:
         """Whether the study is one of those a certificate was made for, in force today or not."""
@@ -123,17 +126,20 @@ class Watch:
 
     def _count(
         self, c: Connection, study: Row[Any], certificate: Certificate, score: Scores, lane: Said, moment: Moment
-    ) -> None:
+    ) -> bool:
+        """Files and measures a study; whether it is new to the certificate, or newly cleared."""
         digest, uid = certificate.digest, study.study_instance_uid
-        cleared_before = book.cleared_count(c, digest)
         watched_id, new, newly_cleared = book.see(c, digest, study.number, lane, moment.wall)
         if new:
             values = {"logit": score.logit, **score.gates}
             known = {name: values[name] for name in reference(certificate) if name in values}
             self._measure(c, certificate, uid, known, moment)
             book.put_gauges(c, watched_id, digest, known)
-        if not new and not newly_cleared:
-            return
+        return new or newly_cleared
+
+    def _draw(self, c: Connection, study: Row[Any], certificate: Certificate, lane: Said, moment: Moment) -> None:
+        digest, uid = certificate.digest, study.study_instance_uid
+        cleared_before = book.cleared_count(c, digest) - (lane == "cleared")  # the study itself is filed already
         rate = self.rate(certificate)
         drawn = draw(
             self.site_key, digest, uid, lane=lane, cleared_before=cleared_before, first=AUDIT_FIRST, rate=rate

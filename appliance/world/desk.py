@@ -269,9 +269,12 @@ def note(c: Connection, *, at: float, user: str, act: str, subject: str) -> None
 
 
 def opened_by(c: Connection, user: str, numbers: list[int]) -> set[int]:
-    """Which of these studies a user has opened: who saw what the machine said of them cannot read them blindly."""
+    """Which of these studies a user has opened: who saw what the machine said of them cannot read them blindly.
+
+    The page of what left for the centre says it too: only what was escalated left.
+    """
     subjects = {f"study {number}": number for number in numbers}
-    where = (audit.c.user == user, audit.c.act == "case-opened", audit.c.subject.in_(subjects))
+    where = (audit.c.user == user, audit.c.act.in_(("case-opened", "receipt-opened")), audit.c.subject.in_(subjects))
     return {subjects[subject] for subject in c.execute(select(audit.c.subject).where(*where).distinct()).scalars()}
 
 

@@ -164,9 +164,9 @@ def test_a_share_is_a_share_and_the_same_study_is_answered_the_same():
 # Over the wire
 
 
-def command(**changed: object) -> Command:
+def command(kind: OrderKind = "model-stop", **changed: object) -> Command:
     told = {"device": "appliance-1", "issued_at": 1000, "nonce": "a" * 32, "private": SECRET, **changed}
-    return signed_command(Order("model-stop", "chest"), **told)  # type: ignore[arg-type]
+    return signed_command(Order(kind, "chest"), **told)  # type: ignore[arg-type]
 
 
 def believed(told: Command, now: float = 1000.0, device: str = "appliance-1") -> str | None:
@@ -177,10 +177,14 @@ def test_a_signed_order_is_believed_by_whom_it_is_for_and_in_its_time():
     assert believed(decode(Command, encode(command()))) is None
     assert believed(command(device="*"), device="any-other") is None
     assert believed(command(), device="any-other") == "other-device"
-    assert believed(command(), now=1000 + AGE_MAX_S) is None
-    assert believed(command(), now=1001 + AGE_MAX_S) == "stale"
-    assert believed(command(), now=1000 - AHEAD_MAX_S) is None
-    assert believed(command(), now=999 - AHEAD_MAX_S) == "stale"
+    for now, why in (
+        (1000 + AGE_MAX_S, None),
+        (1001 + AGE_MAX_S, "stale"),
+        (1000 - AHEAD_MAX_S, None),
+        (999 - AHEAD_MAX_S, "stale"),
+    ):
+        assert believed(command("model-resume"), now=now) == why
+        assert believed(command("model-stop"), now=now) is None, "no clock outlives a kill switch"
     assert believed(command(private=bytes(32))) == "forged"
 
 

@@ -286,9 +286,21 @@ def test_a_stop_counts_however_many_orders_came_before(house: House):
 
 
 def test_an_order_of_long_ago_is_stale(house: House):
-    house.send("model-stop", "chest", issued_at=int(NOW) - AGE_MAX_S - 1)
+    house.send("model-activate", "chest/1.0.0", issued_at=int(NOW) - AGE_MAX_S - 1)
     house.step()
-    assert (house.stopped, house.outcomes()) == (set(), ["stale"])
+    assert house.outcomes() == ["stale"]
+
+
+@pytest.mark.parametrize("off", [-AGE_MAX_S - 1, 10 * AGE_MAX_S])
+def test_a_stop_counts_whatever_the_clocks_say_and_can_be_undone(house: House, off: int):
+    house.send("model-stop", "chest", issued_at=int(NOW) + off)
+    assert house.stopped == {"chest"}
+    house.step()
+    assert house.stopped == {"chest"}
+    house.now += 60
+    house.send("model-resume", "chest")
+    house.step()
+    assert house.stopped == set()
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", json.dumps({"schema_version": "command/1"}), "\x00" * 50])

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, event, func, select
 
 from appliance.config import Audit, Config
-from appliance.core.certificate import Group
+from appliance.core.certificate import Ends, Group
 from appliance.core.decide import Decision, Model
 from appliance.core.standing import Standing
 from appliance.core.study import Instance, Patient, Reason, Scores
@@ -197,6 +197,24 @@ def test_other_lanes_give_decoys_that_count_for_nothing(room: Room, model: Model
     room.watch.audits(room.moment)
     assert {row.answer for row in room.rows(book.audits)} == {"present"}
     assert room.monitor(model.certificates[0].digest).answers == 0
+
+
+def test_a_film_of_two_exits_is_drawn_once(room: Room) -> None:
+    """Both exits' certificates saw it; who gets it twice to read has been told something, and reads for nothing."""
+    plan = rule.a_certificate().plan.model_copy(update={"exit_1": Ends(clear_at_or_below=None, flag_at_or_above=None)})
+    told = {"plan": plan, "plan_digest": plan.digest}
+    first, second = (a_model(f"bench/{n}", exit=n, **told).certificates[0] for n in (1, 2))
+    room.model(replace(rule.MODEL, certificates=(first, second)))
+    with room.bench.triage.engine.begin() as c:
+        for n in range(60):
+            number, _ = ledger.add_instance(c, an_instance(n), room.now)
+            study = ledger.study_by_number(c, number)
+            decision = a_decision(room.models[0], "cleared", n=n)
+            scores = (*decision.scores, replace(decision.scores[0], exit=2))
+            room.watch.on_decided(c, study, replace(decision, scores=scores, exit=2), room.moment)
+    drawn = [row.study_number for row in room.rows(book.audits)]
+    assert len(drawn) == len(set(drawn)) == 60
+    assert {row.certificate for row in room.rows(book.watched)} == {first.digest, second.digest}
 
 
 def test_another_revision_counts_no_second_time(room: Room, model: Model) -> None:

@@ -70,6 +70,7 @@ def test_who_opened_a_study_is_known_by_name_and_study(pen: Engine) -> None:
         desk.note(c, at=1.0, user="kim", act="case-opened", subject="study 4")
         desk.note(c, at=1.0, user="lee", act="case-opened", subject="study 5")
         desk.note(c, at=1.0, user="kim", act="receipt-opened", subject="study 6")
-        assert desk.opened_by(c, "kim", [4, 5, 6, 7]) == {4}
+        desk.note(c, at=1.0, user="kim", act="audit-opened", subject="study 7")
+        assert desk.opened_by(c, "kim", [4, 5, 6, 7]) == {4, 6}, "what left tells the lane as well"
         assert desk.opened_by(c, "lee", [4, 5]) == {5}
         assert desk.opened_by(c, "kim", []) == set()

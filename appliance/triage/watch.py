@@ -40,7 +40,7 @@ from appliance.world.ledger import watch as book
 LOG = logging.getLogger("appliance.triage")
 ROWS_A_STEP = 200
 DAY_S = 86_400.0
-CLOCK_SLACK_S = 3600.0  # by which a clock may be set back: an hour of daylight saving by a careless hand
+CLOCK_SLACK_S = DAY_S  # by which a clock may be set back: certificates count days, and a time zone is soon mistaken
 
 
 class Watch:

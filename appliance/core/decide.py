@@ -35,7 +35,7 @@ Priority = Literal["routine", "urgent", "critical"]
 # With these the certificate still speaks of the same model, so its thresholds tell best what the edge would have said.
 SAME_MODEL = (
     *("certificate-expired", "certificate-not-yet-valid", "certificate-other-site", "certificate-other-group"),
-    *("certificate-revoked", "certificate-other-exit"),
+    *("certificate-revoked", "certificate-other-exit", "clock-behind"),
 )
 NO_ENDS = Ends(clear_at_or_below=None, flag_at_or_above=None)
 
@@ -251,6 +251,8 @@ def _why_invalid(bench: _Bench, certificate: Certificate | None, before: _Exit |
     model = bench.model
     if certificate is None:
         return "no-certificate"
+    if bench.standing.clock_behind:
+        return "clock-behind"
     reason = why_invalid(
         certificate,
         today=bench.today,

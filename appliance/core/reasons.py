@@ -19,6 +19,7 @@ REASONS: dict[str, str] = {
     "weights-random": "The model's weights are random: it says nothing of the patient and can only escalate.",
     "values-not-hounsfield": "The header does not say that the values are Hounsfield units, as the model needs them.",
     "certificate-revoked": "The certificate was taken away by an alarm or by a person.",
+    "clock-behind": "The clock here reads earlier than what was decided before, so no certificate's dates can be told.",
     "certificate-shrunk": "The certificate is under warning: only the safest half of its lanes is open.",
     "certificate-other-exit": "The certificate was made for another rule at the network's first exit.",
     "score-between": "The score lies in no lane that the certificate opens.",

@@ -14,11 +14,13 @@ class Standing:
     stopped  models under the kill switch: "name/version", or "name" for every version of it
     revoked  digests of certificates that an alarm or a person took away
     shrunk   digests of certificates under warning: their half thresholds count
+    clock_behind  the clock reads earlier than what was decided before: whether a certificate has expired, nobody knows
     """
 
     stopped: frozenset[str] = frozenset()
     revoked: frozenset[str] = frozenset()
     shrunk: frozenset[str] = frozenset()
+    clock_behind: bool = False
 
     def stops(self, title: str) -> bool:
         """Whether the model of this title, "name/version", is stopped, by its title or by its name."""

@@ -40,6 +40,7 @@ from appliance.world.ledger import watch as book
 LOG = logging.getLogger("appliance.triage")
 ROWS_A_STEP = 200
 DAY_S = 86_400.0
+CLOCK_SLACK_S = DAY_S  # by which a clock may be set back: certificates count days, and a time zone is soon mistaken
 
 
 class Watch:
@@ -84,6 +85,7 @@ class Watch:
         return Standing(
             revoked=frozenset(row.certificate for row in book.revoked(c)) | gone,
             shrunk=frozenset(book.under_warning(c)) | frozenset(late),
+            clock_behind=moment.wall < book.last_decided(c) - CLOCK_SLACK_S,
         )
 
     def on_decided(self, c: Connection, study: Row[Any], decision: Decision, moment: Moment) -> None:

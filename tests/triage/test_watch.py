@@ -415,6 +415,25 @@ def test_unanswered_audits_halve_the_lanes_until_they_are_answered(room: Room, m
     assert not room.standing().shrunk
 
 
+def test_a_clock_that_was_set_back_closes_every_lane_until_it_is_right(room: Room) -> None:
+    """Else a certificate that has expired would open again on a machine whose battery is flat."""
+    room.decide(1, "escalated")
+    room.now += 400 * DAY_S
+    room.decide(1, "escalated")
+    room.now -= 400 * DAY_S
+    assert not room.standing().clock_behind, "what was escalated while the clock stood ahead closes nothing"
+    room.decide(1, "flagged")
+    room.now -= DAY_S
+    assert not room.standing().clock_behind
+    room.now -= 60.0
+    assert room.standing().clock_behind
+    assert rule.judged(-9.0).lane == "cleared"
+    behind = rule.judged(-9.0, standing=Standing(clock_behind=True))
+    assert (behind.lane, behind.would_be, rule.codes(behind)) == ("escalated", "cleared", ["clock-behind"])
+    room.now += 2 * DAY_S
+    assert not room.standing().clock_behind
+
+
 def test_state_that_cannot_be_read_is_an_alarm(room: Room, model: Model) -> None:
     digest = model.certificates[0].digest
     room.decide(2)

@@ -65,6 +65,7 @@ watched = Table(  # one row a study and certificate, whatever its revisions
     UniqueConstraint("certificate", "study_number"),
     Index("watched_by_lane", "certificate", "lane", "decided_at"),
     Index("watched_in_order", "certificate", "id"),
+    Index("watched_last", "lane", "decided_at"),
 )
 gauges = Table(  # what was measured of each watched study
     "gauges",
@@ -208,6 +209,15 @@ def last_in_lane(c: Connection, certificate: str, lane: str) -> float | None:
     where = (watched.c.certificate == certificate, watched.c.lane == lane)
     found: float | None = c.execute(select(func.max(watched.c.decided_at)).where(*where)).scalar_one()
     return found
+
+
+def last_decided(c: Connection) -> float:
+    """When a study was last cleared or flagged, 0 where none was: a clock that reads earlier has been set back.
+
+    Escalations do not count: one made while the clock stood far ahead must not close the lanes for years.
+    """
+    routine = watched.c.lane.in_(("cleared", "flagged"))
+    return c.execute(select(func.max(watched.c.decided_at)).where(routine)).scalar_one() or 0.0
 
 
 def put_audit(

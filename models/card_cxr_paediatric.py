@@ -33,6 +33,9 @@ def card(report: dict[str, Any], model: Model) -> str:
 
 def _screen(report: dict[str, Any], certificate: Certificate) -> str:
     auc, strange = report["discrimination"], report["decided_with_a_false_header"]
+    hidden, edge = (report["hangs_on"][name]["auroc"] for name in ("lungs-hidden", "edge-only"))
+    changed = {name: told["cleared"] for name, told in report["changed"].items()}
+    swapped, planted = changed["sick-lungs-in-well-frame"], changed["opacity-planted"]
     site, crossed = report["site_calibration_patients"], report["site_cross_fitted"][-1]["first_repeat"]
     passed = {name: rate(told) for name, told in report["gates_passed"].items()}
     return f"""# {report["model"].replace("/", " ")}
@@ -53,6 +56,12 @@ def _screen(report: dict[str, Any], certificate: Certificate) -> str:
   decided by thresholds of all the others: {rate(crossed["decided"])} decided,
   FOR {rate(crossed["false_omission"])}, MISS {rate(crossed["miss"])},
   FDR {rate(crossed["false_discovery"])}.
+- **It reads the frame more than the lungs.** With both lungs blotted out the AUROC on the site's films is still
+  {hidden:.3f}, with nothing left but an edge of 25 px {edge:.3f}. By the score alone, films without it into
+  which lungs with pneumonia were pasted: {rate(swapped)} cleared;
+  normal films onto which a soft opacity as large as a lobe was drawn: {rate(planted)}
+  cleared. How sick children were placed and exposed in this collection tells their disease. The certificate holds for
+  patients who come as the site's did; it says nothing of a sick child whose film is framed like a well one's.
 - **Adults are not its patients** (AUROC {auc["adult"]["auroc"]:.2f}). If a header lies, the gates let {passed["adult"]}
   of adult films through, and {rate(strange["adult"])} would be decided. Weak against: a film mirrored left to right
   ({passed["mirrored"]} pass), an apex cut off ({passed["apex-cut"]} pass), a turn of 15 degrees

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 
 from card_cxr_paediatric import card  # noqa: E402
-from evaluation_films import Film, Row, labelled_films, made_films  # noqa: E402
+from evaluation_films import Film, Row, counterfactuals, labelled_films, made_films  # noqa: E402
 from evaluation_report import report  # noqa: E402
 from films import SITE_ZIP  # noqa: E402
 from gallery import gallery  # noqa: E402
@@ -67,7 +67,7 @@ def scored_rows(data: Path) -> tuple[list[Row], dict[str, Any], dict[str, Film]]
     rows, numbers, spent, kept = [], dict[str, int](), list[float](), dict[str, Film]()
     with Scorer() as scorer:
         references = scorer.package.model.references
-        for known, film in chain(labelled_films(data), made_films()):
+        for known, film in chain(labelled_films(data), counterfactuals(data), made_films()):
             reference = references["synthetic" if known["set"] == "synthetic" else "default"]
             began = time.perf_counter()
             result = scorer.scored(film, reference)

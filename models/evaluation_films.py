@@ -19,6 +19,7 @@ SITE_EVERY, BODYPART_EVERY = 3, 6
 DRAWN_EACH, DRAWN_SEED = 40, 999
 SYNTHETIC_FILMS, SYNTHETIC_SEED, SYNTHETIC_PREVALENCE = 1000, 30_000_000, 0.3
 DICOM_SIDE_MIN = 40
+SWAPS, SWAP_SEED = 120, 17
 BROKEN = (
     *(AttributeError, NotImplementedError, RuntimeError, ValueError, TypeError, KeyError, OSError),
     InvalidDicomError,
@@ -94,6 +95,50 @@ def labelled_films(data: Path) -> Iterator[tuple[Row, Film]]:
         # 64 px films would fail by their size alone: enlarged, so that the image itself must give them away.
         film = cv2.resize(parts.values[i], (224, 224), interpolation=cv2.INTER_CUBIC).astype(np.float32)
         yield _known(parts.rows[i]["label"], parts.hashed_ids[i]), film
+
+
+def lungs(side: int = 224) -> Film:
+    """A soft mask of where both lungs lie in most films of the site, 0..1; ellipses, no segmentation."""
+    rows, columns = np.mgrid[:side, :side] * (224 / side)
+    mask = np.zeros((side, side), np.float32)
+    for middle in (72, 152):
+        apart = np.sqrt(((columns - middle) / 41) ** 2 + ((rows - 105) / 70) ** 2)
+        mask = np.maximum(mask, 1 / (1 + np.exp((apart - 1) / 0.08)))
+    return mask
+
+
+def _opacity(film: Film) -> Film:
+    """A soft opacity as large as a lobe in the right upper field, 60 grey values brighter."""
+    rows, columns = np.mgrid[: film.shape[0], : film.shape[1]]
+    apart = np.sqrt(((columns - 75) / 28) ** 2 + ((rows - 80) / 32) ** 2)
+    return np.clip(film + 60 / (1 + np.exp((apart - 1) / 0.15)), 0, 254).astype(np.float32)
+
+
+def counterfactuals(data: Path) -> Iterator[tuple[Row, Film]]:
+    """Films of the site changed so as to ask what the score hangs on: the lungs, or what surrounds them."""
+    site = read_films(data / SITE_ZIP)
+    films, finding, mask = [v.astype(np.float32) for v in site.values], site.pneumonia, lungs()
+    edge = np.ones((224, 224), bool)
+    edge[25:-25, 25:-25] = False
+    for i, film in enumerate(films):
+        label, person = site.rows[i]["subtype"] or site.rows[i]["label"].lower(), site.rows[i]["patient_id"]
+        yield _known("lungs-hidden", site.hashed_ids[i], label, person), film * (1 - mask) + film.mean() * mask
+        yield (
+            _known("edge-only", site.hashed_ids[i], label, person),
+            np.where(edge, film, film.mean()).astype(np.float32),
+        )
+    rng = np.random.default_rng(SWAP_SEED)
+    sick, well = np.flatnonzero(finding), np.flatnonzero(~finding)
+    for name, frames, inner, label in (
+        ("sick-lungs-in-well-frame", well, sick, "swapped"),
+        ("well-lungs-in-sick-frame", sick, well, "normal"),
+    ):
+        for _ in range(SWAPS):
+            frame, lung = int(rng.choice(frames)), int(rng.choice(inner))
+            film = films[frame] * (1 - mask) + films[lung] * mask
+            yield _known(name, f"{site.hashed_ids[frame]}/{site.hashed_ids[lung]}", label), film.astype(np.float32)
+    for i in well:
+        yield _known("opacity-planted", site.hashed_ids[i], "planted"), _opacity(films[i])
 
 
 def made_films() -> Iterator[tuple[Row, Film]]:

@@ -12,6 +12,9 @@ from appliance.core.risk_coverage import by_prevalence, contract_figures, cross_
 
 Row = dict[str, str]
 OWN = ("held-back", "site", "synthetic")
+# Site films changed so as to ask what the score hangs on; they are no strangers.
+HIDDEN = ("lungs-hidden", "edge-only")
+CHANGED = ("sick-lungs-in-well-frame", "well-lungs-in-sick-frame", "opacity-planted")
 CROSS_FOLDS = (5, 20)
 
 
@@ -63,7 +66,7 @@ def report(rows: list[Row], model: Model) -> dict[str, Any]:
     lanes = {name: said(each.logit, each.passed, where) for name, each in sets.items() if name != "synthetic"}
     site = sets["site"].only(np.array([row["calibration"] == "1" for row in sets["site"].rows]))
     site_lanes = said(site.logit, site.passed, where)
-    strangers = [name for name in lanes if name not in OWN]
+    strangers = [name for name in lanes if name not in (*OWN, *HIDDEN, *CHANGED)]
     told = {
         "model": model.manifest.title,
         "model_sha256": model.sha256,
@@ -77,6 +80,10 @@ def report(rows: list[Row], model: Model) -> dict[str, Any]:
             name: auroc_with_interval(sets[name].logit[0], sets[name].finding, sets[name].patients)
             for name in ("held-back", "site")
         },
+        "hangs_on": {
+            name: auroc_with_interval(sets[name].logit[-1], sets[name].finding, sets[name].patients) for name in HIDDEN
+        },
+        "changed": {name: _bare(sets[name], where) | {"gated": lane_counts(lanes[name])} for name in CHANGED},
         "specificity": specificity_at(sets["site"].logit[-1], sets["site"].finding),
         "calibration": calibration(sets["site"].logit[-1], sets["site"].finding, sets["site"].patients),
         "gates_passed": {name: proportion(int(each.passed[-1].sum()), len(each.rows)) for name, each in sets.items()},
@@ -101,6 +108,16 @@ def report(rows: list[Row], model: Model) -> dict[str, Any]:
         },
     }
     return told | (_synthetic(sets["synthetic"], synthetic) if synthetic and "synthetic" in sets else {})
+
+
+def _bare(scores: Scores, where: list[Ends]) -> dict[str, Any]:
+    """Lanes by the score alone, as if every gate had let the film pass."""
+    found = said(scores.logit, np.ones_like(scores.passed), where)
+    return {
+        "films": len(found),
+        "cleared": proportion(int((found == "cleared").sum()), len(found)),
+        "lanes": lane_counts(found),
+    }
 
 
 def _synthetic(scores: Scores, certificates: list[Certificate]) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import logging
 import shutil
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -26,15 +24,6 @@ KEYS = {"study", "files", "lane", "would_be", "reasons", "repeat", "scores", "mo
     "contract",
     "timings_ms",
 }
-
-
-@pytest.fixture(autouse=True)
-def loggers() -> Iterator[None]:
-    """The command silences logs for its whole process; here that process goes on to other tests."""
-    levels = {name: logging.getLogger(name).level for name in ("appliance", "pydicom")}
-    yield
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 import io
 import json
-import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
@@ -18,15 +16,6 @@ from appliance.errors import Quarantined
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
 KEY = b"a site key of thirty-two bytes: \x9c\x01"
 BASIC = ["--no-pixels", "--identity-only"]
-
-
-@pytest.fixture(autouse=True)
-def loggers() -> Iterator[None]:
-    """The command silences logs for its whole process; here that process goes on to other tests."""
-    levels = {name: logging.getLogger(name).level for name in ("appliance", "pydicom")}
-    yield
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture

@@ -195,3 +195,18 @@ def test_a_hint_to_repeat_stands_in_line_and_table() -> None:
     assert "b.dcm, c.dcm and 1 more" in told
     assert "repeat?     The image is turned." in told
     assert list(table_lines([])) == ["nothing"]
+
+
+def test_a_study_of_which_an_image_came_broken_is_not_decided(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two_exits(config.parent / "models", DEMONSTRATION)
+    (config.parent / "in" / "again.dcm").write_bytes(film(0.3, 2)[:-50])  # the same image, whole as well: no doubt
+    other = file_of(
+        each._replace(value={"StudyInstanceUID": b"1.2.3.1", "SOPInstanceUID": b"1.2.3.1.9"}.get(each.name, each.value))
+        for each in ELEMENTS
+    )
+    (config.parent / "in" / "broken.dcm").write_bytes(other[:-50])
+    found = replayed(config, capsys)
+    assert found["broken"]["reasons"][0]["code"] == "header-truncated"
+    assert found["clear-1"]["lane"] == "escalated"
+    assert [reason["code"] for reason in found["clear-1"]["reasons"]] == ["image-broken-beside"]
+    assert found["clear-2"]["lane"] == "cleared"

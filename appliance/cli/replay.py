@@ -24,7 +24,7 @@ from typing import Any
 from appliance.cli.files import bears_magic, named, quiet_libraries
 from appliance.cli.table import table_lines
 from appliance.config import Config
-from appliance.core.admit import admit
+from appliance.core.admit import admit, broken_of
 from appliance.core.assemble import conflicts
 from appliance.core.standing import Standing
 from appliance.core.study import Instance
@@ -33,11 +33,12 @@ from appliance.loop import guarded
 from appliance.triage.cleaning import for_the_centre
 from appliance.triage.glance import hints, repeats
 from appliance.triage.judge import columns, open_court, own_contract
-from appliance.triage.looking import Court, judge
+from appliance.triage.looking import Court, doubted, judge
 from appliance.triage.sealing import sealed_case
 
 IN_PROCESS_MAX = 4  # so few studies are done before a second process is up
 File = tuple[Path, Instance]
+Study = tuple[list[File], bool]  # and whether another image of it came broken
 Line = dict[str, Any]
 
 
@@ -47,6 +48,7 @@ def run(config: Config, told: argparse.Namespace) -> int:
     logging.getLogger("appliance").setLevel(logging.CRITICAL)
     site = told.site or config.site.name
     studies: dict[str, list[File]] = {}
+    broken: dict[str, set[str]] = {}  # by study: instances that came broken
     lines: list[Line] = []
     found = 0
 
@@ -61,13 +63,18 @@ def run(config: Config, told: argparse.Namespace) -> int:
         instance = guarded("replay.admit", partial(_admitted, path))
         if isinstance(instance, Fault):
             out(_set_aside(None, [path], instance))
+            whose = guarded("replay.broken", partial(_broken, path))
+            if not isinstance(whose, Fault):
+                broken.setdefault(whose[0], set()).add(whose[1])
         else:
             studies.setdefault(instance.study_instance_uid, []).append((path, instance))
     if not found:
         print("no file was named", file=sys.stderr)
         return 1
     today = datetime.now(UTC).date()
-    for line in _lines(list(studies.values()), config, site, today, max(1, told.jobs)):
+    whole = {uid: {instance.sop_instance_uid for _, instance in files} for uid, files in studies.items()}
+    work = [(files, bool(broken.get(uid, set()) - whole[uid])) for uid, files in studies.items()]
+    for line in _lines(work, config, site, today, max(1, told.jobs)):
         out(line)
     if told.table:
         print("\n".join(table_lines(lines)))
@@ -83,7 +90,11 @@ def _admitted(path: Path) -> Instance:
     return admit(data)
 
 
-def _lines(studies: list[list[File]], config: Config, site: str, today: date, jobs: int) -> Iterator[Line]:
+def _broken(path: Path) -> tuple[str, str]:
+    return broken_of(path.read_bytes())
+
+
+def _lines(studies: list[Study], config: Config, site: str, today: date, jobs: int) -> Iterator[Line]:
     open_here = partial(
         _open, config.triage.model_folder, config.triage.trusted_keys, site, config.triage.pixels_max, today
     )
@@ -109,16 +120,16 @@ def _open(models: Path, trusted: Path, site: str, pixels_max: int, today: date) 
     )
 
 
-def _line(files: list[File]) -> Line:
-    began = time.perf_counter()
-    line = guarded("replay", partial(_study, files))
+def _line(study: Study) -> Line:
+    began, (files, _) = time.perf_counter(), study
+    line = guarded("replay", partial(_study, *study))
     if isinstance(line, Fault):
         line = _set_aside(files[0][1].study_instance_uid, [path for path, _ in files], line)
     line["timings_ms"]["total"] = round((time.perf_counter() - began) * 1000, 3)
     return line
 
 
-def _study(files: list[File]) -> Line:
+def _study(files: list[File], broken_beside: bool) -> Line:
     court: Court = _HERE["court"]
     paths = [path for path, _ in files]
     once = {instance.sha256: (path, instance) for path, instance in files}
@@ -135,6 +146,8 @@ def _study(files: list[File]) -> Line:
 
     pixels_max, today, standing = _HERE["pixels_max"], _HERE["today"], Standing()
     found = judge(court, instances, read, pixels_max=pixels_max, today=today, standing=standing)
+    if broken_beside:
+        found = doubted(found, "image-broken-beside")
     result = columns(court, found, 0.0)
     films = [
         hints(court, each, read, pixels_max=pixels_max, today=today, standing=standing)

@@ -87,6 +87,26 @@ def admit(data: bytes) -> Instance:
         raise Quarantined("header-unreadable") from None
 
 
+def broken_of(data: bytes) -> tuple[str, str]:
+    """Study and SOP Instance UID of a file that cannot be admitted, as far as they can be read; "" where they cannot.
+
+    It raises nothing. What it tells is only ever a reason for doubt: an image of that study came and nobody can see it.
+    """
+    try:
+        syntax, _ = file_meta(data)
+        if syntax == DeflatedExplicitVRLittleEndian:
+            return "", ""  # unfolding a damaged stream is not worth its risk
+        wanted = ["StudyInstanceUID", "SOPInstanceUID"]
+        dataset = pydicom.dcmread(BytesIO(data), stop_before_pixels=True, specific_tags=wanted)
+        study = _uid(dataset, "StudyInstanceUID")
+    except (Quarantined, *DAMAGE):
+        return "", ""
+    try:
+        return study, _uid(dataset, "SOPInstanceUID")
+    except (Quarantined, *DAMAGE):
+        return study, ""
+
+
 def _admitted(data: bytes) -> Instance:
     syntax, start = file_meta(data)
     body = _inflated(data[start:]) if syntax == DeflatedExplicitVRLittleEndian else data[start:]

@@ -17,12 +17,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row
 
 from appliance.config import Config, Places
-from appliance.core.admit import admit
+from appliance.core.admit import admit, broken_of
 from appliance.core.assemble import Completeness, completeness, conflicts
 from appliance.core.study import Instance
 from appliance.errors import CATALOGUE, Fault, Quarantined
 from appliance.loop import Moment, Step, guarded
 from appliance.world import archive, ledger
+from appliance.world.ledger import broken
 
 LOG = logging.getLogger("appliance.triage")
 FILES_A_STEP = 100
@@ -39,6 +40,15 @@ class Waiting:
     changed: float
     began: float
     found: Completeness | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A file that could not be admitted, and the study it says it belongs to; "" where that cannot be read."""
+
+    fault: Fault
+    study_instance_uid: str = ""
+    sop_instance_uid: str = ""
 
 
 class Intake:
@@ -82,25 +92,41 @@ class Intake:
                 if entry.name.endswith((".dcm", ".note")) and entry.is_file(follow_symlinks=False):
                     yield entry.name
 
-    def _read(self, name: str, attempts: int, moment: Moment) -> Instance | Fault | dict[str, Any]:
+    def _read(self, name: str, attempts: int, moment: Moment) -> Instance | Broken | dict[str, Any]:
         path = self.places.incoming / name
         if attempts > self.knobs.attempts_max:
-            return Quarantined("file-attempts-spent")
+            return Broken(Quarantined("file-attempts-spent"))
         if path.suffix == ".note":
             found = guarded("triage.note", partial(_read_note, path))
             return {"code": "unexpected", "bytes_count": 0, "at": moment.wall} if isinstance(found, Fault) else found
-        return guarded("triage.admit", partial(_read_file, path))
+        instance = guarded("triage.admit", partial(_read_file, path))
+        if not isinstance(instance, Fault):
+            return instance
+        whose = guarded("triage.broken", lambda: broken_of(path.read_bytes()))
+        return Broken(instance) if isinstance(whose, Fault) else Broken(instance, *whose)
 
-    def _file(self, c: Connection, name: str, found: Instance | Fault | dict[str, Any], moment: Moment) -> None:
+    def _file(self, c: Connection, name: str, found: Instance | Broken | dict[str, Any], moment: Moment) -> None:
         stem = Path(name).stem
         if isinstance(found, Instance):
             number, new = ledger.add_instance(c, found, moment.wall)
             LOG.info("study %d: %s", number, "file admitted" if new else "same file again")
-        elif isinstance(found, Fault):
-            size = (self.places.incoming / name).stat().st_size
-            ledger.add_stray(c, stem, size, found.code, found.place, moment.wall)
+        elif isinstance(found, Broken):
+            size, fault = (self.places.incoming / name).stat().st_size, found.fault
+            ledger.add_stray(c, stem, size, fault.code, fault.place, moment.wall)
+            self._doubt(c, stem, found, moment)
         else:
             ledger.add_stray(c, stem, found["bytes_count"], found["code"], ledger.REFUSED_PLACE, moment.wall)
+
+    def _doubt(self, c: Connection, stem: str, found: Broken, moment: Moment) -> None:
+        """What was decided before an image of its study came broken is decided anew, in doubt."""
+        if not found.study_instance_uid:
+            return
+        new = broken.put(c, stem, found.study_instance_uid, found.sop_instance_uid, moment.wall)
+        study = ledger.study_by_uid(c, found.study_instance_uid) if new else None
+        if study is not None and study.state == "routine":
+            revision = study.revision + 1
+            ledger.move(c, study, "received", who="triage.admit", at=moment.wall, revision=revision)
+            ledger.supersede_results(c, study.number, moment.wall)
 
     def assemble(self, moment: Moment) -> bool:
         """Studies whose evidence or quiet time says so become complete; contradictions are set aside."""

@@ -28,10 +28,10 @@ from appliance.core.study import Instance, Scores
 from appliance.errors import Fault, Unavailable
 from appliance.loop import Moment, Step, guarded
 from appliance.triage.looking import Court as Court
-from appliance.triage.looking import Judgement, judge, shadowed
+from appliance.triage.looking import Judgement, doubted, judge, shadowed
 from appliance.world import archive, ledger
 from appliance.world.inference import Bench
-from appliance.world.ledger import shadows
+from appliance.world.ledger import broken, shadows
 from appliance.world.models import load_packages
 
 LOG = logging.getLogger("appliance.triage")
@@ -122,6 +122,9 @@ class Judging:
                 # A kill switch or an alarm fell while the network ran: decided anew, under what stands now.
                 ledger.give_back_attempt(c, study)
                 return
+            if broken.beside(c, study.number, study.study_instance_uid):
+                found = doubted(found, "image-broken-beside")
+                decision = found.decision
             ledger.put_result(c, study.number, study.revision, columns(court, found, moment.wall))
             to: State = "hard" if decision.lane == "escalated" else "routine"
             moved = ledger.move(c, study, to, who="triage.judge", at=moment.wall, code=decision.reasons[0].code)

@@ -6,7 +6,7 @@ fails to give, goes to core.decide, which alone says routine.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from appliance.core.decide import Decision, Model, Seen, chosen, decide
 from appliance.core.outputs import Outputs
 from appliance.core.pixels import Image, decode, modality_values
 from appliance.core.prepare import prepared
+from appliance.core.reasons import in_words
 from appliance.core.series import FrameOf, frames_to_see
 from appliance.core.standing import Standing
 from appliance.core.study import Instance
@@ -96,6 +97,13 @@ class _Timed:
     def __exit__(self, *_: object) -> None:
         took = (time.perf_counter() - self.began) * 1000
         self.spent[self.stage] = round(self.spent.get(self.stage, 0.0) + took, 3)
+
+
+def doubted(found: Judgement, code: str) -> Judgement:
+    """The same judgement, escalated for a doubt (a key of REASONS) that lies outside the study's images."""
+    if found.decision.lane == "escalated":
+        return found
+    return replace(found, decision=replace(found.decision, lane="escalated", reasons=in_words([code]), exit=None))
 
 
 def judge(

@@ -1,8 +1,9 @@
-"""Triage, who is in the court: packages loaded and tested, orders about them obeyed, golden films run again daily.
+"""Triage, who is in the court: packages and certificates loaded, orders obeyed, golden films run again daily.
 
 Orders come from readers and the command line (review.db) and, signed, from the centre (link.db). Each is taken over in
 one transaction with its effect, so that a crash falls before or after it. A stop counts from the moment it can be read,
-even before it is taken over. Whatever is not sound decides nothing.
+even before it is taken over. A certificate or key that was put there or taken away counts some seconds later, without
+a restart. Whatever is not sound decides nothing.
 """
 
 import logging
@@ -24,10 +25,12 @@ from appliance.world import desk, sqlite, wire
 from appliance.world.inference import Bench
 from appliance.world.ledger import roles as book
 from appliance.world.models import load_packages, trusted_keys
+from appliance.world.models.trust import look_of
 
 LOG = logging.getLogger("appliance.triage")
 ORDERS_A_STEP = 100
 TEST_PERIOD_S = 86_400.0
+LOOK_PERIOD_S = 5.0
 TEST_AGAIN_S = 3600.0  # where one failed: a busy machine is no broken model
 
 
@@ -61,11 +64,13 @@ class Lineup:
         self.link: Engine | None = None
         self.cursors: dict[book.Source, int] = {"desk": 0, "centre": 0}  # from the first row after every start
         self.next_test: float | None = None
+        self.next_look = 0.0
+        self.seen = self._look()
         self._load()
         self.court = self._appointed()
 
     def steps(self) -> dict[str, Step]:
-        return {"orders": self.orders, "models.test": self.test}
+        return {"models.look": self.look, "orders": self.orders, "models.test": self.test}
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -73,6 +78,24 @@ class Lineup:
         if self.fixed is not None:
             return self.fixed.models
         return tuple(each.model for title, each in self.packages.items() if title not in self.bench.faults)
+
+    def look(self, moment: Moment) -> bool:
+        """Packages, certificates and keys are read again once one of their files has changed."""
+        if self.fixed is not None or moment.mono < self.next_look:
+            return False
+        self.next_look = moment.mono + LOOK_PERIOD_S
+        seen = self._look()
+        if seen == self.seen:
+            return False
+        self.seen = seen
+        LOG.info("model folders have changed and are read again")
+        self._load()
+        self._appoint()
+        return True
+
+    def _look(self) -> frozenset[tuple[str, int, int]]:
+        knobs = self.config.triage
+        return look_of([knobs.trusted_keys, knobs.model_folder, self.places.certificates, self.places.models])
 
     def orders(self, moment: Moment) -> bool:
         """Orders from both mailboxes, each once, in the order in which they were given."""

@@ -11,17 +11,19 @@ import pydicom
 import pytest
 
 from appliance.config import Config, Places
+from appliance.core.certificate import own_digest, signed
 from appliance.core.command import AGE_MAX_S, signed_command
 from appliance.core.document import encode
 from appliance.core.roles import Order
 from appliance.loop import Moment
 from appliance.triage import judge
-from appliance.triage.lineup import ORDERS_A_STEP, TEST_AGAIN_S, TEST_PERIOD_S, Lineup
+from appliance.triage.lineup import LOOK_PERIOD_S, ORDERS_A_STEP, TEST_AGAIN_S, TEST_PERIOD_S, Lineup
 from appliance.world import desk, ledger, sqlite, wire
 from appliance.world.ledger import roles as book
 from appliance.world.models import load_packages
-from appliance.world.models.making import install, sign_package
+from appliance.world.models.making import install, install_certificate, sign_package
 from tests.core.drawn_graphs import net
+from tests.core.test_decide import a_certificate
 from tests.triage.conftest import Bench
 from tests.world.drawn_packages import KEYS, SECRET, trust, write
 
@@ -427,3 +429,35 @@ def test_a_stopped_model_escalates_the_very_next_study(tmp_path: Path):
     assert "model-stopped" in [reason["code"] for reason in bench.result(uid).reasons]
     bench.triage.close()
     reviews.dispose()
+
+
+def test_a_key_taken_away_closes_the_court_and_one_put_back_opens_it_without_a_restart(house: House) -> None:
+    before = house.deciding
+    assert before
+    assert not house.lineup.look(Moment(NOW, 0.0)), "nobody touched anything"
+    (key,) = house.config.triage.trusted_keys.glob("*.pub")
+    told = key.read_bytes()
+    key.unlink()
+    assert not house.lineup.look(Moment(NOW, LOOK_PERIOD_S - 0.1)), "not looked at all the time"
+    assert house.lineup.look(Moment(NOW, LOOK_PERIOD_S))
+    assert house.deciding == []
+    key.write_bytes(told)
+    assert house.lineup.look(Moment(NOW, 2 * LOOK_PERIOD_S))
+    assert house.deciding == before
+    assert not house.lineup.look(Moment(NOW, 3 * LOOK_PERIOD_S))
+
+
+def test_a_new_certificate_counts_without_a_restart(house: House) -> None:
+    def count() -> int:
+        return sum(len(model.certificates) for model in house.lineup.court.models)
+
+    package = next(each for each in house.lineup.packages.values() if each.model.manifest.name == "chest")
+    assert count() == 0
+    plan = a_certificate().plan.model_copy(update={"model_sha256": package.model.sha256})
+    draft = a_certificate(plan=plan, plan_digest=plan.digest)
+    certificate = signed(draft.model_copy(update={"digest": own_digest(draft)}), SECRET)
+    source = house.root / "made.json"
+    source.write_text(json.dumps(certificate.model_dump(mode="json")))
+    install_certificate(source, package.model.manifest, house.places.certificates)
+    assert house.lineup.look(Moment(NOW, LOOK_PERIOD_S))
+    assert count() == 1

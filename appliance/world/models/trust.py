@@ -1,14 +1,16 @@
-"""Whose packages, certificates and commands are believed: a folder of public keys, one a file.
+"""Whose packages, certificates and commands are believed: a folder of public keys, one a file; and what has changed.
 
 A file that holds no key is named and believed for nothing; a folder that is not there trusts nobody.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.core.signature import key_id
 
 KEYS_MAX = 64
+FILES_LOOKED_AT_MAX = 10_000
 KEY_FILE_BYTES_MAX = 256
 PUBLIC_KEY = re.compile(rb"[0-9a-f]{64}\s*")
 
@@ -29,3 +31,18 @@ def trusted_keys(folder: Path) -> tuple[dict[str, bytes], list[Path]]:
         else:
             odd.append(path)
     return keys, odd
+
+
+def look_of(folders: Sequence[Path]) -> frozenset[tuple[str, int, int]]:
+    """Name, size and time of change of every file below the folders: equal as long as nobody touched one."""
+    found = set()
+    for folder in folders:
+        for path in folder.rglob("*"):
+            try:
+                told = path.lstat()
+            except OSError:  # gone between the two
+                continue
+            found.add((str(path), told.st_size, told.st_mtime_ns))
+            if len(found) >= FILES_LOOKED_AT_MAX:
+                return frozenset(found)
+    return frozenset(found)

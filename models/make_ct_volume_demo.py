@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from appliance.cli.model_template import CARD_HEADINGS  # noqa: E402
+from appliance.cli.model_template import CARD_HEADINGS, random_graph  # noqa: E402
 from appliance.core.gates import WITHOUT_NETWORK, Bound, Gates, Measure  # noqa: E402
 from appliance.world.models.making import read_key, sign_package, sum_up  # noqa: E402
 
@@ -48,39 +47,6 @@ CARD_WORDS: dict[str, str] = {
     "Bibliography": "None.",
 }
 LICENCE = "Random numbers, made by this project's models/make_ct_volume_demo.py: public domain (CC0 1.0).\n"
-
-
-def graph() -> onnx.ModelProto:
-    """Slices as channels, two convolutions, pooled: features [1, 8] and logit [1], all of random weights."""
-    drawn = np.random.default_rng(SEED)
-
-    def weight(label: str, *shape: int) -> onnx.TensorProto:
-        return numpy_helper.from_array(drawn.normal(0, 0.3, shape).astype(np.float32), label)
-
-    nodes = [
-        helper.make_node("Conv", ["volume", "w1"], ["c1"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c1"], ["r1"]),
-        helper.make_node("Conv", ["r1", "w2"], ["c2"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c2"], ["r2"]),
-        helper.make_node("GlobalAveragePool", ["r2"], ["pooled"]),
-        helper.make_node("Flatten", ["pooled"], ["features"]),
-        helper.make_node("Gemm", ["features", "w3"], ["scored"]),
-        helper.make_node("Flatten", ["scored"], ["flat"], axis=0),
-        helper.make_node("ReduceSum", ["flat", "last"], ["logit"], keepdims=0),
-    ]
-    weights = [
-        weight("w1", CHANNELS, FRAMES, 3, 3),
-        weight("w2", CHANNELS, CHANNELS, 3, 3),
-        weight("w3", CHANNELS, 1),
-        numpy_helper.from_array(np.array([1], np.int64), "last"),
-    ]
-    volume = helper.make_tensor_value_info("volume", TensorProto.FLOAT, [1, FRAMES, SIDE_PX, SIDE_PX])
-    outputs = [
-        helper.make_tensor_value_info("logit", TensorProto.FLOAT, [1]),
-        helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, CHANNELS]),
-    ]
-    made = helper.make_graph(nodes, "random-weights-says-nothing", [volume], outputs, weights)
-    return helper.make_model(made, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
 
 
 def golden(net: onnx.ModelProto) -> dict[str, NDArray[Any]]:
@@ -172,7 +138,8 @@ def sbom() -> dict[str, Any]:
 def make(folder: Path) -> None:
     """Every file of the package but the signature."""
     folder.mkdir(parents=True, exist_ok=True)
-    net = graph()
+    # Slices as channels: of random weights, so that it says nothing.
+    net = random_graph("random-weights-says-nothing", "volume", (1, FRAMES, SIDE_PX, SIDE_PX), CHANNELS, SEED)
     (folder / "model.onnx").write_bytes(net.SerializeToString(deterministic=True))
     measures: tuple[Measure, ...] = (*WITHOUT_NETWORK, "distance")
     bounds = {each: Bound(low=None, high=None, code="gate-image-quality") for each in measures}

@@ -58,7 +58,7 @@ def new(target: Path, created: date) -> Path:
     if folder.exists() or not NAME.fullmatch(name):
         raise Misconfigured("model-template", folder.name)
     folder.mkdir(parents=True)
-    graph = _graph()
+    graph = random_graph("template", "film", (1, 1, SIDE_PX, SIDE_PX), CHANNELS, SEED)
     (folder / "model.onnx").write_bytes(graph.SerializeToString())
     measures: tuple[Measure, ...] = (*WITHOUT_NETWORK, "distance")
     bounds = {measure: Bound(low=None, high=None, code="gate-image-quality") for measure in measures}
@@ -86,15 +86,15 @@ def new(target: Path, created: date) -> Path:
     return folder
 
 
-def _graph() -> onnx.ModelProto:
-    """Two convolutions of random weights, pooled: features [1, 8] and logit [1]."""
-    drawn = np.random.default_rng(SEED)
+def random_graph(name: str, enters: str, shape: tuple[int, int, int, int], channels: int, seed: int) -> onnx.ModelProto:
+    """Two convolutions of random weights, pooled: features [1, channels] and logit [1] of an input of that shape."""
+    drawn = np.random.default_rng(seed)
 
     def weight(label: str, *shape: int) -> onnx.TensorProto:
         return numpy_helper.from_array(drawn.normal(0, 0.3, shape).astype(np.float32), label)
 
     nodes = [
-        helper.make_node("Conv", ["film", "w1"], ["c1"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", [enters, "w1"], ["c1"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["c1"], ["r1"]),
         helper.make_node("Conv", ["r1", "w2"], ["c2"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["c2"], ["r2"]),
@@ -105,17 +105,17 @@ def _graph() -> onnx.ModelProto:
         helper.make_node("ReduceSum", ["flat", "last"], ["logit"], keepdims=0),
     ]
     weights = [
-        weight("w1", CHANNELS, 1, 3, 3),
-        weight("w2", CHANNELS, CHANNELS, 3, 3),
-        weight("w3", CHANNELS, 1),
+        weight("w1", channels, shape[1], 3, 3),
+        weight("w2", channels, channels, 3, 3),
+        weight("w3", channels, 1),
         numpy_helper.from_array(np.array([1], np.int64), "last"),
     ]
-    film = helper.make_tensor_value_info("film", TensorProto.FLOAT, [1, 1, SIDE_PX, SIDE_PX])
+    given = helper.make_tensor_value_info(enters, TensorProto.FLOAT, list(shape))
     outputs = [
         helper.make_tensor_value_info("logit", TensorProto.FLOAT, [1]),
-        helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, CHANNELS]),
+        helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, channels]),
     ]
-    graph = helper.make_graph(nodes, "template", [film], outputs, weights)
+    graph = helper.make_graph(nodes, name, [given], outputs, weights)
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
 
 

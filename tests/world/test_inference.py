@@ -2,11 +2,11 @@
 
 import dataclasses
 import os
+import select
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from tests.core.drawn_graphs import FEATURES, SHAPE, SIDE, bomb, heavy, model, n
 from tests.world.drawn_packages import answers, package
 
 TITLE = "drawn/1.0.0"
+GONE_WITHIN_S = 10.0
 FILM = np.full(SHAPE, 0.5, np.float32)
 ROOT = Path(__file__).parents[2]
 
@@ -43,16 +44,15 @@ def pid(bench: Bench) -> int:
 
 
 def gone(number: int) -> bool:
-    """Waits, with a bound, until a process is no more or a zombie."""
-    for _ in range(2000):
-        try:
-            if Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        os.sched_yield()
-        time.sleep(0.005)
-    return False
+    """Waits, with a bound, until a process has ended: its pidfd is readable then, zombie or not (pidfd_open(2))."""
+    try:
+        process = os.pidfd_open(number)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([process], [], [], GONE_WITHIN_S)[0])
+    finally:
+        os.close(process)
 
 
 def test_outputs_by_name(sound: Package):

@@ -109,6 +109,13 @@ class Network(Section):
     resend_after_max_s: float = Field(900.0, ge=0.1, le=86_400, description="The longest wait between two sendings.")
 
 
+class Keys(Section):
+    folder: Folder = Field(
+        Path("/etc/appliance/keys"),
+        description="What enrolment left: own keys, the centre's public ones, certificates of the line.",
+    )
+
+
 class Review(Section):
     host: Literal["127.0.0.1", "::1", "localhost"] = Field("127.0.0.1", description="Where the page listens: loopback.")
     port: int = Field(8042, ge=0, le=65_535, description="The page's port; 0 takes a free one.")
@@ -153,6 +160,7 @@ class Config(Section):
     receive: Receive = Field(default_factory=Receive)
     triage: Triage = Field(default_factory=Triage)
     network: Network = Field(default_factory=Network)
+    keys: Keys = Field(default_factory=Keys)
     review: Review = Field(default_factory=Review)
     certificate: Certification = Field(default_factory=Certification)
     audit: Audit = Field(default_factory=Audit)

@@ -341,6 +341,25 @@ CATALOGUE: dict[str, Entry] = {
     "part-damaged": Entry(
         "person", "the sealed bytes of a case are missing or changed", "Read the study locally; check the disk."
     ),
+    "letter-invalid": Entry(
+        "person",
+        "a message from the wire is not signed by who should have sent it, or not sealed for us",
+        "It is kept aside; compare the keys' fingerprints of both sides, and enrol again where they differ.",
+    ),
+    "part-invalid": Entry(
+        "person",
+        "a part of a transfer is not what was sealed",
+        "It is sent again; if this lasts, check the disk and the line.",
+    ),
+    "not-enrolled": Entry(
+        "operator",
+        "this appliance has no keys of its own or knows no centre",
+        "Run `appliance enrol`; until then hard cases wait here and none is sent.",
+    ),
+    "keys-invalid": Entry(
+        "operator", "a file of keys is not one", "Restore it from the backup, or enrol this appliance anew."
+    ),
+    "keys-missing": Entry("operator", "the centre has no keys of its own", "Run `central init`."),
     "message-invalid": Entry(
         "person", "a message from the wire is not understood", "It is kept aside; compare the versions of both sides."
     ),

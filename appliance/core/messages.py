@@ -1,0 +1,123 @@
+"""What edge and centre say to each other about cases, besides the cases and the verdicts: small strict documents.
+
+Each travels in a letter (core.letter) on a topic that bears the device's name and the kind, nothing else.
+"""
+
+import hashlib
+from typing import Annotated, ClassVar, Literal, get_args
+
+from pydantic import Field
+
+from appliance.core.document import CaseId, Code, Document, Hex64
+from appliance.core.transfer import PARTS_MAX
+
+PARTITIONS = 64
+ROLL_MAX = 500
+ROLL_TRANSFERS_MAX = 50
+VERDICT_LETTER_LENGTH_MAX = 96 * 1024
+
+UpKind = Literal["manifest", "part", "taken", "roll", "status"]
+UP_KINDS: tuple[UpKind, ...] = get_args(UpKind)
+DownKind = Literal["receipt", "have", "refusal", "verdict", "standing", "request", "command"]
+DOWN_KINDS: tuple[DownKind, ...] = get_args(DownKind)
+
+
+class Receipt(Document):
+    """The centre holds this case durably, as this transfer brought it: only now may the edge let go of the bytes.
+
+    sha256  of all sealed bytes of the transfer
+    """
+
+    schema_version: Literal["receipt/2"] = "receipt/2"
+    case_id: CaseId
+    transfer_id: CaseId
+    sha256: Hex64
+
+
+class Have(Document):
+    """Which parts of a transfer the centre holds durably; the others are sent again.
+
+    known  False: the centre has no manifest of this transfer, so that its parts cannot be taken in
+    have   hexadecimal number whose bit i stands for part i
+    """
+
+    schema_version: Literal["have/1"] = "have/1"
+    transfer_id: CaseId
+    known: bool
+    have: Annotated[str, Field(pattern=rf"^[0-9a-f]{{1,{PARTS_MAX // 4}}}$")]
+
+
+class Refusal(Document):
+    """The centre will not take this transfer: a person here must look."""
+
+    schema_version: Literal["refusal/2"] = "refusal/2"
+    case_id: CaseId
+    transfer_id: CaseId
+    code: Code
+
+
+class Delivery(Document):
+    """A verdict on its way: what uplink must know of it, and a letter to triage that uplink cannot read.
+
+    letter  base64 (RFC 4648 4); the centre wrote it once and sends the same again
+    """
+
+    bytes_max: ClassVar[int] = VERDICT_LETTER_LENGTH_MAX + 1024
+    schema_version: Literal["delivery/1"] = "delivery/1"
+    case_id: CaseId
+    rev: Annotated[int, Field(ge=1, le=10_000)]
+    letter: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$", max_length=VERDICT_LETTER_LENGTH_MAX)]
+
+
+class Taken(Document):
+    """The edge holds this verdict durably: the centre may stop sending it."""
+
+    schema_version: Literal["taken/1"] = "taken/1"
+    case_id: CaseId
+    rev: Annotated[int, Field(ge=1, le=10_000)]
+
+
+class Roll(Document):
+    """The edge asks how its open cases and half-sent transfers stand; the answer repeats what went missing.
+
+    nonce  drawn at random: only the standing that bears it answers this roll
+    """
+
+    schema_version: Literal["roll/2"] = "roll/2"
+    nonce: CaseId
+    case_ids: Annotated[tuple[CaseId, ...], Field(max_length=ROLL_MAX)]
+    transfer_ids: Annotated[tuple[CaseId, ...], Field(max_length=ROLL_TRANSFERS_MAX)]
+
+
+class Standing(Document):
+    """How those cases stand at the centre, one word each; the half-sent transfers are answered with what it has."""
+
+    schema_version: Literal["standing/2"] = "standing/2"
+    nonce: CaseId
+    cases: Annotated[dict[CaseId, Literal["unknown", "received", "answered", "refused"]], Field(max_length=ROLL_MAX)]
+
+
+class Request(Document):
+    """The centre asks for the whole de-identified series of a case; the site's policy says whether it gets it."""
+
+    schema_version: Literal["request/1"] = "request/1"
+    case_id: CaseId
+    tier: Literal[2]
+
+
+def partition(device_id: str) -> str:
+    """Which of the centre's partitions a device belongs to: two hex digits, below PARTITIONS."""
+    return f"{hashlib.sha256(device_id.encode()).digest()[0] % PARTITIONS:02x}"
+
+
+def topic_up(device_id: str, kind: UpKind) -> str:
+    return f"edge/2/up/{partition(device_id)}/{device_id}/{kind}"
+
+
+def topic_down(device_id: str, kind: DownKind) -> str:
+    return f"edge/2/down/{device_id}/{kind}"
+
+
+def verdict_place(device_id: str, case_id: str, rev: int) -> str:
+    """For which the inner letter of a verdict is written."""
+    return f"verdict/{device_id}/{case_id}/{rev}"

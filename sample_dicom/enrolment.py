@@ -29,7 +29,7 @@ def _kept(path: Path) -> PrivateKeys:
     """The private keys in a file, made when there are none."""
     if not path.exists():
         keys = PrivateKeys(os.urandom(KEY_BYTES), os.urandom(KEY_BYTES))
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(key_file(keys))
+        path.touch(0o600, exist_ok=False)
+        path.write_bytes(key_file(keys))
         return keys
     return read_key_file(path.read_bytes(), path.name)

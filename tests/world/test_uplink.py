@@ -17,8 +17,7 @@ from sqlalchemy import event
 
 from appliance.config import Config, Keys, Places
 from appliance.core.document import MESSAGE_BYTES_MAX, Document, decode, encode
-from appliance.core.enclosure import Enclosed, Sender, enclosed
-from appliance.core.keys import CentreKeys, PrivateKeys
+from appliance.core.enclosure import Enclosed, enclosed
 from appliance.core.letter import opened
 from appliance.core.letter import sealed as letter_of
 from appliance.core.lifecycle import WIRE_MOVES, WIRE_STATES
@@ -40,26 +39,19 @@ from appliance.core.schedule import PART_MESSAGE_BYTES, Window
 from appliance.core.transfer import Manifest, opened_part, read_part_message
 from appliance.errors import CATALOGUE
 from appliance.loop import Moment
-from appliance.uplink import DOCUMENTS, Enrolling, Hearing, Ring, Sending, Uplink, dial
+from appliance.uplink import DOCUMENTS, Enrolling, Hearing, Sending, Uplink, dial
 from appliance.uplink.flight import AHEAD_PARTS_MAX
 from appliance.uplink.hearing import ROLL_PERIOD_S
 from appliance.uplink.sending import IN_FLIGHT_MAX, NOBODY_PAUSE_S
 from appliance.world import sqlite, wire
 from appliance.world.wire import freight
 from sample_dicom.enrolment import enrol_locally
+from tests.correspondents import CENTRE, RING, SENDER, TRIAGE, UPLINK, keys
 
 CONFIG = Config.model_validate(
     {"network": {"in_flight_bytes": 262144, "resend_after_s": 10.0, "resend_after_max_s": 80.0}}
 )
 DEVICE = CONFIG.site.device_id
-
-
-def keys(name: str) -> PrivateKeys:
-    return PrivateKeys(*(hashlib.sha256(f"{name} {use}".encode()).digest() for use in ("signing", "sealing")))
-
-
-TRIAGE, UPLINK, CENTRE = keys("triage"), keys("uplink"), keys("centre")
-RING = Ring(UPLINK, CentreKeys(keys=(CENTRE.public,)))
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,7 @@ def sealed(number: int, urgency: str = "routine", size: int = 300, tier: int = 0
         urgency=urgency,
         transfer_id=hashlib.sha256(f"{number} {tier}".encode()).hexdigest()[:32],
         key=hashlib.sha256(f"key {number} {tier}".encode()).digest(),
-        sender=Sender(DEVICE, TRIAGE, CENTRE.public),
+        sender=SENDER,
     )
     return Sealed(case_id, way, data)
 

@@ -4,7 +4,8 @@ It alone writes the clinical ledger and triage's side of the wire. The lineup sa
 which are stopped, the watch over certificates which of them open fewer lanes than they say. Five parts follow, in the
 order in which a study meets them: intake (admit, assemble), glance (is a film worth repeating while the patient is
 here), judge (decode, infer, decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and
-cleaning), answers (absorb verdicts, signatures and commands).
+cleaning; the spool within its bytes is in spool, whole series are in series), answers (absorb verdicts, signatures and
+commands).
 """
 
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
 from appliance.triage.post import Post
 from appliance.triage.sealing import Cleaning
+from appliance.triage.series import Series
+from appliance.triage.spool import Spool
 from appliance.triage.watch import Watch
 from appliance.world import archive, ledger, sqlite, wire
 
@@ -70,19 +73,24 @@ class Triage:
             decided=self.watch.on_decided,
         )
         self.lineup.on_change = judging.sit
+        lineup = self.lineup
+        handover = Handover(config, places, site_key, self.engine, self.cases, lambda: lineup.models, cleaning, post)
+        self.spool = Spool(config, places, handover)
         self.parts = (
             self.lineup,
             self.watch,
             Intake(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
             judging,
-            Handover(config, places, site_key, self.engine, self.cases, lambda: self.lineup.models, cleaning, post),
+            handover,
+            self.spool,
+            Series(config, places, handover),
             Answers(places, self.engine, self.cases, post),
         )
 
     def steps(self) -> dict[str, Step]:
         """Every step, each held back while the disk is too full to finish what it begins."""
-        found: dict[str, Step] = {"trim": self.trim}
+        found: dict[str, Step] = {"trim": self.trim, "shed": self.spool.shed}
         for part in self.parts:
             found.update({name: self._with_room(step) for name, step in part.steps().items()})
         return found

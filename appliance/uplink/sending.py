@@ -87,7 +87,7 @@ class Sending:
             if flight is None:
                 continue
             if index == MANIFEST:
-                flight.announced = False
+                flight.announced, flight.due = False, 0.0
             else:
                 flight.flown &= ~(1 << index)
         self._under_way.clear()
@@ -106,7 +106,7 @@ class Sending:
         """The centre has no manifest of this transfer: all of it goes again, unless that was sent just now."""
         flight = self._flights.get(transfer_id)
         if flight is not None and moment.mono - flight.sent >= NOBODY_PAUSE_S:
-            flight.have = 0
+            flight.have, flight.due = 0, 0.0
             flight.again()
 
     def hasten(self, case_ids: Collection[str], asked_at: float, moment: Moment) -> None:

@@ -177,11 +177,12 @@ def unsettled_transfers(cases_c: Connection, link_c: Connection, now: float) -> 
 
     now  wall clock, s since 1970: a clock that jumps moves the order, nothing else
     """
-    fullest = select(func.max(transfers.c.tier)).where(
-        transfers.c.state == "ready", transfers.c.tier < SERIES_TIER, transfers.c.case_id == cases.c.case_id
+    other = transfers.alias("other")
+    fullest = select(func.max(other.c.tier)).where(
+        other.c.state == "ready", other.c.tier < SERIES_TIER, other.c.case_id == cases.c.case_id
     )
     chosen = or_(
-        and_(cases.c.state == "queued", transfers.c.tier == fullest.scalar_subquery()),
+        and_(cases.c.state == "queued", transfers.c.tier == fullest.correlate(cases).scalar_subquery()),
         and_(cases.c.state != "cancelled", transfers.c.tier == SERIES_TIER),
     )
     order = (_class(now).desc(), transfers.c.created_at, transfers.c.case_id, transfers.c.id.desc())

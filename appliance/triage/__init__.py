@@ -75,7 +75,7 @@ class Triage:
         self.lineup.on_change = judging.sit
         lineup = self.lineup
         handover = Handover(config, places, site_key, self.engine, self.cases, lambda: lineup.models, cleaning, post)
-        self.spool = Spool(config, places, handover)
+        self.spool, self.series = Spool(config, places, handover), Series(config, places, handover)
         self.parts = (
             self.lineup,
             self.watch,
@@ -84,7 +84,7 @@ class Triage:
             judging,
             handover,
             self.spool,
-            Series(config, places, handover),
+            self.series,
             Answers(places, self.engine, self.cases, post),
         )
 
@@ -120,5 +120,6 @@ class Triage:
         """Closes ledgers and children; for tests that open them again in the same process."""
         self.lineup.close()
         self.watch.close()
+        self.series.close()
         self.engine.dispose()
         self.cases.dispose()

@@ -71,6 +71,11 @@ class Series:
         LOG.info("triage.series: %d objects of case %s are sealed", making.place, making.case_id[:8])
         return True
 
+    def close(self) -> None:
+        """Lets go of a series that is half made; it begins again after the next start."""
+        if self._making is not None:
+            self._making.drop()
+
     def _next(self, moment: Moment) -> "_Making | None":
         sender = self.handover.post.sender(moment)
         if not self.allowed or sender is None or moment.mono < self._look_again:

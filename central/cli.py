@@ -1,4 +1,4 @@
-"""The command line of the centre: `central run`, `central no-model`, `central status`."""
+"""The command line of the centre: `central run`, `no-model`, `status`, and what central.enrol adds."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from appliance.errors import Misconfigured
 from appliance.loop import Step, run
 from appliance.world.mqtt import Link
 from appliance.world.sqlite import open_reader
-from central import store
+from central import enrol, store
 from central.llm import Endpoint, read_key
 from central.no_model import NoModel
 from central.question import NO_MODEL_ID, NO_MODEL_NOTICE
@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _run(options)
             case "no-model":
                 return _no_model(options.port)
+            case verb if verb in enrol.VERBS:
+                return enrol.run(options)
             case _:
                 return _status(options.state, as_json=options.json)
     except Misconfigured as fault:
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what stands in the centre's store")
     status.add_argument("--state", type=Path, required=True, help="folder of the centre's database")
     status.add_argument("--json", action="store_true", help="for machines")
+    enrol.arguments(commands)
     return parser
 
 

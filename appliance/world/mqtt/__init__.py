@@ -21,7 +21,7 @@ from collections.abc import Hashable, Sequence
 from appliance.core.link import Acknowledged, Down, Event, Message, TlsFiles, Up, Will
 from appliance.world.mqtt.connection import CONNECT_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, OUTSTANDING_MAX, Connection, Publish
 
-__all__ = ["Acknowledged", "Down", "Event", "Link", "Message", "TlsFiles", "Up", "Will"]
+__all__ = ["OUTSTANDING_MAX", "Acknowledged", "Down", "Event", "Link", "Message", "TlsFiles", "Up", "Will"]
 
 LOG = logging.getLogger("appliance.mqtt")
 

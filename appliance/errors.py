@@ -340,6 +340,9 @@ CATALOGUE: dict[str, Entry] = {
         "there is something at the broker's address that does not speak our TLS",
         "Check network.broker_port.",
     ),
+    "broker-in-clear": Entry(
+        "operator", "a broker on another machine is dialled with TLS only", "Give `central run` the option --tls."
+    ),
     "broker-missing": Entry(
         "operator", "no MQTT broker program is installed", "Install mosquitto, or the Python package iotcore."
     ),
@@ -406,6 +409,16 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "these keys were revoked and do not come back",
         "On the appliance move the keys folder away and run `appliance enrol` again.",
+    ),
+    "keys-folder": Entry(
+        "operator",
+        "the keys folder, or a file of the enrolment, cannot be written",
+        "Run it as the user who owns the folder (root on an installed appliance), and look at the disk.",
+    ),
+    "centre-command": Entry(
+        "operator",
+        "the centre's command did not do its part of a local enrolment",
+        "Run `central init --keys DIR` by hand and mend what it says.",
     ),
     "keys-invalid": Entry(
         "operator", "a file of keys is not one", "Restore it from the backup, or enrol this appliance anew."

@@ -29,6 +29,7 @@ from central.registry import DEVICE_ID, Registry
 VERBS = ("init", "enrol-accept", "revoke", "rotate", "broker-config")
 DEVICE_DAYS, OWN_DAYS = 90, 365
 DAY_S = 86_400.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 KEY_BYTES = 32  # RFC 8032, RFC 7748
 DEVICES, CENTRE = "devices", "centre"  # the two authorities
 FILE_BYTES_MAX = 64 * 1024
@@ -83,6 +84,8 @@ def run(told: argparse.Namespace, *, now_s: float | None = None) -> int:
                 rotate(told.keys, promote=told.promote)
             case _:
                 broker_config(signing, told, now_s=now_s)
+    except OSError:
+        raise Misconfigured("keys-folder", "--keys") from None
     except Misconfigured:
         raise
     except Fault as fault:
@@ -205,8 +208,20 @@ def broker_config(signing: Path, told: argparse.Namespace, *, now_s: float) -> N
     print(f"mosquitto -c {installed / 'mosquitto.conf'}")
 
 
+def line(keys: Path, host: str, *, tls: bool) -> TlsFiles | None:
+    """With what a worker dials a broker; None in clear, which is for a broker on this machine only.
+
+    raises  Misconfigured: "broker-in-clear", "keys-missing"
+    """
+    if tls:
+        return worker_tls(keys)
+    if host not in LOOPBACK:
+        raise Misconfigured("broker-in-clear", "--broker")
+    return None
+
+
 def worker_tls(keys: Path) -> TlsFiles:
-    """With what a worker dials a broker off loopback. Raises Misconfigured("keys-missing")."""
+    """The workers' certificate. Raises Misconfigured("keys-missing")."""
     own = keys / "worker.pem"
     if not own.exists():
         raise Misconfigured("keys-missing", "worker.pem")

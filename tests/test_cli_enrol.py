@@ -310,6 +310,28 @@ def test_an_empty_file_is_a_place_kept_for_one(house):
     assert keyring.own(house.keys, "triage")
 
 
+def test_an_appliance_enrols_by_itself_with_a_centre_on_the_same_machine(house, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    config = load(house.config)
+    appliance_enrol.here(config, tmp_path / "own-centre")
+    before = keyring.centre(house.keys)
+    assert Registry(tmp_path / "own-centre").device("unit-1") is not None
+    appliance_enrol.here(config, tmp_path / "own-centre")
+    assert keyring.centre(house.keys) == before
+    (tmp_path / "a-file").touch()
+    elsewhere = load(House(tmp_path / "elsewhere", "unit-3").config)
+    with pytest.raises(Misconfigured, match="centre-command"):
+        appliance_enrol.here(elsewhere, tmp_path / "a-file")
+
+
+def test_a_folder_that_cannot_be_used_is_said(house, tmp_path, capsys):
+    (house.folder / "keys").touch()
+    assert house.ask() == 78
+    assert "keys-folder" in capsys.readouterr().err
+    assert central_cli.main(["init", "--keys", str(house.folder / "keys")]) == 78
+    assert "keys-folder" in capsys.readouterr().err
+
+
 def test_fingerprints_are_compared_whole():
     assert same("0a1b 2c3d", "0A1B-2C3D")
     assert not same("0a1b 2c3d", "0a1b")

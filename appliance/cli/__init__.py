@@ -50,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     all_up = verb("up", "Run all services under one parent, as any user.")
     all_up.add_argument("--state", type=Path, help="a folder to keep everything in; made if it is not there")
     all_up.add_argument("--broker", action="store_true", help="also start an MQTT broker, on loopback")
+    all_up.add_argument(
+        "--centre-keys", type=Path, metavar="DIR", help="also enrol with a centre on this machine, whose keys lie there"
+    )
     one = verb("run", "Run one service; what the systemd units call.")
     one.add_argument("service", choices=SERVICES)
     _enrolling(verb("enrol", "Make this appliance's keys and its request to the centre, or install the answer."))
@@ -210,7 +213,7 @@ def _run(told: argparse.Namespace) -> int:
 
             if told.state is not None:
                 told.config = up.lay_out(told.state)
-            return up.up(*_configuration(told), with_broker=told.broker)
+            return up.up(*_configuration(told), with_broker=told.broker, centre_keys=told.centre_keys)
         case "run":
             from appliance.cli import services
 

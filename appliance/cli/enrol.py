@@ -7,6 +7,9 @@ an interrupted installation is mended by repeating the command.
 
 import argparse
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,28 +35,60 @@ from appliance.world.keyfile import put, remove
 NEXT_LINE_FILE = "tls-next.key"  # of a request that is not answered yet
 FILE_BYTES_MAX = 64 * 1024
 DAY_S = 86_400.0
+CENTRE_TIMEOUT_S = 60.0
 
 
 def run(config: Config, told: argparse.Namespace, *, clock: Callable[[], float] = time.time) -> int:
     """Runs the verb. Raises Misconfigured or Quarantined with what stands against it; then nothing is installed."""
-    if told.answer is None:
-        return ask(config, told.output, renew=told.renew)
-    return install(config, told.answer, told.fingerprint, now_s=clock())
+    try:
+        if told.answer is None:
+            ask(config, told.output, renew=told.renew)
+        else:
+            install(config, told.answer, told.fingerprint, now_s=clock())
+    except OSError:
+        raise Misconfigured("keys-folder", "keys.folder") from None
+    return 0
 
 
-def ask(config: Config, output: Path, *, renew: bool) -> int:
-    """Writes a request and prints what the two people compare."""
+def here(config: Config, centre_keys: Path) -> None:
+    """Enrols with a centre on this machine, by its command: both sides are one person, who has nothing to compare.
+
+    centre_keys  its keys folder; made when it is not there
+    raises       Misconfigured("centre-command"): it did not answer
+    """
+    if _known_centre(config) is not None:
+        return
+    _centre("init", "--keys", str(centre_keys))
+    with tempfile.TemporaryDirectory() as folder:
+        request, answer = Path(folder, "request"), Path(folder, "answer")
+        told = ask(config, request, renew=False)
+        words = ("--keys", str(centre_keys), str(request), "-o", str(answer), "--fingerprint", told)
+        install(config, answer, _centre("enrol-accept", *words), now_s=time.time())
+
+
+def _centre(*words: str) -> str:
+    """Runs a command of the centre; returns the fingerprint that it prints in its last line."""
+    command = [sys.executable, "-m", "central.cli", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CENTRE_TIMEOUT_S)  # noqa: S603
+    if done.returncode:
+        raise Misconfigured("centre-command", words[0])
+    return done.stdout.strip().splitlines()[-1].removeprefix("centre ")
+
+
+def ask(config: Config, output: Path, *, renew: bool) -> str:
+    """Writes a request, prints and returns what the two people compare."""
     folder = config.keys.folder
     if renew:
         keyring.centre(config.keys)  # raises where there is nothing to renew
     triage, uplink = (_own(config, party, make=not renew) for party in ("triage", "uplink"))
     made = enrolment.request(config.site.device_id, triage, uplink, _next_line_key(folder))
     put(output, encode(made))
-    print(f"appliance {config.site.device_id} {enrolment.request_fingerprint(made.wish)}")
-    return 0
+    found = enrolment.request_fingerprint(made.wish)
+    print(f"appliance {config.site.device_id} {found}")
+    return found
 
 
-def install(config: Config, answer: Path, fingerprint: str, *, now_s: float) -> int:
+def install(config: Config, answer: Path, fingerprint: str, *, now_s: float) -> None:
     """Checks that the answer is the centre's and for our keys, then installs it.
 
     The first time a person compares the centre's fingerprint; later the centre that is known must have signed it.
@@ -75,7 +110,6 @@ def install(config: Config, answer: Path, fingerprint: str, *, now_s: float) -> 
     ends = enrolment.ends_at(grant.certificate.encode())
     assert ends is not None, "checked when it was granted"
     print(f"installed; the certificate lasts {int((ends - now_s) // DAY_S)} days. Restart the services to use it.")
-    return 0
 
 
 def _own(config: Config, party: keyring.Party, *, make: bool) -> PrivateKeys:

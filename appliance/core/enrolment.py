@@ -10,8 +10,9 @@ import hashlib
 from typing import Annotated, ClassVar, Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -102,11 +103,13 @@ def wished(told: EnrolmentRequest) -> EllipticCurvePublicKey:
         raise Quarantined("enrolment-invalid", "signatures")
     if len({wish.keys.triage.signing, wish.keys.uplink.signing}) < 2 or wish.keys.triage == wish.keys.uplink:
         raise Quarantined("enrolment-invalid", "keys")  # one key for both would undo the wall between them
+    for party in (wish.keys.triage, wish.keys.uplink):
+        _can_be_sealed_to(party)
     try:
         csr = x509.load_pem_x509_csr(wish.csr.encode())
         public = csr.public_key()
         proved = csr.is_signature_valid
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         raise Quarantined("enrolment-invalid", "csr") from None
     if not isinstance(public, EllipticCurvePublicKey) or not isinstance(public.curve, SECP256R1):
         raise Quarantined("enrolment-invalid", "csr")
@@ -147,10 +150,11 @@ def granted(
         raise Quarantined("enrolment-foreign", "keys")
     try:
         certificate = x509.load_pem_x509_certificate(grant.certificate.encode())
+        public = certificate.public_key()
         x509.load_pem_x509_certificate(grant.authority.encode())
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise Quarantined("enrolment-invalid", "certificate") from None
-    if certificate.public_key() != line_key or names(certificate.subject) != [own.device_id]:
+    if public != line_key or names(certificate.subject) != [own.device_id]:
         raise Quarantined("enrolment-foreign", "certificate")
     if certificate.not_valid_after_utc.timestamp() <= now_s:
         raise Quarantined("enrolment-invalid", "expired")
@@ -188,6 +192,16 @@ def same(fingerprint: str, told: str) -> bool:
 def names(subject: x509.Name) -> list[str]:
     """Every common name, of which there must be one; whatever else stands in a subject is one too many."""
     return [str(each.value) if each.oid == NameOID.COMMON_NAME else "?" for each in subject]
+
+
+def _can_be_sealed_to(keys: PublicKeys) -> None:
+    """Refuses the few points with which every exchange gives zero (RFC 7748, 6.1): sealing to one would fail later."""
+    try:
+        X25519PrivateKey.from_private_bytes(bytes(range(32))).exchange(
+            X25519PublicKey.from_public_bytes(bytes.fromhex(keys.sealing))
+        )
+    except ValueError:
+        raise Quarantined("enrolment-invalid", "keys") from None
 
 
 def _by(keys: PublicKeys, made: str, data: bytes) -> bool:

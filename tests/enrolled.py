@@ -115,14 +115,16 @@ class Production:
         return _started(self.folder, self.port, self.centre_port)
 
 
-def production(centre: Centre, folder: Path, *, hosts: tuple[str, ...] = (HOST,)) -> Production:
-    """Writes a broker's folder, and starts mosquitto on it."""
-    device_port, centre_port = free_port(), free_port()
+def production(
+    centre: Centre, folder: Path, *, hosts: tuple[str, ...] = (HOST,), ports: tuple[int, int] | None = None
+) -> Production:
+    """Writes a broker's folder, and starts mosquitto on it; ports for devices and workers, None takes free ones."""
+    device_port, centre_port = ports or (free_port(), free_port())
     (folder / "state").mkdir(parents=True)
     named = [word for host in hosts for word in ("--host", host)]
-    ports = ("--device-port", device_port, "--centre-port", centre_port)
+    listening = ("--device-port", device_port, "--centre-port", centre_port)
     status, _ = centre.do(
-        "broker-config", "-o", folder, *named, "--bind", HOST, *ports, "--broker-state", folder / "state"
+        "broker-config", "-o", folder, *named, "--bind", HOST, *listening, "--broker-state", folder / "state"
     )
     assert status == 0
     return _started(folder, device_port, centre_port)

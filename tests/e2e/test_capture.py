@@ -55,7 +55,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
 
 def said(house: Recorded) -> list[object]:
     """What was on the wire, opened with the keys of both ends."""
-    registry, keys = Registry(house.centre_keys), house.config.keys
+    registry, keys = Registry(house.folder / "central-keys"), house.config.keys
     device = registry.device(house.config.site.device_id)
     assert device is not None
     parties = [keyring.own(keys, "triage"), keyring.own(keys, "uplink")]

@@ -19,6 +19,7 @@ from recorder import Recorder
 from appliance.core.link import NO_SUBSCRIBERS, PACKET_TOO_LARGE, Acknowledged, Event, Message, TlsFiles, Up, Will
 from appliance.core.messages import topic_down, topic_up
 from appliance.world import broker, mqtt
+from appliance.world.mqtt import connection
 from central import enrol
 
 PATIENCE_S = 15.0
@@ -375,6 +376,13 @@ def test_what_speaks_no_tls_is_told(secured):
         secured.dial(listener.getsockname()[1], DEVICE, (), secured.certificate(DEVICE)).down_with("tls-failed")
         over.set()
         thread.join()
+
+
+def test_a_peer_that_starts_no_handshake_is_left(secured, monkeypatch):
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.2)
+    with socket.create_server((HOST, 0)) as listener:
+        secured.dial(listener.getsockname()[1], DEVICE, (), secured.certificate(DEVICE)).down_with("broker-away")
+        assert secured.ends[-1].link.why_down == "TimeoutError"
 
 
 def test_many_small_messages_in_one_record_all_arrive(secured):

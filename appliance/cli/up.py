@@ -152,6 +152,8 @@ def lay_out(folder: Path, **settings: dict[str, object]) -> Path:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

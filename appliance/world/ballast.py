@@ -15,7 +15,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def bytes_held(folder: Path) -> int:
     """What the ballast in a folder takes up; 0 when there is none."""
     try:
-        return os.stat(folder / NAME).st_blocks * 512
+        return (folder / NAME).stat().st_blocks * 512
     except FileNotFoundError:
         return 0
 

@@ -1,7 +1,7 @@
-"""Small file systems of our own in a file, loop-mounted: they can be filled to the last block and lose power. Root only.
+"""Small file systems of our own in a file, loop-mounted: they can be filled to the last block and lose power (root).
 
-A power cut is the kernel's own: FS_IOC_SHUTDOWN without flushing the log (xfs_io(8), `shutdown`): what was not synced is
-gone when the file system is mounted again. An fsync that races the cut may say that it succeeded although its journal
+A power cut is the kernel's own: FS_IOC_SHUTDOWN without flushing the log (xfs_io(8), `shutdown`). What was not synced
+is gone when the file system is mounted again. An fsync that races the cut may claim success although its journal
 commit died with the rest; so only what was acknowledged before the cut counts, by the clock that never jumps.
 """
 

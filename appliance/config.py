@@ -94,9 +94,16 @@ class Triage(Section):
         Path("/etc/appliance/site.key"),
         description="Secret of 32 bytes or more for every pseudonym (credential site-key).",
     )
-    case_deadline_s: float = Field(
-        3600.0, ge=1, le=604_800, description="When the page says that the centre has not read a case in time."
+    deadline_critical_s: int = Field(
+        900, ge=1, le=604_800, description="When the verdict of a critical case is overdue, from its sealing."
     )
+    deadline_urgent_s: int = Field(3600, ge=1, le=604_800, description="The same for an urgent one.")
+    deadline_routine_s: int = Field(28_800, ge=1, le=2_592_000, description="The same for any other.")
+
+    def deadline_s(self, urgency: str | None) -> int:
+        """Seconds from the sealing of a case of this urgency until its verdict is overdue."""
+        known = {"critical": self.deadline_critical_s, "urgent": self.deadline_urgent_s}
+        return known.get(urgency or "", self.deadline_routine_s)
 
 
 class Network(Section):
@@ -107,7 +114,25 @@ class Network(Section):
     keepalive_s: int = Field(30, ge=2, le=600, description="MQTT keep alive.")
     session_expiry_s: int = Field(2_592_000, ge=3600, le=4_000_000_000, description="MQTT session expiry.")
     in_flight_bytes: int = Field(
-        256 * 1024, ge=4096, le=64 * MIB, description="Bytes of cases published and not yet acknowledged by the broker."
+        MIB,
+        ge=4096,
+        le=64 * MIB,
+        description="Most bytes of cases published and not yet acknowledged by the broker; a slow line gets fewer.",
+    )
+    bandwidth_bytes_per_s: int = Field(
+        0, ge=0, le=1024 * MIB, description="Most bytes a second that cases may take of the line; 0: no cap."
+    )
+    bytes_per_hour_max: int = Field(
+        0, ge=0, le=1_048_576 * MIB, description="Most bytes an hour, critical cases apart; 0: no budget."
+    )
+    spool_bytes_max: int = Field(
+        4096 * MIB,
+        ge=MIB,
+        le=1_048_576 * MIB,
+        description="Room for sealed cases that wait; when it is full series go, then pictures of routine cases.",
+    )
+    full_series: Literal["on-request", "never"] = Field(
+        "on-request", description="Whether the centre gets the whole de-identified series of a case when it asks."
     )
     resend_after_s: float = Field(
         30.0, ge=0.1, le=86_400, description="A case without the centre's receipt is sent again after this, doubling."

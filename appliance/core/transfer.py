@@ -38,7 +38,7 @@ class Manifest(Document):
     """What the centre must know to take a transfer in: triage writes it, nobody between can read it.
 
     transfer_id  drawn at random, once
-    sealed_bytes of all sealed parts together; sha256 is over the same
+    sealed_bytes  of all sealed parts together; sha256 is over the same
     key          AES-256-GCM, of this transfer only
     """
 

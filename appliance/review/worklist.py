@@ -162,7 +162,7 @@ def work_row(row: Row[Any], images: int, answer: dict[str, Any] | None, wire_sta
     now = page.clock()
     badge = words.badge(row.state, row.lane)
     decided = row.lane is not None
-    late_s = page.config.triage.case_deadline_s
+    late_s = page.config.triage.deadline_s(row.priority)
     waited_s = now - (row.decided_at or row.state_since)
     centre, late = words.centre_words(
         state=row.state, lane=row.lane, wire_state=wire_state, answer=answer, waited_s=waited_s, late_s=late_s

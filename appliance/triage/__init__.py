@@ -26,6 +26,7 @@ from appliance.triage.judge import Judging
 from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
 from appliance.triage.mending import Mending
+from appliance.triage.post import Post
 from appliance.triage.sealing import Cleaning
 from appliance.triage.watch import Watch
 from appliance.world import archive, ledger, sqlite, wire
@@ -45,6 +46,7 @@ class Triage:
         site_key: bytes,
         court: Court | None = None,
         cleaning: Cleaning | None = None,
+        post: Post | None = None,
     ) -> None:
         checked_key(site_key)
         for folder in (places.incoming, places.instances, places.frames, places.outbox, places.parts):
@@ -60,7 +62,7 @@ class Triage:
         self.engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         self.lineup = Lineup(config, places, self.engine, court)
-        cleaning = cleaning or for_the_centre(site_key)
+        cleaning, post = cleaning or for_the_centre(site_key), post or Post(config)
         self.watch = Watch(config.audit, places, site_key, self.engine, lambda: self.lineup.court)
         judging = Judging(
             config,
@@ -77,8 +79,8 @@ class Triage:
             Intake(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
             judging,
-            Handover(config, places, site_key, self.engine, self.cases, lambda: self.lineup.models, cleaning),
-            Answers(places, self.engine, self.cases),
+            Handover(config, places, site_key, self.engine, self.cases, lambda: self.lineup.models, cleaning, post),
+            Answers(places, self.engine, self.cases, post),
         )
 
     def steps(self) -> dict[str, Step]:

@@ -16,7 +16,7 @@ from appliance.errors import Misconfigured
 SAFE_VERSION = (3, 51, 3)
 BUSY_TIMEOUT_MS = 5_000
 JOURNAL_BYTES_MAX = 64 * 2**20
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def open_writer(path: Path, metadata: MetaData) -> Engine:

@@ -163,8 +163,7 @@ def test_nothing_of_random_weights_leaves(tmp_path: Path) -> None:
     study, result = bench.study(uid), bench.result(uid)
     assert (study.state, study.fault_code) == ("escalated", "")
     assert result.scores[0]["weights"] == "random"
-    (part,) = bench.places.parts.iterdir()
-    case = decode(Case, part.read_bytes())
+    case = decode(Case, bench.document())
     assert (case.model, case.findings, case.gates, case.would_be) == (None, (), {}, None)
     assert "weights-random" in case.reasons
     bench.triage.close()

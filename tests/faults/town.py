@@ -9,6 +9,7 @@ Nothing waits without a bound, and `close` ends every process whatever happened 
 
 import argparse
 import os
+import random
 import secrets
 import select
 import shutil
@@ -26,6 +27,7 @@ from appliance.config import Places, load
 from appliance.world import broker, systemd
 from sample_dicom.enrolment import enrol_locally
 from tests.faults.clock import Clock
+from tests.faults.ledgers import External, acknowledged, broken_since, scanned, states
 from tests.faults.network import Gate, Line
 from tests.faults.postgres import Postgres
 from tests.faults.processes import SETTINGS, free_port
@@ -90,6 +92,8 @@ class Town:
     postgres  the centre's store; None: SQLite in the centre's folder
     shaped    lines in namespaces (root, and the caller is `apart`); else proxies alone
     volumes   place of an appliance: the disk its state lies on
+    workers   0: there is no centre
+    dice      what is scanned comes from it
     """
 
     def __init__(
@@ -103,7 +107,10 @@ class Town:
         volumes: dict[int, Volume] | None = None,
         services: tuple[str, ...] = SERVICES,
         endpoint: str = "",
+        dice: random.Random | None = None,
     ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.dice, self.book, self.studies = dice or random.Random(0), External(folder / "dropped.jsonl"), 0
         self.folder, self.central, self.postgres = folder, folder / "central", postgres
         self.keys = folder / "central-keys"
         self.pipe: broker.Broker | None = None
@@ -187,19 +194,30 @@ class Town:
         child.process.wait()
         return True
 
-    def drop(self, place: int, name: str, data: bytes) -> None:
-        """The scanner writes a file."""
-        (self.edges[place - 1].scanner / name).write_bytes(data)
+    def drop(self, place: int, count: int = 1) -> None:
+        """The scanner writes the files of some studies, each noted in the driver's own book before."""
+        for _ in range(count):
+            self.studies += 1
+            for scan, data in scanned(self.dice, place, self.studies):
+                self.book.note(scan)
+                (self.edges[place - 1].scanner / scan.name).write_bytes(data)
 
-    def cut_power(self, place: int) -> float:
-        """An appliance loses its power and gets it back. Returns the moment before which acknowledgements count."""
+    def cut_power(self, place: int) -> list[str]:
+        """An appliance loses its power and gets it back. Returns what it had acknowledged before and has lost."""
         edge = self.edges[place - 1]
         assert edge.volume is not None
+        dropped = self.book.of(place)
+        before = acknowledged(edge.places, edge.scanner, dropped)
         last = edge.volume.cut()
+        assert before.at < last, "only what was acknowledged before the cut counts"
         edge.fall()
         edge.volume.power()
+        broken = broken_since(before, edge.places, dropped)
         edge.come(edge.line)
-        return last
+        return broken
+
+    def states(self, place: int) -> dict[str, str]:
+        return states(self.edges[place - 1].places)
 
     # Time.
 
@@ -247,6 +265,7 @@ class Town:
             self.pipe.stop()
             self.pipe = None
         self.stack.close()
+        self.book.close()
 
 
 def kill_all(made: Parent) -> None:

@@ -3,6 +3,7 @@
  *   CRASH_FOLDER  counts only what is on this folder's file system and below it
  *   CRASH_AT      n, from 1; 0 only counts
  *   CRASH_AFTER   1: the call is made first
+ *   CRASH_LIES    1: fsync and fdatasync do nothing and say that they did (a planted fault for power cuts)
  *   CRASH_LOG     a file elsewhere: one line a call, "name file", so that somebody can say which points were met
  *
  * Counted: write, pwrite, fsync, fdatasync, rename, unlink, ftruncate; the calls by which SQLite and archive.py work.
@@ -24,7 +25,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *folder;
 static size_t folder_length;
 static long target, seen;
-static int after, log_fd = -1;
+static int after, lies, log_fd = -1;
 static ssize_t (*real_write)(int, const void *, size_t);
 
 static void setup(void)
@@ -35,6 +36,7 @@ static void setup(void)
     folder_length = folder ? strlen(folder) : 0;
     target = (value = getenv("CRASH_AT")) ? atol(value) : 0;
     after = (value = getenv("CRASH_AFTER")) && *value == '1';
+    lies = (value = getenv("CRASH_LIES")) && *value == '1';
     if ((value = getenv("CRASH_LOG")))
         log_fd = open(value, O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0644);
 }
@@ -100,7 +102,7 @@ static void point(const char *call, const char *path, int post)
             real = (type(*) parameters)dlsym(RTLD_NEXT, #name);           \
         if (ours)                                                         \
             point(#name, path, 0);                                        \
-        result = real arguments;                                          \
+        result = lies && strstr(#name, "sync") ? 0 : real arguments;         \
         if (ours)                                                         \
             point(#name, path, 1);                                        \
         return result;                                                    \

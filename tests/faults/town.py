@@ -66,6 +66,7 @@ class Edge:
         self.clock, self.line, self.services = Clock(folder / "clock"), None, services
         self.log = folder / "log.txt"  # not on the disk that is cut and filled
         self.parent: Parent | None = None
+        self.around: dict[str, str] = {}  # what else stands in the environment of its services
 
     def come(self, line: Line | None) -> None:
         """Its services start with the next tick."""
@@ -73,7 +74,7 @@ class Edge:
         made = parent(self.config, self.path, [])
         made.children = [child for child in made.children if child.name in self.services]
         made.log = self.log
-        made.environment |= self.clock.environment
+        made.environment |= {**self.clock.environment, **self.around}
         for child in made.children:
             if child.name == "uplink" and line is not None:
                 child.command = [*line.prefix, *child.command]
@@ -94,6 +95,7 @@ class Town:
     volumes   place of an appliance: the disk its state lies on
     workers   0: there is no centre
     dice      what is scanned comes from it
+    around    what else stands in the environment of the appliances' services
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Town:
         services: tuple[str, ...] = SERVICES,
         endpoint: str = "",
         dice: random.Random | None = None,
+        around: dict[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.dice, self.book, self.studies = dice or random.Random(0), External(folder / "dropped.jsonl"), 0
@@ -130,6 +133,7 @@ class Town:
                 line = Line(place, self.gate, port=free_port(), record=folder / f"line-{place}")
                 self.stack.callback(line.close)
                 edge = Edge(folder / f"edge-{place}", place, line.port, self.keys, services, disk)
+                edge.around = around or {}
                 self.edges.append(edge)
                 edge.come(line)
         except BaseException:

@@ -72,7 +72,7 @@ class Volume:
         found = []
         for link in Path("/proc").glob("[0-9]*/fd/*"):
             with contextlib.suppress(OSError):
-                if (target := os.readlink(link)).startswith(str(self.root)):
+                if (target := str(link.readlink())).startswith(str(self.root)):
                     found.append(f"{link.parts[2]} {target}")
         return found[:10]
 

@@ -128,3 +128,12 @@ def states(places: Places) -> dict[str, str]:
     """Study Instance UID to state."""
     rows: list[Any] = ask(places.studies_db, lambda c: list(c.execute(select(ledger.studies))), [])
     return {row.study_instance_uid: row.state for row in rows}
+
+
+def at_rest(places: Places) -> bool:
+    """No case is open, and no sealed bytes lie in wire/ that a case could want."""
+    lying = {path.name for path in places.parts.iterdir()} if places.parts.is_dir() else set()
+    open_now = ask(places.cases_db, lambda c: bool(wire.open_case_ids(c, "", 1)), True)
+    sealed = select(wire.transfers.c.sha256)
+    wanted: set[str] = ask(places.cases_db, lambda c: set(c.execute(sealed).scalars()), set())
+    return not open_now and not lying & wanted

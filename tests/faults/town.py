@@ -27,7 +27,7 @@ from appliance.config import Places, load
 from appliance.world import broker, systemd
 from sample_dicom.enrolment import enrol_locally
 from tests.faults.clock import Clock
-from tests.faults.ledgers import External, acknowledged, broken_since, scanned, states
+from tests.faults.ledgers import External, acknowledged, at_rest, broken_since, scanned, states
 from tests.faults.network import Gate, Line
 from tests.faults.postgres import Postgres
 from tests.faults.processes import SETTINGS, free_port
@@ -219,6 +219,10 @@ class Town:
         broken = broken_since(before, edge.places, dropped)
         edge.come(edge.line)
         return broken
+
+    def at_rest(self, place: int) -> bool:
+        """No case is open, and no sealed bytes lie in wire/ that a case could want."""
+        return at_rest(self.edges[place - 1].places)
 
     def states(self, place: int) -> dict[str, str]:
         return states(self.edges[place - 1].places)

@@ -146,6 +146,11 @@ class Town:
     def __exit__(self, _k: type[BaseException] | None, _f: BaseException | None, _t: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def store(self) -> Path:
+        """The folder of the centre's store, where it is SQLite."""
+        return self.central
+
     # Coming and going.
 
     def come_broker(self, *, wiped: bool = False) -> None:
@@ -212,9 +217,11 @@ class Town:
         assert edge.volume is not None
         dropped = self.book.of(place)
         before = acknowledged(edge.places, edge.scanner, dropped)
+        said_bytes = edge.log.stat().st_size
         last = edge.volume.cut()
         assert before.at < last, "only what was acknowledged before the cut counts"
         edge.fall()
+        os.truncate(edge.log, said_bytes)  # a machine without power says nothing
         edge.volume.power()
         broken = broken_since(before, edge.places, dropped)
         edge.come(edge.line)

@@ -28,6 +28,7 @@ from appliance.errors import Misconfigured
 from appliance.world import broker
 from sample_dicom.account import Account, Reader, summary
 from sample_dicom.display import Display
+from sample_dicom.enrolment import enrol_locally
 from sample_dicom.promise import certificates_of, rates, sentences
 from sample_dicom.scanner import DATA, SITE_ZIP, SITES, Site, Story, drop, share, stories
 from sample_dicom.synthetic import PREVALENCE
@@ -126,6 +127,7 @@ def _stage(folder: Path, site: Site) -> Iterator[Stage]:
     try:
         network = {**SETTINGS["network"], "broker_port": pipe.port}
         config = load(lay_out(folder, **{**SETTINGS, "network": network, "site": dict[str, object](name=site)}))
+        enrol_locally(config.keys.folder, folder / "central-keys", config.site.device_id)
         supervisor = parent(config, path, _centre(folder / "central", pipe.port))
         yield Stage(supervisor, config, Places(config.state.folder), pipe.kind)
     finally:
@@ -140,7 +142,8 @@ def _centre(folder: Path, broker_port: int) -> list[Child]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-c", CENTRE]
-    worker = ["run", "--state", str(folder), "--broker-port", str(broker_port)]
+    keys = folder.with_name("central-keys")
+    worker = ["run", "--state", str(folder), "--keys", str(keys), "--broker", f"127.0.0.1:{broker_port}"]
     endpoint = f"http://127.0.0.1:{port}/v1"
     return [
         Child("no-model", [*command, "no-model", "--port", str(port)], watched=False),

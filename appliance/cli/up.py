@@ -134,6 +134,7 @@ def lay_out(folder: Path, **settings: dict[str, object]) -> Path:
         models = Path(__file__).parents[2] / "models"
         sections: dict[str, dict[str, object]] = {
             "state": {"folder": str(folder / "state")},
+            "keys": {"folder": str(folder / "keys")},
             "receive": {"watched_folder": str(folder / "scanner")},
             "triage": {
                 "site_key_file": str(key),

@@ -24,6 +24,7 @@ from appliance.cli.up import RESTART_FIRST_S, Child, Parent, lay_out, parent
 from appliance.config import Places, load
 from appliance.core.lifecycle import END_STATES
 from appliance.world import broker, ledger, sqlite, wire
+from sample_dicom.enrolment import enrol_locally
 
 PATIENCE_S = 120.0
 LOOK_S = 0.1
@@ -90,7 +91,9 @@ class Processes:
 
     def _centre(self) -> list[Child]:
         port, command = free_port(), [sys.executable, "-c", CENTRE]
-        worker = ["run", "--state", str(self.central), "--broker-port", str(self.port)]
+        keys = self.folder / "central-keys"
+        enrol_locally(self.config.keys.folder, keys, self.config.site.device_id)
+        worker = ["run", "--state", str(self.central), "--keys", str(keys), "--broker", f"127.0.0.1:{self.port}"]
         return [
             Child("no-model", [*command, "no-model", "--port", str(port)], watched=False),
             Child("central", [*command, *worker, "--endpoint", f"http://127.0.0.1:{port}/v1"], watched=False),

@@ -3,7 +3,6 @@
 import base64
 import errno
 import os
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -396,13 +395,14 @@ def test_two_patients_in_one_study_are_set_aside(bench: Bench, film: bytes) -> N
 
 
 def test_identity_in_a_case_keeps_it_here(bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = sealing.wire_case.seal
+    real = sealing.wire_case.final
 
-    def careless(case: Case) -> Any:
-        sealed = real(case)
-        return replace(sealed, data=sealed.data.replace(b'"CHEST"', b'"PAT-1 Simulated"'))
+    def careless(case: Case) -> bytes:
+        """In one edition only: both are inspected."""
+        document = real(case)
+        return document if case.key_images else document.replace(b'"CHEST"', b'"PAT-1 Simulated"')
 
-    monkeypatch.setattr(sealing.wire_case, "seal", careless)
+    monkeypatch.setattr(sealing.wire_case, "final", careless)
     bench.put(film)
     bench.step(passed=1)
     bench.step(passed=5)

@@ -35,6 +35,12 @@ class Site(Section):
 
 class State(Section):
     folder: Folder = Field(Path("/var/lib/appliance"), description="Where everything this appliance keeps lives.")
+    ballast_bytes: int = Field(
+        64 * MIB,
+        ge=0,
+        le=4096 * MIB,
+        description="Space held by a file that is given up when the disk is full, so that order can be made; 0: none.",
+    )
 
 
 class Receive(Section):

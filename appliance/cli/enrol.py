@@ -109,7 +109,7 @@ def install(config: Config, answer: Path, fingerprint: str, *, now_s: float) -> 
     remove(folder / NEXT_LINE_FILE)
     ends = enrolment.ends_at(grant.certificate.encode())
     assert ends is not None, "checked when it was granted"
-    print(f"installed; the certificate lasts {int((ends - now_s) // DAY_S)} days. Restart the services to use it.")
+    print(f"installed; the certificate lasts {round((ends - now_s) / DAY_S)} days. Restart the services to use it.")
 
 
 def _own(config: Config, party: keyring.Party, *, make: bool) -> PrivateKeys:

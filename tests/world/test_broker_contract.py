@@ -331,6 +331,15 @@ def test_an_expired_certificate_is_told_from_a_refused_one(secured, tmp_path):
     secured.dial(secured.port, "unit-old", (), expired).down_with("certificate-expired")
 
 
+def test_a_renewed_certificate_counts_without_a_restart(secured, tmp_path):
+    (tmp_path / "old").mkdir()
+    files = secured.centre.enrol(tmp_path / "old", DEVICE, days=1, now_s=time.time() - 2 * 86_400)
+    end = secured.dial(secured.port, DEVICE, (), files)
+    end.down_with("certificate-expired")
+    Path(files.key).write_bytes(Path(secured.certificate(DEVICE).key).read_bytes())
+    end.up()
+
+
 def test_a_brokers_expired_certificate_is_told(tmp_path):
     centre = new_centre(tmp_path, now_s=time.time() - 400 * 86_400)
     old = production(centre, tmp_path / "broker")

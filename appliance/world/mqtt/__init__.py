@@ -26,6 +26,9 @@ __all__ = ["OUTSTANDING_MAX", "Acknowledged", "Down", "Event", "Link", "Message"
 LOG = logging.getLogger("appliance.mqtt")
 
 EVENTS_MAX = 256  # waiting for the service: more than both windows together
+# From here on nothing more is read, and TCP holds the broker back. mosquitto 2.0 counts a window anew at every connect,
+# so that a client which was killed again and again is handed far more than its Receive Maximum.
+CROWDED = EVENTS_MAX - 64
 RECONNECT_MIN_S = 0.5
 RECONNECT_MAX_S = 30.0
 STEADY_S = 10.0  # after a connection that lasted this long, waiting starts from the shortest again
@@ -92,6 +95,11 @@ class Link:
         return self._up
 
     @property
+    def crowded(self) -> bool:
+        """So many events wait for the service that no more are read."""
+        return self._events.qsize() >= CROWDED
+
+    @property
     def outstanding(self) -> int:
         """Publishes the broker has not yet answered."""
         return self._outstanding
@@ -124,6 +132,8 @@ class Link:
         with contextlib.suppress(queue.Empty):
             while len(events) < EVENTS_MAX:
                 events.append(self._events.get_nowait())
+        if len(events) >= CROWDED:
+            self._nudge()
         return events
 
     def _nudge(self) -> None:

@@ -5,6 +5,7 @@ It refuses to come back: every connection is a fresh client, and whoever owns th
 
 import contextlib
 import selectors
+import socket
 import ssl
 import time
 from collections.abc import Hashable
@@ -110,9 +111,10 @@ class Connection:
             selector.register(far, selectors.EVENT_READ)
             while not self.over and not self.link._stopping.is_set() and self.client.socket() is held:
                 writing = selectors.EVENT_WRITE if self.client.want_write() else 0
-                selector.modify(held, selectors.EVENT_READ | writing)
+                crowded = self.link.crowded
+                _watch(selector, held, (0 if crowded else selectors.EVENT_READ) | writing)
                 # What TLS has decrypted already, no select tells of.
-                reading = isinstance(held, ssl.SSLSocket) and held.pending() > 0
+                reading = not crowded and isinstance(held, ssl.SSLSocket) and held.pending() > 0
                 for key, mask in selector.select(0 if reading else TICK_S):
                     if key.fileobj is far:
                         with contextlib.suppress(BlockingIOError):
@@ -189,3 +191,14 @@ class Connection:
         token, _sent_at = self.tokens.pop(mid)
         if not self.link._answered(token, int(reason.value)):
             self._hang_up("the service does not keep up")
+
+
+def _watch(selector: selectors.BaseSelector, held: socket.socket, events: int) -> None:
+    known = held in selector.get_map()
+    if not events:
+        if known:
+            selector.unregister(held)
+    elif known:
+        selector.modify(held, events)
+    else:
+        selector.register(held, events)

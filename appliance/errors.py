@@ -314,6 +314,35 @@ CATALOGUE: dict[str, Entry] = {
         "time", "the broker cannot be reached", "Check network.broker_host; cases wait and nothing is lost."
     ),
     "centre-silent": Entry("time", "the centre does not answer", "Cases wait and are sent again; nothing is lost."),
+    "broker-refused": Entry(
+        "operator",
+        "the broker does not let us in, or not to our topics",
+        "Compare the certificate's device with site.device_id and with the broker's access list.",
+    ),
+    "broker-untrusted": Entry(
+        "operator",
+        "the broker's certificate is not of our centre, or is for another host",
+        "Check network.broker_host; if it is right, somebody stands in between: ask the centre.",
+    ),
+    "broker-expired": Entry(
+        "operator", "the broker's certificate has expired", "The centre writes a new one: `central broker-config`."
+    ),
+    "certificate-refused": Entry(
+        "operator",
+        "the broker refuses our certificate: revoked, or of another centre",
+        "Ask the centre; when it agrees, enrol this appliance anew.",
+    ),
+    "certificate-expired": Entry(
+        "operator", "our certificate has expired", "Run `appliance enrol --renew` and have the centre answer it."
+    ),
+    "tls-failed": Entry(
+        "operator",
+        "there is something at the broker's address that does not speak our TLS",
+        "Check network.broker_port.",
+    ),
+    "broker-in-clear": Entry(
+        "operator", "a broker on another machine is dialled with TLS only", "Give `central run` the option --tls."
+    ),
     "broker-missing": Entry(
         "operator", "no MQTT broker program is installed", "Install mosquitto, or the Python package iotcore."
     ),
@@ -355,6 +384,41 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "this appliance has no keys of its own or knows no centre",
         "Run `appliance enrol`; until then hard cases wait here and none is sent.",
+    ),
+    "enrolment-invalid": Entry(
+        "person",
+        "an enrolment file is damaged, altered, expired, or not signed by the keys it brings",
+        "Have the other side write it anew; use nothing of this one.",
+    ),
+    "enrolment-foreign": Entry(
+        "person",
+        "an enrolment answer is for another appliance or another request, or comes from another centre than ours",
+        "Ask the centre for the answer to this appliance's last request.",
+    ),
+    "fingerprint-differs": Entry(
+        "person",
+        "the fingerprint is not the one that was read out, or none was given",
+        "Read it to each other over the telephone; when it differs, somebody has changed the file on its way.",
+    ),
+    "enrolment-known": Entry(
+        "operator",
+        "this device is enrolled with other keys",
+        "Run `central revoke` first if its old keys are lost; then accept the request again.",
+    ),
+    "enrolment-revoked": Entry(
+        "operator",
+        "these keys were revoked and do not come back",
+        "On the appliance move the keys folder away and run `appliance enrol` again.",
+    ),
+    "keys-folder": Entry(
+        "operator",
+        "the keys folder, or a file of the enrolment, cannot be written",
+        "Run it as the user who owns the folder (root on an installed appliance), and look at the disk.",
+    ),
+    "centre-command": Entry(
+        "operator",
+        "the centre's command did not do its part of a local enrolment",
+        "Run `central init --keys DIR` by hand and mend what it says.",
     ),
     "keys-invalid": Entry(
         "operator", "a file of keys is not one", "Restore it from the backup, or enrol this appliance anew."

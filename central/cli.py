@@ -1,4 +1,4 @@
-"""The command line of the centre: `central run`, `central no-model`, `central status`."""
+"""The command line of the centre: `central run`, `no-model`, `status`, and what central.enrol adds."""
 
 import argparse
 import contextlib
@@ -20,7 +20,7 @@ from appliance.errors import Misconfigured, Unavailable
 from appliance.loop import Step, run
 from appliance.world.mqtt import Link
 from appliance.world.sqlite import open_reader
-from central import store
+from central import enrol, store
 from central.asking import Asking, Gate
 from central.llm import Endpoint, read_key
 from central.no_model import NoModel
@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _run(options)
             case "no-model":
                 return _no_model(options.port)
+            case verb if verb in enrol.VERBS:
+                return enrol.run(options)
             case _:
                 return _status(options.state, as_json=options.json)
     except Misconfigured as fault:
@@ -77,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         type=_broker,
         action="append",
         help="MQTT broker, HOST:PORT; say it again for each further one (default 127.0.0.1:1883)",
+    )
+    runner.add_argument(
+        "--tls", action="store_true", help="dial the brokers with the certificate in --keys; off this machine a must"
     )
     runner.add_argument(
         "--shares",
@@ -100,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what stands in the centre's store")
     status.add_argument("--state", type=Path, required=True, help="folder of the centre's database")
     status.add_argument("--json", action="store_true", help="for machines")
+    enrol.arguments(commands)
     return parser
 
 
@@ -140,10 +146,12 @@ def _run(options: argparse.Namespace) -> int:
     engine, registry = _open_store(options.state), Registry(options.keys)
     name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
     brokers: list[tuple[str, int]] = options.broker or [("127.0.0.1", 1883)]
+    dialled = [(host, port, enrol.line(options.keys, host, tls=options.tls)) for host, port in brokers]
 
     def connect(client_id: str, topics: Sequence[str]) -> list[Line]:
         links = [
-            Link(host, port, client_id, topics, KEEPALIVE_S, SESSION_EXPIRY_S, wire_wake) for host, port in brokers
+            Link(host, port, client_id, topics, KEEPALIVE_S, SESSION_EXPIRY_S, wire_wake, tls=tls)
+            for host, port, tls in dialled
         ]
         for link in links:
             link.start()

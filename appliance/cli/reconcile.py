@@ -75,13 +75,14 @@ def show(places: Places, deep: bool, as_json: bool) -> int:
 
 def _once(places: Places, deep: bool) -> tuple[list[Check], dict[str, int]]:
     engines: list[Engine] = []
+    connections: list[Connection] = []
 
     def opened(path: Path, made: Callable[[Connection], bool]) -> Connection | None:
         if not path.exists():
             return None
         engines.append(sqlite.open_reader(path))
-        connection = engines[-1].connect()
-        return connection if made(connection) else None
+        connections.append(engines[-1].connect())
+        return connections[-1] if made(connections[-1]) else None
 
     try:
         studies = opened(places.studies_db, lambda _: True)
@@ -95,6 +96,8 @@ def _once(places: Places, deep: bool) -> tuple[list[Check], dict[str, int]]:
         counts = {**ledger.counts(studies), "incoming": waiting}
         return [*_ledger(books), *_archive(books, deep), *_wire(books), *_desk(books)], counts
     finally:
+        for connection in connections:
+            connection.close()
         for engine in engines:
             engine.dispose()
 

@@ -26,6 +26,7 @@ from appliance.triage.intake import Intake
 from appliance.triage.judge import Judging
 from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
+from appliance.triage.mending import Mending
 from appliance.triage.post import Post
 from appliance.triage.sealing import Cleaning
 from appliance.triage.series import Series
@@ -35,6 +36,7 @@ from appliance.world import archive, ledger, sqlite, wire
 
 TRIM_PERIOD_S = 60.0
 RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
+MAKES_ROOM = frozenset({"free", "withdraw", "shed"})  # steps that go on however full the disk is: they give bytes back
 
 
 class Triage:
@@ -59,6 +61,7 @@ class Triage:
         self.cache_bytes_max = config.triage.frames_cache_bytes_max
         self.cache_reserve = config.receive.disk_reserve_bytes
         self.next_trim = 0.0
+        self.mending = Mending(config, places)  # before a database is opened: on a full disk none can be
         self.engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         self.lineup = Lineup(config, places, self.engine, court)
@@ -89,10 +92,11 @@ class Triage:
         )
 
     def steps(self) -> dict[str, Step]:
-        """Every step, each held back while the disk is too full to finish what it begins."""
-        found: dict[str, Step] = {"trim": self.trim, "shed": self.spool.shed}
+        """Every step, each held back while the disk is too full to finish what it begins; not those that make room."""
+        found: dict[str, Step] = {"trim": self.trim, **self.mending.steps()}
         for part in self.parts:
-            found.update({name: self._with_room(step) for name, step in part.steps().items()})
+            for name, step in part.steps().items():
+                found[name] = step if name in MAKES_ROOM else self._with_room(step)
         return found
 
     def _standing(self, c: Connection, moment: Moment) -> Standing:

@@ -84,7 +84,7 @@ class Spool:
         return True
 
     def steps(self) -> dict[str, Step]:
-        return {"mend": self.mend}
+        return {"shed": self.shed, "mend": self.mend}
 
     # What lies there.
 

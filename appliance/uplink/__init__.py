@@ -42,11 +42,15 @@ class Ring:
 
 
 def dial(config: Config, wake: threading.Event) -> mqtt.Link:
-    """The connection uplink uses: its own topics, under the device's name. The caller starts and stops it."""
+    """The connection uplink uses: its own topics, under the device's name. The caller starts and stops it.
+
+    raises  Misconfigured("not-enrolled"): the broker is dialled with TLS and there is no certificate yet
+    """
     network, device = config.network, config.site.device_id
     topics = [topic_down(device, kind) for kind in DOCUMENTS]
     timing = (network.keepalive_s, network.session_expiry_s)
-    return mqtt.Link(network.broker_host, network.broker_port, device, topics, *timing, wake)
+    tls = keyring.line(network, config.keys)
+    return mqtt.Link(network.broker_host, network.broker_port, device, topics, *timing, wake, tls=tls)
 
 
 class Mailboxes:
@@ -142,6 +146,7 @@ class Enrolling:
             return False
         try:
             ring = Ring(keyring.own(self.config.keys, "uplink"), keyring.centre(self.config.keys))
+            link = dial(self.config, self.wake)
         except Misconfigured as fault:
             if fault.code != "not-enrolled":
                 raise
@@ -150,8 +155,8 @@ class Enrolling:
             FAULTS[fault.code] += 1
             self._look_again = moment.mono + LOOK_PERIOD_S
             return False
-        self.link = dial(self.config, self.wake)
-        self.uplink = Uplink(self.config, self.places, ring, self.link, self.randomness)
+        self.link = link
+        self.uplink = Uplink(self.config, self.places, ring, link, self.randomness)
         self.link.start()
         return True
 

@@ -109,8 +109,10 @@ class Edge:
                 for index in missing(self.have.get(each.transfer_id, 0), each.told.parts):
                     self.link.publish(*each.part(index), token=object())
 
-    def roll(self) -> None:
-        self.say("roll", Roll(nonce="a" * 32, case_ids=tuple(self.parcels), transfer_ids=()))
+    def roll(self, *case_ids: str) -> None:
+        """As uplink does: about the cases that are open, unless told which."""
+        asked = case_ids or tuple(case_id for case_id in self.parcels if case_id not in self.verdicts)
+        self.say("roll", Roll(nonce="a" * 32, case_ids=asked, transfer_ids=()))
 
     @property
     def content(self) -> bool:
@@ -163,7 +165,7 @@ def test_a_case_goes_up_and_the_notice_comes_down(tmp_path: Path, mosquitto: bro
             assert (verdict.status, verdict.urgency, verdict.impression) == ("needs_human", "urgent", NO_MODEL_NOTICE)
             assert (verdict.reader.model, verdict.reader.connected) == (NO_MODEL_ID, False)
         assert edge.receipts == {each.case_id: each.receipt for each in edge.parcels.values()}
-        edge.roll()
+        edge.roll(*edge.parcels)
         eventually(lambda: edge.hear() or set(edge.standing.values()) == {"answered"}, edge.wake, "no standing")
         eventually(
             lambda: edge.hear() or status_of(tmp_path / "centre")["verdicts_untaken"] == 0, edge.wake, "not taken"

@@ -359,6 +359,21 @@ CATALOGUE: dict[str, Entry] = {
     "keys-invalid": Entry(
         "operator", "a file of keys is not one", "Restore it from the backup, or enrol this appliance anew."
     ),
+    "spool-shed": Entry(
+        "time",
+        "pictures or series were taken out of the full spool of cases; findings go on",
+        "Mend the line to the centre, or raise network.spool_bytes_max; what went is made again by itself.",
+    ),
+    "series-stays": Entry(
+        "person",
+        "the centre asked for a series of which an object may not leave",
+        "Its findings and key images went; read the study locally. The code beside it says why.",
+    ),
+    "spool-full": Entry(
+        "operator",
+        "the spool of sealed cases is over its bytes and nothing more may be taken out of it",
+        "Mend the line to the centre, or raise network.spool_bytes_max; nothing is lost.",
+    ),
     "keys-missing": Entry("operator", "the centre has no keys of its own", "Run `central init`."),
     "message-invalid": Entry(
         "person", "a message from the wire is not understood", "It is kept aside; compare the versions of both sides."

@@ -10,6 +10,7 @@ import pytest
 
 from appliance.world import sqlite
 from central import store
+from tests.central.centre_samples import enrol
 from tests.faults.campaign import SHORT_EPISODES
 from tests.faults.capture import listened
 from tests.faults.promises import judged
@@ -107,5 +108,5 @@ def publish(topic: str, properties: bytes, payload: bytes) -> bytes:
 def test_a_stream_that_ends_within_a_packet_is_read_to_its_last_whole_one(tmp_path: Path) -> None:
     whole = publish("edge/2/down/site-1/standing", b"", b"EDL1")
     (tmp_path / "000001.down").write_bytes(whole + whole[:9])
-    heard = listened([tmp_path], tmp_path, set())
+    heard = listened([tmp_path], enrol(tmp_path / "keys"), set())
     assert (heard.publishes, heard.wrong) == (1, [])

@@ -25,6 +25,7 @@ from appliance.triage import MAKES_ROOM, RESERVE_SHARE, Triage
 from appliance.triage.looking import Court
 from appliance.world import archive, ledger, sqlite
 from appliance.world.inference import Bench as Inference
+from tests.correspondents import post
 from tests.simulate.house import SITE_KEY, tiny
 
 MARGIN_BYTES = 256 * 2**20  # what other tests may write or remove meanwhile
@@ -83,7 +84,7 @@ class Small:
         assert not self.in_folder()
 
     def triage(self, config: Config) -> Triage:
-        return Triage(config, self.places, SITE_KEY, Court((), Inference(), "no site"))
+        return Triage(config, self.places, SITE_KEY, Court((), Inference(), "no site"), post=post(config))
 
     def in_folder(self) -> set[str]:
         return {path.name for path in self.scanner.iterdir() if path.is_file()}

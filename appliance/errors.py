@@ -465,6 +465,11 @@ CATALOGUE: dict[str, Entry] = {
     "llm-attempts-spent": Entry(
         "person", "asking the language model ended without an answer too often", "Read the case without it."
     ),
+    "store-url": Entry(
+        "operator",
+        "that is no store the centre can use",
+        "Say postgresql+psycopg://USER@/NAME?host=..., and install the extra `postgres`.",
+    ),
     "store-away": Entry("time", "the centre's store cannot be written", "Free space or mend the database."),
     "unexpected": Entry(
         "person", "a step failed in a way nobody foresaw", "Kept aside and never decided; send the journal to support."

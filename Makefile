@@ -61,6 +61,9 @@ bench: .venv/made-test  ## ingest to lane beside the bare library calls
 bench-deid: .venv/made-test  ## de-identification beside its peers; ARGS='--files 200 --repeats 5'
 	$(PY) -m bench.deid $(ARGS)
 
+llm: system-packages .venv/made-test  ## one real case to a real language model; fetches its weights once
+	$(PY) -m pytest -m llm tests/central $(ARGS)
+
 docs: .venv/made  ## print the generated pages of docs/ anew
 	$(PY) -m docs.make
 

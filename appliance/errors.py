@@ -438,6 +438,16 @@ CATALOGUE: dict[str, Entry] = {
         "the spool of sealed cases is over its bytes and nothing more may be taken out of it",
         "Mend the line to the centre, or raise network.spool_bytes_max; nothing is lost.",
     ),
+    "weights-missing": Entry(
+        "operator",
+        "the weights of the demonstration's language model cannot be had",
+        "Reach its makers' hub or a package registry once, or connect any OpenAI-compatible server with --endpoint.",
+    ),
+    "llm-runtime-missing": Entry(
+        "operator",
+        "llama.cpp's server is not installed",
+        "Install the extra `demo`, or connect any OpenAI-compatible server with --endpoint.",
+    ),
     "keys-missing": Entry("operator", "the centre has no keys of its own", "Run `central init`."),
     "message-invalid": Entry(
         "person", "a message from the wire is not understood", "It is kept aside; compare the versions of both sides."

@@ -20,9 +20,9 @@ from appliance.errors import Misconfigured, Unavailable
 from appliance.loop import Step, run
 from appliance.world.mqtt import Link
 from appliance.world.sqlite import open_reader
-from central import enrol, store
+from central import enrol, local_model, store
 from central.asking import Asking, Gate
-from central.llm import Endpoint, read_key
+from central.llm import STRUCTURED, Endpoint, read_key
 from central.no_model import NoModel
 from central.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from central.registry import Registry
@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _no_model(options.port)
             case verb if verb in enrol.VERBS:
                 return enrol.run(options)
+            case verb if verb in local_model.VERBS:
+                return local_model.run(options)
             case _:
                 return _status(options.state, options.store, as_json=options.json)
     except Unavailable as fault:
@@ -101,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     runner.add_argument(
         "--images", action="store_true", help="the model takes images: show it the key images of a case"
     )
+    runner.add_argument(
+        "--structured",
+        choices=STRUCTURED,
+        default=STRUCTURED[0],
+        help="how that server takes the shape of an answer (default %(default)s)",
+    )
     runner.add_argument("--api-key-file", type=Path, help="file that holds the endpoint's key")
     stand_in = commands.add_parser(
         "no-model", help=f"a stand-in endpoint on loopback whose every answer is: {NO_MODEL_NOTICE}"
@@ -111,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     _store(status)
     status.add_argument("--json", action="store_true", help="for machines")
     enrol.arguments(commands)
+    local_model.arguments(commands)
     return parser
 
 
@@ -170,7 +179,8 @@ def _run(options: argparse.Namespace) -> int:
         return list(links)
 
     gate = Gate()
-    endpoints = [Endpoint(options.endpoint, api_key=key, pause=stop.wait) for _ in range(options.asks_in_flight)]
+    told = {"api_key": key, "structured": options.structured, "canary": True, "pause": stop.wait}
+    endpoints = [Endpoint(options.endpoint, **told) for _ in range(options.asks_in_flight)]
     askings = [
         Asking(
             engine,

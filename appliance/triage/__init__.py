@@ -36,7 +36,7 @@ from appliance.world import archive, ledger, sqlite, wire
 
 TRIM_PERIOD_S = 60.0
 RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
-MAKES_ROOM = frozenset({"free", "withdraw"})  # steps that go on however full the disk is: they give bytes back
+MAKES_ROOM = frozenset({"free", "withdraw", "shed"})  # steps that go on however full the disk is: they give bytes back
 
 
 class Triage:

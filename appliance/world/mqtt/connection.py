@@ -5,7 +5,6 @@ It refuses to come back: every connection is a fresh client, and whoever owns th
 
 import contextlib
 import selectors
-import socket
 import ssl
 import time
 from collections.abc import Hashable
@@ -193,7 +192,7 @@ class Connection:
             self._hang_up("the service does not keep up")
 
 
-def _watch(selector: selectors.BaseSelector, held: socket.socket, events: int) -> None:
+def _watch(selector: selectors.BaseSelector, held: Any, events: int) -> None:
     known = held in selector.get_map()
     if not events:
         if known:

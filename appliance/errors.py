@@ -423,6 +423,21 @@ CATALOGUE: dict[str, Entry] = {
     "keys-invalid": Entry(
         "operator", "a file of keys is not one", "Restore it from the backup, or enrol this appliance anew."
     ),
+    "spool-shed": Entry(
+        "time",
+        "pictures or series were taken out of the full spool of cases; findings go on",
+        "Mend the line to the centre, or raise network.spool_bytes_max; what went is made again by itself.",
+    ),
+    "series-stays": Entry(
+        "person",
+        "the centre asked for a series of which an object may not leave",
+        "Its findings and key images went; read the study locally. The code beside it says why.",
+    ),
+    "spool-full": Entry(
+        "operator",
+        "the spool of sealed cases is over its bytes and nothing more may be taken out of it",
+        "Mend the line to the centre, or raise network.spool_bytes_max; nothing is lost.",
+    ),
     "keys-missing": Entry("operator", "the centre has no keys of its own", "Run `central init`."),
     "message-invalid": Entry(
         "person", "a message from the wire is not understood", "It is kept aside; compare the versions of both sides."
@@ -449,6 +464,11 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "llm-attempts-spent": Entry(
         "person", "asking the language model ended without an answer too often", "Read the case without it."
+    ),
+    "store-url": Entry(
+        "operator",
+        "that is no store the centre can use",
+        "Say postgresql+psycopg://USER@/NAME?host=..., and install the extra `postgres`.",
     ),
     "store-away": Entry("time", "the centre's store cannot be written", "Free space or mend the database."),
     "unexpected": Entry(

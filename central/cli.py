@@ -62,7 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             case verb if verb in enrol.VERBS:
                 return enrol.run(options)
             case _:
-                return _status(options.state, as_json=options.json)
+                return _status(options.state, options.store, as_json=options.json)
+    except Unavailable as fault:
+        print(f"central: {fault}: {fault.text}. {fault.hint}", file=sys.stderr)
+        return 1
     except Misconfigured as fault:
         print(f"central: {fault}: {fault.text}. {fault.hint}", file=sys.stderr)
         return EX_CONFIG
@@ -73,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run", help="take cases from the broker, ask the language model, send verdicts")
     runner.add_argument("--state", type=Path, required=True, help="folder for the centre's database")
+    _store(runner)
     runner.add_argument("--keys", type=Path, required=True, help="folder of the centre's keys and of its devices")
     runner.add_argument(
         "--broker",
@@ -104,9 +108,17 @@ def _parser() -> argparse.ArgumentParser:
     stand_in.add_argument("--port", type=_port, default=0, help="port to listen on; 0 takes a free one")
     status = commands.add_parser("status", help="what stands in the centre's store")
     status.add_argument("--state", type=Path, required=True, help="folder of the centre's database")
+    _store(status)
     status.add_argument("--json", action="store_true", help="for machines")
     enrol.arguments(commands)
     return parser
+
+
+def _store(parser: argparse.ArgumentParser) -> None:
+    said = (
+        "PostgreSQL instead of SQLite in --state: postgresql+psycopg://USER@/NAME?host=...; the password in ~/.pgpass"
+    )
+    parser.add_argument("--store", default="", metavar="URL", help=said)
 
 
 def _broker(text: str) -> tuple[str, int]:
@@ -143,7 +155,7 @@ def _wait(stop: threading.Event) -> None:
 def _run(options: argparse.Namespace) -> int:
     stop, wire_wake, ask_wake = threading.Event(), threading.Event(), threading.Event()
     key = None if options.api_key_file is None else read_key(options.api_key_file)
-    engine, registry = _open_store(options.state), Registry(options.keys)
+    engine, registry = _open_store(options.state, options.store), Registry(options.keys)
     name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
     brokers: list[tuple[str, int]] = options.broker or [("127.0.0.1", 1883)]
     dialled = [(host, port, enrol.line(options.keys, host, tls=options.tls)) for host, port in brokers]
@@ -206,9 +218,9 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if failed.is_set() else 0
 
 
-def _open_store(folder: Path) -> Engine:
+def _open_store(folder: Path, url: str) -> Engine:
     try:
-        return store.open_store(folder)
+        return store.open_store(folder, url)
     except OSError:
         raise Misconfigured("state-folder", "--state") from None
 
@@ -240,11 +252,11 @@ def _no_model(port: int) -> int:
     return 0
 
 
-def _status(folder: Path, *, as_json: bool) -> int:
+def _status(folder: Path, url: str, *, as_json: bool) -> int:
     path = folder / "central.db"
-    if not path.exists():
+    if not url and not path.exists():
         raise Misconfigured("state-folder", "--state")
-    with store.transaction(open_reader(path)) as c:
+    with store.transaction(store.open_server(url) if url else open_reader(path)) as c:
         counts = store.counts(c)
     if as_json:
         print(json.dumps(counts))

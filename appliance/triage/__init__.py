@@ -4,7 +4,8 @@ It alone writes the clinical ledger and triage's side of the wire. The lineup sa
 which are stopped, the watch over certificates which of them open fewer lanes than they say. Five parts follow, in the
 order in which a study meets them: intake (admit, assemble), glance (is a film worth repeating while the patient is
 here), judge (decode, infer, decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and
-cleaning), answers (absorb verdicts, signatures and commands).
+cleaning; the spool within its bytes is in spool, whole series are in series), answers (absorb verdicts, signatures and
+commands).
 """
 
 from collections.abc import Callable
@@ -28,12 +29,14 @@ from appliance.triage.looking import Court
 from appliance.triage.mending import Mending
 from appliance.triage.post import Post
 from appliance.triage.sealing import Cleaning
+from appliance.triage.series import Series
+from appliance.triage.spool import Spool
 from appliance.triage.watch import Watch
 from appliance.world import archive, ledger, sqlite, wire
 
 TRIM_PERIOD_S = 60.0
 RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
-MAKES_ROOM = frozenset({"free", "withdraw", "shed"})  # steps that go on however full the disk is: they give bytes back
+MAKES_ROOM = frozenset({"free", "withdraw"})  # steps that go on however full the disk is: they give bytes back
 
 
 class Triage:
@@ -73,13 +76,18 @@ class Triage:
             decided=self.watch.on_decided,
         )
         self.lineup.on_change = judging.sit
+        lineup = self.lineup
+        handover = Handover(config, places, site_key, self.engine, self.cases, lambda: lineup.models, cleaning, post)
+        self.spool, self.series = Spool(config, places, handover), Series(config, places, handover)
         self.parts = (
             self.lineup,
             self.watch,
             Intake(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
             judging,
-            Handover(config, places, site_key, self.engine, self.cases, lambda: self.lineup.models, cleaning, post),
+            handover,
+            self.spool,
+            self.series,
             Answers(places, self.engine, self.cases, post),
         )
 
@@ -116,5 +124,6 @@ class Triage:
         """Closes ledgers and children; for tests that open them again in the same process."""
         self.lineup.close()
         self.watch.close()
+        self.series.close()
         self.engine.dispose()
         self.cases.dispose()

@@ -24,7 +24,7 @@ from central.store.leases import (
     worker_ends,
     worker_lives,
 )
-from central.store.opening import insert_once, open_store, transaction
+from central.store.opening import insert_once, open_server, open_store, transaction
 from central.store.tables import (
     METADATA,
     asks,
@@ -47,6 +47,7 @@ __all__ = [
     "claim_share",
     "devices",
     "live_workers",
+    "open_server",
     "open_store",
     "quarantine",
     "release",

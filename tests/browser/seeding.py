@@ -252,7 +252,7 @@ def seed(folder: Path) -> Seeded:
 def served(places: Places) -> Iterator[str]:
     """The address of a running review service on a free port; stopped and joined afterwards."""
     stop, ready, found = threading.Event(), threading.Event(), list[str]()
-    config = Config.model_validate({"review": {"port": 0}})
+    config = Config.model_validate({"review": {"port": 0}, "triage": {"deadline_routine_s": 3600}})
 
     def say(where: str) -> None:
         found.append(where)

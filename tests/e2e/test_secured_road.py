@@ -21,15 +21,26 @@ REVOKED = "1.2.826.0.1.77.902"
 
 
 class Secured(Processes):
-    """A house whose appliance and centre meet at a production broker only."""
+    """A house whose appliance and centre meet at a production broker only.
+
+    beyond  the workers' ports of further brokers, to which this house's worker listens as well
+    """
+
+    def __init__(self, folder: Path, device: str, *, beyond: tuple[int, ...] = ()) -> None:
+        self.workers_port, self.beyond = free_port(), beyond
+        super().__init__(
+            folder, settings={"network": {"broker_tls": True}, "site": {"device_id": device}}, models=False
+        )
 
     def _centre(self) -> list[Child]:
-        keys, self.workers_port = self.folder / "central-keys", free_port()
+        keys = self.folder / "central-keys"
         enrol.here(self.config, keys)
         self.centre = Centre(keys, time.time())
         port, command = free_port(), [sys.executable, "-c", CENTRE]
         worker = ["run", "--state", str(self.central), "--keys", str(keys), "--tls"]
-        worker += ["--broker", f"{HOST}:{self.workers_port}", "--endpoint", f"http://{HOST}:{port}/v1"]
+        worker += ["--endpoint", f"http://{HOST}:{port}/v1"]
+        for each in (self.workers_port, *self.beyond):
+            worker += ["--broker", f"{HOST}:{each}"]
         return [
             Child("no-model", [*command, "no-model", "--port", str(port)], watched=False),
             Child("central", [*command, *worker], watched=False),
@@ -43,10 +54,22 @@ class Secured(Processes):
         self.pipe = production(self.centre, self.folder / "broker", ports=ports)  # type: ignore[assignment]
 
 
+class Branch(Secured):
+    """A second house with a broker of its own; the centre is the first house's."""
+
+    def __init__(self, folder: Path, device: str, port: int, centre: Centre) -> None:
+        self.elsewhere = centre, port
+        super().__init__(folder, device)
+
+    def _centre(self) -> list[Child]:
+        self.centre, self.workers_port = self.elsewhere
+        enrol.here(self.config, self.centre.keys)
+        return []
+
+
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    settings = {"network": {"broker_tls": True}}
-    with Secured(tmp_path_factory.mktemp("secured"), settings=settings, models=False) as house:
+    with Secured(tmp_path_factory.mktemp("secured"), "unit-1") as house:
         house.wait_ready()
         yield house
 
@@ -76,6 +99,18 @@ def cases_at_the_centre(road: Secured) -> int:
         assert cli.main(["status", "--state", str(road.central), "--json"]) == 0
     told = json.loads(said.getvalue())
     return sum(told[state] for state in ("received", "asked", "answered", "refused"))
+
+
+def test_one_worker_serves_two_brokers(tmp_path: Path) -> None:
+    """Sharding by site: each house has a broker of its own, and one worker listens at both."""
+    port = free_port()
+    with Secured(tmp_path / "a", "unit-a", beyond=(port,)) as first:
+        first.wait_ready()
+        with Branch(tmp_path / "b", "unit-b", port, first.centre) as second:
+            for house, study, number in ((first, "1.2.826.0.1.77.903", 903), (second, "1.2.826.0.1.77.904", 904)):
+                house.drop(f"{number}.dcm", tiny(study, 1, f"PAT-{number}", "MR", number))
+                house.until(lambda: house.states().get(study) == "answered", f"no answer at {house.folder.name}")  # noqa: B023
+            assert cases_at_the_centre(first) == 2
 
 
 def test_a_worker_without_tls_does_not_dial_another_machine(tmp_path: Path) -> None:

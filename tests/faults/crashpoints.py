@@ -1,6 +1,6 @@
 """SIGKILL at every call by which a service makes something durable, before it and after it, one by one.
 
-    python -m tests.faults.crashpoints [--victims receive,triage] [--every 1] [--points-max 500]
+    python -m tests.faults.crashpoints [--victims receive,triage,uplink,worker-1] [--every 1] [--points-max 500]
 
 A process with crashpoint.c preloaded dies at its n-th such call; it is started again without, and what it was about
 must come to the same end as if nothing had happened. n grows until a study passes without the process dying: then
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from appliance.cli.reconcile import reconcile
 from tests.faults.clock import library
+from tests.faults.promises import judged
 from tests.faults.town import Town
 
 SOURCE = Path(__file__).with_name("crashpoint.c")
@@ -105,22 +106,25 @@ def every_point(bench: Bench, report: Points, *, first: int = 1, every: int = 1,
     report.took_s += time.monotonic() - began
 
 
-def edge_points(folder: Path, victim: str, *, first: int = 1, every: int = 1, points_max: int = POINTS_MAX) -> Points:
-    """The services that need no centre: everything dropped is to come to the wire."""
-    report = Points(victim)
-    with Town(folder / "town", appliances=1, workers=0, dice=random.Random(1)) as town:
+def points_of(folder: Path, victim: str, *, first: int = 1, every: int = 1, points_max: int = POINTS_MAX) -> Points:
+    """One service through its points: receive and triage without a centre, uplink and worker-1 with one."""
+    report, far = Points(victim), victim not in ("receive", "triage")
+    end = "answered" if far else "escalated"
+    with Town(folder / "town", appliances=1, workers=int(far), dice=random.Random(1)) as town:
 
         def rested() -> bool:
             now = town.states(1)
             waiting = [path for path in town.edges[0].scanner.iterdir() if path.is_file()]
-            return (
-                not waiting and now.keys() == {s.study for s in town.book.scans} and set(now.values()) <= {"escalated"}
-            )
+            known = now.keys() == {scan.study for scan in town.book.scans} and set(now.values()) <= {end}
+            return known and not waiting and (not far or town.at_rest(1))
 
         town.wait_ready()
-        every_point(Bench(town, 1, victim, folder, rested), report, first=first, every=every, points_max=points_max)
+        bench = Bench(town, 0 if victim.startswith("worker") else 1, victim, folder, rested)
+        every_point(bench, report, first=first, every=every, points_max=points_max)
         edge = town.edges[0]
         edge.fall()
+        if far:
+            report.broken += judged(town)[0]
         report.broken += [f"{each.name}: {each.wrong}" for each in reconcile(edge.places, deep=True)[0] if each.wrong]
         kept = {path.stem for path in edge.places.instances.glob("*/*.dcm")}
         report.broken += ["files lost"] if {scan.sha256 for scan in town.book.scans} - kept else []
@@ -129,7 +133,7 @@ def edge_points(folder: Path, victim: str, *, first: int = 1, every: int = 1, po
 
 def main() -> None:
     told = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told.add_argument("--victims", default="receive,triage")
+    told.add_argument("--victims", default="receive,triage,uplink,worker-1")
     told.add_argument("--every", type=int, default=1)
     told.add_argument("--points-max", type=int, default=POINTS_MAX)
     options = told.parse_args()
@@ -138,7 +142,7 @@ def main() -> None:
     broken = False
     for victim in options.victims.split(","):
         with tempfile.TemporaryDirectory(prefix="points-") as folder:
-            report = edge_points(Path(folder), victim, every=options.every, points_max=options.points_max)
+            report = points_of(Path(folder), victim, every=options.every, points_max=options.points_max)
         print(report.row(), flush=True)
         broken |= bool(report.broken)
     raise SystemExit(broken)

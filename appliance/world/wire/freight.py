@@ -4,7 +4,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, Integer, Row, and_, case, cast, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    Row,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance.core.enclosure import Enclosed
@@ -156,6 +170,26 @@ def _put_passage(c: Connection, load: Enclosed, first: dict[str, Any], again: di
 def received_transfers(link_c: Connection) -> set[str]:
     """Transfers the centre holds by its own receipt."""
     return set(link_c.execute(select(passages.c.transfer_id).where(passages.c.state == "received")).scalars())
+
+
+def damaged_transfers(link_c: Connection) -> list[str]:
+    """Transfers whose bytes uplink found to be other than what was sealed, or gone."""
+    where = (passages.c.state == "sending", passages.c.code == "part-damaged")
+    return list(link_c.execute(select(passages.c.transfer_id).where(*where)).scalars())
+
+
+def begun_transfers(link_c: Connection) -> set[str]:
+    """Transfers of which the centre holds a part already."""
+    return set(link_c.execute(select(passages.c.transfer_id).where(passages.c.parts_have > 0)).scalars())
+
+
+def shed_pictures(c: Connection) -> list[Row[Any]]:
+    """Pictures that were shed of cases that are open, and not made again since; the most urgent and oldest first."""
+    ready = transfers.alias("ready")
+    again = exists().where(ready.c.case_id == transfers.c.case_id, ready.c.tier == 1, ready.c.state == "ready")
+    order = (_class(0.0).desc(), transfers.c.created_at, transfers.c.id)
+    where = (transfers.c.state == "shed", transfers.c.tier == 1, cases.c.state == "queued", ~again)
+    return list(c.execute(select(transfers).join(cases).where(*where).order_by(*order)))
 
 
 def digests_of(c: Connection) -> dict[str, set[str]]:

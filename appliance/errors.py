@@ -475,6 +475,13 @@ CATALOGUE: dict[str, Entry] = {
     "llm-attempts-spent": Entry(
         "person", "asking the language model ended without an answer too often", "Read the case without it."
     ),
+    "case-unknown": Entry(
+        "operator", "the centre has no case of that name, or two devices have", "Compare the name; say --device."
+    ),
+    "series-absent": Entry(
+        "operator", "the series of this case is not here", "Ask for it with `central request-series`; then wait."
+    ),
+    "series-folder": Entry("operator", "the folder for the series is there already", "Name one that is not."),
     "store-url": Entry(
         "operator",
         "that is no store the centre can use",

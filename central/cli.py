@@ -1,4 +1,4 @@
-"""The command line of the centre: `central run`, `no-model`, `status`, and what central.enrol adds."""
+"""The command line of the centre: `central run`, `no-model`, `status`; central.series and central.enrol add theirs."""
 
 import argparse
 import contextlib
@@ -16,11 +16,11 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from appliance.core.messages import PARTITIONS
-from appliance.errors import Misconfigured, Unavailable
+from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.loop import Step, run
 from appliance.world.mqtt import Link
 from appliance.world.sqlite import open_reader
-from central import enrol, local_model, store
+from central import enrol, local_model, series, store
 from central.asking import Asking, Gate
 from central.llm import STRUCTURED, Endpoint, read_key
 from central.no_model import NoModel
@@ -59,13 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _run(options)
             case "no-model":
                 return _no_model(options.port)
+            case verb if verb in series.VERBS:
+                return series.run(options)
             case verb if verb in enrol.VERBS:
                 return enrol.run(options)
             case verb if verb in local_model.VERBS:
                 return local_model.run(options)
             case _:
                 return _status(options.state, options.store, as_json=options.json)
-    except Unavailable as fault:
+    except (Unavailable, Quarantined) as fault:
         print(f"central: {fault}: {fault.text}. {fault.hint}", file=sys.stderr)
         return 1
     except Misconfigured as fault:
@@ -118,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--state", type=Path, required=True, help="folder of the centre's database")
     _store(status)
     status.add_argument("--json", action="store_true", help="for machines")
+    series.arguments(commands)
     enrol.arguments(commands)
     local_model.arguments(commands)
     return parser

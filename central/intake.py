@@ -217,7 +217,7 @@ class Intake:
                 manifest_sha256=_digest(manifest),
                 at=at,
             )
-            row = freight.transfers_named(c, [key]).get(key)
+            row = freight.transfers_named(c, [key], to_write=True).get(key)
             if row is None or row.manifest_sha256 != _digest(manifest):
                 continue  # forgotten or taken by another worker meanwhile: the edge asks again
             if row.state != "open":

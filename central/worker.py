@@ -26,6 +26,7 @@ from central.store import freight
 
 RENEW_S = 3.0
 TIDY_PERIOD_S = 3600.0
+STALE_S = 30 * 86_400.0  # a transfer that is not whole and that nobody touched for so long is forgotten
 
 
 class Line(Wire, Protocol):
@@ -152,6 +153,9 @@ class Worker:
         if moment.mono < self._tidy_due:
             return False
         self._tidy_due = moment.mono + TIDY_PERIOD_S
+
+        with store.transaction(self.engine) as c:
+            freight.forget_stale(c, moment.wall - STALE_S)
 
         def needed(device_id: str, transfer_ids: list[str]) -> set[str]:
             with store.transaction(self.engine) as c:

@@ -246,6 +246,11 @@ def cases_of(c: Connection, device_id: str, case_ids: Iterable[str]) -> dict[str
     return {row.case_id: row for row in c.execute(select(*columns).where(*where)).all()}
 
 
+def cases_named(c: Connection, case_id: str) -> list[CaseRow]:
+    """The cases of that name; of several devices only where two gave one name."""
+    return list(c.execute(select(cases).filter_by(case_id=case_id).order_by(cases.c.id)).all())
+
+
 def counts(c: Connection) -> dict[str, int]:
     """How many cases stand in each state, verdicts by status, verdicts not taken, messages aside."""
     found = {"received": 0, "asked": 0, "answered": 0, "refused": 0, "ok": 0, "needs_human": 0}

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, or_, select, tuple_, update
 
+from appliance.core.messages import partition
 from central.store.opening import insert_once
 from central.store.tables import requests, transfers
 
@@ -14,11 +15,15 @@ OPEN_MAX = 512  # transfers of one device that are not whole; the one untouched 
 OPEN_BYTES_MAX = 4 * 2**30
 
 
-def transfers_named(c: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], TransferRow]:
-    """The rows of those transfers, by (device, transfer id), locked where the database can."""
+def transfers_named(
+    c: Connection, keys: Collection[tuple[str, str]], *, to_write: bool = False
+) -> dict[tuple[str, str], TransferRow]:
+    """The rows of those transfers, by (device, transfer id); to_write: locked where the database locks rows."""
     if not keys:
         return {}
-    found = _named(keys).order_by(transfers.c.id).with_for_update()
+    found = _named(keys).order_by(transfers.c.id)
+    if to_write:
+        found = found.with_for_update()
     return {(row.device_id, row.transfer_id): row for row in c.execute(found)}
 
 
@@ -96,6 +101,11 @@ def pass_others(c: Connection, device_id: str, case_id: str, at: float) -> list[
     return ids
 
 
+def forget_stale(c: Connection, before: float) -> None:
+    """Forgets open transfers that nobody touched since; whoever still sends one is told and begins again."""
+    c.execute(transfers.delete().where(transfers.c.state == "open", transfers.c.touched_at < before))
+
+
 def needs_file(c: Connection, device_id: str, transfer_ids: Iterable[str]) -> set[str]:
     """Which of these transfers still need their file in the spool."""
     where = (transfers.c.device_id == device_id, transfers.c.transfer_id.in_(list(transfer_ids)))
@@ -106,11 +116,12 @@ def needs_file(c: Connection, device_id: str, transfer_ids: Iterable[str]) -> se
 # Series on request.
 
 
-def request_series(c: Connection, device_id: str, partition: int, case_id: str, at: float) -> None:
-    """Asks for the whole series of a case; asked again after a refusal, it counts as new."""
-    row = {"device_id": device_id, "partition": partition, "case_id": case_id, "asked_at": at, "state": "open"}
+def request_series(c: Connection, device_id: str, case_id: str, at: float) -> None:
+    """Asks for the whole series of a case; what is not here yet is asked for anew."""
+    place = int(partition(device_id), 16)
+    row = {"device_id": device_id, "partition": place, "case_id": case_id, "asked_at": at, "state": "open"}
     if not insert_once(c, requests, row):
-        mine = (requests.c.device_id == device_id, requests.c.case_id == case_id, requests.c.state == "refused")
+        mine = (requests.c.device_id == device_id, requests.c.case_id == case_id, requests.c.state != "whole")
         c.execute(update(requests).where(*mine).values(state="open", asked_at=at))
 
 

@@ -7,13 +7,18 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError, TimeoutError
 
 from appliance.errors import Misconfigured, Unavailable
 from appliance.world.sqlite import open_writer
 from central.store.tables import METADATA
 
 MAKING = 0x454450  # pg_advisory_xact_lock: workers that start together make the tables one after the other
+WAIT_S = 10
+# A worker that stands still in a transaction must not hold the others up for ever.
+LIMITS = "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+# Out of connections, broken off, read-only after a switch-over, deadlock, serialisation: all are tried again.
+AWAY = (OperationalError, InterfaceError, InternalError, TimeoutError)
 CONNECTIONS = 8  # of one worker: its wire, its askings, and some to spare
 
 
@@ -38,7 +43,14 @@ def open_server(url: str) -> Engine:
         if make_url(url).get_backend_name() != "postgresql":
             raise Misconfigured("store-url", "--store")
         # A connection that broke while it lay idle is found out before it is used.
-        return create_engine(url, pool_pre_ping=True, pool_size=CONNECTIONS, hide_parameters=True)
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=CONNECTIONS,
+            pool_timeout=WAIT_S,
+            hide_parameters=True,
+            connect_args={"connect_timeout": WAIT_S, "options": LIMITS},
+        )
     except (ArgumentError, ModuleNotFoundError):
         raise Misconfigured("store-url", "--store") from None
 
@@ -49,7 +61,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.begin() as c:
             yield c
-    except OperationalError:
+    except AWAY:
         raise Unavailable("store-away") from None
 
 

@@ -1,10 +1,13 @@
 """Cases, answers and edges for the tests of the centre."""
 
 import base64
+import gzip
 import hashlib
+import io
 import json
+import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +18,7 @@ import numpy as np
 
 from appliance.core.case import Case, Finding, KeyImage, Model, Opinion, Verdict
 from appliance.core.document import Document, decode, encode
-from appliance.core.enclosure import Enclosed, Sender, enclosed
+from appliance.core.enclosure import Enclosed, Sender, announced, enclosed
 from appliance.core.keys import DeviceKeys, PrivateKeys, key_file
 from appliance.core.letter import opened, sealed
 from appliance.core.messages import (
@@ -29,7 +32,7 @@ from appliance.core.messages import (
     topic_up,
     verdict_place,
 )
-from appliance.core.transfer import Manifest, part_message, span
+from appliance.core.transfer import Manifest, part_message, sealed_parts, span
 from central.question import Answer
 
 DEVICE, OTHER = "appliance-1", "appliance-2"
@@ -157,6 +160,37 @@ def enclosing(
         sender=Sender(device_id, triage_keys(device_id), CENTRE.public),
     )
     return Parcel(device_id, told, manifest, data, document)
+
+
+def series_parcel(files: Mapping[str, bytes], number: int = 1, *, data: bytes = b"", device_id: str = DEVICE) -> Parcel:
+    """A whole series as triage sends it; data: an archive of another make instead."""
+    if not data:
+        whole = io.BytesIO()
+        with (
+            gzip.GzipFile("", "wb", 6, whole, mtime=0) as packed,
+            tarfile.TarFile(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+        ):
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        data = whole.getvalue()
+    drawn = hashlib.sha256(f"{device_id} series {number}".encode()).digest()
+    parts = list(sealed_parts((data,), transfer_id=drawn.hex()[:32], key=drawn))
+    sealed_bytes = b"".join(parts)
+    manifest = Manifest(
+        transfer_id=drawn.hex()[:32],
+        case_id=case_number(number),
+        tier=2,
+        urgency="routine",
+        codec="tar+gzip",
+        parts=len(parts),
+        sealed_bytes=len(sealed_bytes),
+        sha256=hashlib.sha256(sealed_bytes).hexdigest(),
+        key=drawn.hex(),
+    )
+    told = announced(manifest, Sender(device_id, triage_keys(device_id), CENTRE.public))
+    return Parcel(device_id, told, manifest, sealed_bytes, data)
 
 
 def parcel(number: int = 1, *, tier: Any = 1, name: str = "", device_id: str = DEVICE, **changes: Any) -> Parcel:

@@ -192,6 +192,14 @@ class Report:
     faults: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
+    def add(self, other: "Report") -> None:
+        """What another town did and found."""
+        for name in ("towns", "episodes", "studies", "files", "packets", "stream_bytes", "opened_cases", "took_s"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.lines = other.lines or self.lines
+        self.faults += other.faults
+        self.broken += other.broken
+
     def table(self) -> str:
         head = [
             f"seed {self.seed}, store {self.store}, lines: {self.lines}, {self.took_s:.0f} s",
@@ -286,6 +294,24 @@ def calm(town: Town) -> None:
     town.until(rested, f"not at rest: {[Counter(town.states(p).values()) for p in (1, 2)]}", CALM_S)
 
 
+def one_town(report: Report, seed: int, episodes: int, *, keep: bool) -> None:
+    """One town in a folder of its own, its report counted only when it was judged, and a line of progress."""
+    started, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="town-"))
+    now = Report(report.seed, report.store)
+    try:
+        town_through(folder, now, seed, episodes)
+    except AssertionError as fault:
+        now.broken.append(f"seed {seed}: {fault}"[:1500])
+    now.took_s = time.monotonic() - started
+    report.add(now)
+    found = now.broken or "holds"
+    print(f"seed {seed}, {report.store}, {now.episodes} episodes, {now.took_s:.0f} s: {found}", flush=True)
+    if now.broken and keep:
+        print(f"kept: {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main() -> None:
     told = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     told.add_argument("--episodes", type=int, default=EPISODES)
@@ -301,23 +327,13 @@ def main() -> None:
     stores = ("postgres", "sqlite") if options.store == "both" else (options.store,)
     reports = [Report(options.seed, name) for name in stores]
     began = time.monotonic()
-    for number in range(-(-episodes // each)):
-        report = reports[number % len(reports)]
-        seed, started, folder = options.seed * 1000 + number, time.monotonic(), Path(tempfile.mkdtemp(prefix="town-"))
-        before = len(report.broken)
-        try:
-            town_through(folder, report, seed, min(each, episodes - number * each))
-        except AssertionError as fault:
-            report.broken.append(f"seed {seed}: {fault}"[:1500])
-        report.took_s += time.monotonic() - started
-        well = len(report.broken) == before
-        print(
-            f"town {number + 1}, seed {seed}, {report.store}: {'holds' if well else report.broken[before:]}", flush=True
-        )
-        if not well and options.keep:
-            print(f"kept: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for number in range(-(-episodes // each)):
+            count = min(each, episodes - number * each)
+            one_town(reports[number % len(reports)], options.seed * 1000 + number, count, keep=options.keep)
+    except KeyboardInterrupt:
+        print("ended before its end: the towns above count, the last one does not")
     done = sum(report.episodes for report in reports)
     print(f"\n{done} episodes in {time.monotonic() - began:.0f} s, Linux {os.uname().release}\n")
     print("\n\n".join(report.table() for report in reports if report.towns or report.broken))

@@ -433,6 +433,26 @@ CATALOGUE: dict[str, Entry] = {
         "the centre asked for a series of which an object may not leave",
         "Its findings and key images went; read the study locally. The code beside it says why.",
     ),
+    "verdict-overdue": Entry(
+        "person",
+        "the centre has not answered a case within the deadline of its urgency",
+        "Read the study locally; the verdict is shown when it comes.",
+    ),
+    "spool-filling": Entry(
+        "operator",
+        "the spool of sealed cases is nearly full",
+        "Mend the line to the centre, or raise network.spool_bytes_max; pictures of routine cases go first.",
+    ),
+    "scanner-silent": Entry(
+        "operator",
+        "a source that usually sends has sent nothing for unusually long",
+        "Look at the scanner, its network and the watched folder; on a holiday this is nothing.",
+    ),
+    "model-silent": Entry(
+        "person",
+        "a model has not flagged anything for unusually long",
+        "Look at its last studies and at the films it gets; stop it where in doubt.",
+    ),
     "spool-full": Entry(
         "operator",
         "the spool of sealed cases is over its bytes and nothing more may be taken out of it",

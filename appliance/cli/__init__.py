@@ -57,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("service", choices=SERVICES)
     _enrolling(verb("enrol", "Make this appliance's keys and its request to the centre, or install the answer."))
     verb("check", "Look at everything the appliance needs and say what to do.", as_json=True)
+    gauges = verb("metrics", "Print how it stands as Prometheus reads it.")
+    gauges.add_argument("--textfile", type=Path, help="write them there, whole or not at all")
     verb("status", "Say how it stands: studies, cases, disk, what to look at.", as_json=True)
     some = verb("studies", "List the studies, or tell all of one.", as_json=True)
     some.add_argument("uid", nargs="?", metavar="UID", help="Study Instance UID")
@@ -275,6 +277,10 @@ def _look(told: argparse.Namespace) -> int:
     match told.verb:
         case "check":
             return look.check(config, places, told.json)
+        case "metrics":
+            from appliance.cli import metrics
+
+            return metrics.show(config, places, told.textfile)
         case "status":
             return look.status(config, places, told.json)
         case "watch":

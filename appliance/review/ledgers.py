@@ -6,7 +6,7 @@ not make it. Everything a page shows comes from one read transaction a ledger, s
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,15 @@ class Ledgers:
                 return wire.wire_states(case_side, None, case_ids)
         with cases.begin() as case_side, link.begin() as link_side:
             return wire.wire_states(case_side, link_side, case_ids)
+
+    @contextmanager
+    def wire(self) -> Iterator[tuple[Connection | None, Connection | None]]:
+        """Both sides of the wire as they stand now; None for one that has not started."""
+        cases, link = self._engine(self.places.cases_db), self._engine(self.places.link_db)
+        with ExitStack() as held:
+            case_side = held.enter_context(cases.begin()) if cases is not None else None
+            link_side = held.enter_context(link.begin()) if link is not None else None
+            yield case_side, link_side
 
     def sealed_as(self, case_id: str) -> frozenset[str] | None:
         """SHA-256 of all that a case was ever sealed as, by triage's own book of the wire; None: no such case."""

@@ -1,7 +1,7 @@
 """The one list of what is not well between this appliance, its scanners and its centre.
 
 `status`, the page and the metrics all say what stands here and nothing else of their own. Pure: whoever asks has read
-the databases and the disk. An alarm bears a code of the catalogue, which says who must act and how, and never a patient.
+the databases and the disk. An alarm bears a code of the catalogue, which says who must act and how; never a patient.
 """
 
 from collections.abc import Iterator, Mapping

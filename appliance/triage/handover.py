@@ -112,14 +112,14 @@ class Handover:
             if isinstance(leaving, Unavailable):
                 raise leaving
             ways = [self.spooled(leaving, tier, result.priority, sender) for tier in sorted(leaving.documents)]
-        except Unavailable:
+            self.keep(study.number, study.revision, leaving, ways[-1][1], moment)
+            with self.cases.begin() as c:
+                made = [each for each, _ in ways]
+                wire.put_case(c, case_id, made, revision=study.revision, urgency=result.priority, at=moment.wall)
+        except Unavailable:  # a full disk judges no study
             with self.engine.begin() as c:
                 ledger.give_back_attempt(c, study)
             raise
-        self.keep(study.number, study.revision, leaving, ways[-1][1], moment)
-        with self.cases.begin() as c:
-            made = [each for each, _ in ways]
-            wire.put_case(c, case_id, made, revision=study.revision, urgency=result.priority, at=moment.wall)
         return True
 
     def leaving(self, case_id: str, revision: int, result: Row[Any], instances: Sequence[Instance]) -> Leaving:

@@ -89,6 +89,9 @@ class Hearing:
         self.mailboxes, self.link, self.own, self.centre = mailboxes, link, own, centre
         self.sending, self.say, self.randomness = sending, say, randomness
         self._kinds = {topic_down(device_id, kind): kind for kind in DOCUMENTS}
+        self._unkept: list[
+            Message
+        ] = []  # heard and not committed: a full disk must not lose them until a new connection
         self._taken: dict[tuple[str, int], None] = {}  # in order; said when the window has room
         self._nonces: deque[str] = deque(maxlen=NONCES_MAX)
         self._roll_due, self._roll_sent, self._roll_after = 0.0, 0.0, ""
@@ -98,25 +101,26 @@ class Hearing:
         heard = self.link.poll()
         if heard:
             self.sending.look_again()
-        messages = []
         for event in heard:
             match event:
                 case Message():
-                    messages.append(event)
+                    self._unkept.append(event)
                 case Acknowledged(token, reason):
                     self.sending.acknowledged(token, event.sent, moment)
                     if not event.sent:
                         FAULTS["centre-silent" if reason == NO_SUBSCRIBERS else "publish-refused"] += 1
                         LOG.info("uplink.listen: not sent, reason code 0x%02x", reason)
                 case Up():
+                    self._unkept.clear()  # all of it comes again
                     self.sending.broken()
                     self._roll_due = moment.mono
                 case Down():
                     self.sending.broken()
                     FAULTS["broker-away"] += 1
                     LOG.warning("uplink.listen: broker-away")
-        if messages:
-            self._keep(messages, moment)
+        if self._unkept:
+            self._keep(tuple(self._unkept), moment)
+            self._unkept.clear()
         said = self._say_taken()
         return bool(heard) or said
 

@@ -37,7 +37,7 @@ from appliance.core.messages import (
 )
 from appliance.core.schedule import PART_MESSAGE_BYTES, Window
 from appliance.core.transfer import Manifest, opened_part, read_part_message
-from appliance.errors import CATALOGUE
+from appliance.errors import CATALOGUE, Unavailable
 from appliance.loop import Moment
 from appliance.uplink import DOCUMENTS, Enrolling, Hearing, Sending, Uplink, dial
 from appliance.uplink.flight import AHEAD_PARTS_MAX
@@ -953,6 +953,28 @@ def test_what_the_centre_asks_for_is_filed_once(edge):
     with edge.uplink.ledger.connect() as c:
         assert [(row.case_id, row.tier) for row in freight.requests_after(c, 0, 10)] == [(case.case_id, 2)]
     assert rejects(edge)[0][:2] == ("request", "message-unasked")
+
+
+def test_what_a_full_disk_could_not_keep_is_kept_when_there_is_room(edge, monkeypatch):
+    """Without this the broker would not send it again before the next connection, and its window would stay full."""
+    case = put(edge, 1)
+    edge.centre.say("verdict", delivery(case.case_id))
+    real = wire.record_verdict
+
+    def full(*_):
+        raise Unavailable("disk-low")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wire, "record_verdict", full)
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                run(edge, "listen")
+    assert wire.record_verdict is real
+    assert sent_up(edge, "taken") == []
+    run(edge, "listen")
+    with edge.uplink.ledger.connect() as c:
+        assert [row.case_id for row in wire.verdicts_of(c)] == [case.case_id]
+    assert edge.broker.session == {}
 
 
 def test_a_verdict_twice_is_one_row_and_taken_twice(edge):

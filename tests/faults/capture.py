@@ -13,7 +13,8 @@ from pathlib import Path
 from appliance.core.document import decode
 from appliance.core.enclosure import disclosed
 from appliance.core.letter import opened
-from appliance.core.transfer import Manifest, read_part_message
+from appliance.core.schedule import SERIES_TIER
+from appliance.core.transfer import Manifest, opened_part, read_part_message
 from appliance.errors import Quarantined
 from central.registry import Registry
 
@@ -56,12 +57,15 @@ def listened(folders: list[Path], keys: Path, needles: set[bytes]) -> Heard:
             _one(heard, registry, kind, flags, body, up=path.suffix == ".up")
     for transfer_id, manifest in heard.manifests.items():
         got = heard.parts.get(transfer_id, {})
-        if len(got) == manifest.parts:
-            document = disclosed(manifest, b"".join(got[index] for index in range(manifest.parts)))
+        if manifest.tier == SERIES_TIER:
+            pieces = [opened_part(manifest, index, data) for index, data in got.items()]
+        elif len(got) == manifest.parts:
             heard.opened_cases += 1
-            heard.wrong += [
-                f"case {manifest.case_id[:8]} bears an identity" for needle in needles if needle in document
-            ]
+            pieces = [disclosed(manifest, b"".join(got[index] for index in range(manifest.parts)))]
+        else:
+            continue
+        named = [needle for needle in needles if any(needle in piece for piece in pieces)]
+        heard.wrong += [f"case {manifest.case_id[:8]} bears an identity"] if named else []
     return heard
 
 

@@ -96,6 +96,7 @@ class Town:
     workers   0: there is no centre
     dice      what is scanned comes from it
     around    what else stands in the environment of the appliances' services
+    record    keep every byte that passes a line
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Town:
         endpoint: str = "",
         dice: random.Random | None = None,
         around: dict[str, str] | None = None,
+        record: bool = True,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.dice, self.book, self.studies = dice or random.Random(0), External(folder / "dropped.jsonl"), 0
@@ -130,7 +132,7 @@ class Town:
             self.come_centre()
             for place in range(1, appliances + 1):
                 disk = (volumes or {}).get(place)
-                line = Line(place, self.gate, port=free_port(), record=folder / f"line-{place}")
+                line = Line(place, self.gate, port=free_port(), record=folder / f"line-{place}" if record else None)
                 self.stack.callback(line.close)
                 edge = Edge(folder / f"edge-{place}", place, line.port, self.keys, services, disk)
                 edge.around = around or {}

@@ -10,7 +10,7 @@ from appliance.config import Config
 from appliance.core.case import Verdict
 from appliance.core.document import decode, encode
 from appliance.core.enclosure import Sender, disclosed
-from appliance.core.keys import CentreKeys, DeviceKeys, PrivateKeys
+from appliance.core.keys import CentreKeys, DeviceKeys, PrivateKeys, key_file
 from appliance.core.letter import opened, sealed
 from appliance.core.messages import topic_up, verdict_place
 from appliance.core.transfer import Manifest
@@ -57,3 +57,10 @@ def verdict_letter(verdict: Verdict, rev: int | None = None) -> str:
     """A verdict as link.db keeps it: base64 of the centre's letter to triage."""
     place = verdict_place(DEVICE, verdict.case_id, verdict.rev if rev is None else rev)
     return base64.b64encode(sealed(encode(verdict), place=place, sender=CENTRE, recipient=TRIAGE.public)).decode()
+
+
+def enrolled(folder: Path) -> None:
+    """The centre's key folder with the appliance above enrolled."""
+    (folder / "devices").mkdir(parents=True, exist_ok=True)
+    (folder / "centre-1.key").write_bytes(key_file(CENTRE))
+    (folder / "devices" / f"{DEVICE}.json").write_bytes(encode(ENROLLED))

@@ -17,6 +17,7 @@ from central.store.leases import (
     CLAIM_S,
     LEASE_S,
     claim_share,
+    clock,
     live_workers,
     release,
     renew_claims,
@@ -147,6 +148,7 @@ def heard_of(c: Connection, device_ids: Collection[str], at: float) -> None:
 
 def claim_case(c: Connection, worker: str, at: float) -> CaseRow | None:
     """The most urgent case without a verdict that nobody asks about now, the oldest among equals; ours for a while."""
+    at = clock(c, at)
     order = (cases.c.urgency_rank.desc(), cases.c.id)
     # A claim that ends far in the future was made by a clock that has been put right since.
     free = or_(cases.c.claimed_until <= at, cases.c.claimed_until > at + 2 * CLAIM_S)

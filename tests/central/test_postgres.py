@@ -95,6 +95,22 @@ def test_a_share_has_one_owner_however_many_ask(engine: Engine) -> None:
         assert sum(pool.map(claim, range(WORKERS))) == 1
 
 
+def test_workers_whose_clocks_differ_by_an_hour_share_nothing(engine: Engine) -> None:
+    """Leases go by the server's clock: else each would take the other's for run out, and take it over for ever."""
+    file(engine, 1)
+    wrong = {"a": 1e9, "b": 1e9 + 3600.0, "c": 2e9}
+    for worker, at in wrong.items():
+        with store.transaction(engine) as c:
+            store.worker_lives(c, worker, at)
+            assert store.claim_share(c, "share", worker, at) is (worker == "a")
+            assert (store.claim_case(c, worker, at) is not None) is (worker == "a")
+            assert store.shares_held(c, ["share"], at) == {"share": "a"}
+    with store.transaction(engine) as c:
+        assert store.live_workers(c, 0.0) == set(wrong)
+        store.renew_claims(c, "a", [1], 0.0)
+        assert store.claim_share(c, "share", "a", 5e9), "its owner renews it, whatever the time is there"
+
+
 def test_messages_aside_are_bounded(engine: Engine) -> None:
     for number in range(store.QUARANTINE_EACH_MAX + 5):
         with store.transaction(engine) as c:

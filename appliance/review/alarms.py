@@ -29,15 +29,16 @@ CAUSE_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One sentence above the page. kind: alarm | warning | notice."""
+    """One sentence above the page. kind: alarm | warning | notice; page: where more of it stands."""
 
     kind: str
     text: str
+    page: str = "models"
 
 
 def alarms(c: Connection, page: Page, now: float) -> list[Alarm]:
     """Everything that closes or halves a lane now, the gravest first."""
-    found = [Alarm(each.severity, each.said) for each in on_the_wire(c, page, now)]
+    found = [Alarm(each.severity, each.said, "outbox") for each in on_the_wire(c, page, now)]
     rows = list(c.execute(select(watch.monitors).where(watch.monitors.c.present)))
     taken = {row.certificate: row for row in watch.revoked(c)}
     late = watch.overdue(c, now - page.config.audit.answer_days * DAY_S)

@@ -32,7 +32,7 @@ from tests.faults.town import SERVICES, Town
 from tests.faults.volumes import LEAST_BYTES, MIB, Volume
 
 EPISODES, TOWN = 500, 25
-SHORT_EPISODES, SHORT_TOWN = 36, 12
+SHORT_EPISODES, SHORT_TOWN = 24, 12
 WORKERS, APPLIANCES = 3, 2
 HELD_MIN_S, HELD_MAX_S = 0.3, 2.5
 CALM_S = 240.0

@@ -1,4 +1,4 @@
-"""150 seeds in the suite; any number by `make simulate`. A failing seed is named and replays."""
+"""100 seeds in the suite; any number by `make simulate`. A failing seed is named and replays."""
 
 import shutil
 import tempfile
@@ -17,7 +17,7 @@ from appliance.triage.handover import Handover
 from appliance.world import archive, folder, ledger, sqlite, wire
 from tests.simulate.house import simulate
 
-SEEDS, CHUNK = 150, 10
+SEEDS, CHUNK = 100, 10
 MEMORY = Path("/dev/shm")
 
 

@@ -36,9 +36,15 @@ class Alarm:
     page: str = "models"
 
 
+def everything(c: Connection, page: Page, now: float) -> list[Alarm]:
+    """What is not well on the line, and what closes or halves a lane; the gravest first."""
+    found = [Alarm(each.severity, each.said, "outbox") for each in on_the_wire(c, page, now)]
+    return sorted([*found, *alarms(c, page, now)], key=lambda alarm: SEVERITIES.index(alarm.kind))
+
+
 def alarms(c: Connection, page: Page, now: float) -> list[Alarm]:
     """Everything that closes or halves a lane now, the gravest first."""
-    found = [Alarm(each.severity, each.said, "outbox") for each in on_the_wire(c, page, now)]
+    found: list[Alarm] = []
     rows = list(c.execute(select(watch.monitors).where(watch.monitors.c.present)))
     taken = {row.certificate: row for row in watch.revoked(c)}
     late = watch.overdue(c, now - page.config.audit.answer_days * DAY_S)
@@ -64,7 +70,7 @@ def alarms(c: Connection, page: Page, now: float) -> list[Alarm]:
             found.append(
                 Alarm("warning", f"{said}: only the safest half of each lane is decided here until they are answered.")
             )
-    return sorted(found, key=lambda alarm: SEVERITIES.index(alarm.kind))
+    return found
 
 
 def on_the_wire(c: Connection, page: Page, now: float) -> list[core.Alarm]:

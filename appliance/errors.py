@@ -314,6 +314,35 @@ CATALOGUE: dict[str, Entry] = {
         "time", "the broker cannot be reached", "Check network.broker_host; cases wait and nothing is lost."
     ),
     "centre-silent": Entry("time", "the centre does not answer", "Cases wait and are sent again; nothing is lost."),
+    "broker-refused": Entry(
+        "operator",
+        "the broker does not let us in, or not to our topics",
+        "Compare the certificate's device with site.device_id and with the broker's access list.",
+    ),
+    "broker-untrusted": Entry(
+        "operator",
+        "the broker's certificate is not of our centre, or is for another host",
+        "Check network.broker_host; if it is right, somebody stands in between: ask the centre.",
+    ),
+    "broker-expired": Entry(
+        "operator", "the broker's certificate has expired", "The centre writes a new one: `central broker-config`."
+    ),
+    "certificate-refused": Entry(
+        "operator",
+        "the broker refuses our certificate: revoked, or of another centre",
+        "Ask the centre; when it agrees, enrol this appliance anew.",
+    ),
+    "certificate-expired": Entry(
+        "operator", "our certificate has expired", "Run `appliance enrol --renew` and have the centre answer it."
+    ),
+    "tls-failed": Entry(
+        "operator",
+        "there is something at the broker's address that does not speak our TLS",
+        "Check network.broker_port.",
+    ),
+    "broker-in-clear": Entry(
+        "operator", "a broker on another machine is dialled with TLS only", "Give `central run` the option --tls."
+    ),
     "broker-missing": Entry(
         "operator", "no MQTT broker program is installed", "Install mosquitto, or the Python package iotcore."
     ),
@@ -356,8 +385,88 @@ CATALOGUE: dict[str, Entry] = {
         "this appliance has no keys of its own or knows no centre",
         "Run `appliance enrol`; until then hard cases wait here and none is sent.",
     ),
+    "enrolment-invalid": Entry(
+        "person",
+        "an enrolment file is damaged, altered, expired, or not signed by the keys it brings",
+        "Have the other side write it anew; use nothing of this one.",
+    ),
+    "enrolment-foreign": Entry(
+        "person",
+        "an enrolment answer is for another appliance or another request, or comes from another centre than ours",
+        "Ask the centre for the answer to this appliance's last request.",
+    ),
+    "fingerprint-differs": Entry(
+        "person",
+        "the fingerprint is not the one that was read out, or none was given",
+        "Read it to each other over the telephone; when it differs, somebody has changed the file on its way.",
+    ),
+    "enrolment-known": Entry(
+        "operator",
+        "this device is enrolled with other keys",
+        "Run `central revoke` first if its old keys are lost; then accept the request again.",
+    ),
+    "enrolment-revoked": Entry(
+        "operator",
+        "these keys were revoked and do not come back",
+        "On the appliance move the keys folder away and run `appliance enrol` again.",
+    ),
+    "keys-folder": Entry(
+        "operator",
+        "the keys folder, or a file of the enrolment, cannot be written",
+        "Run it as the user who owns the folder (root on an installed appliance), and look at the disk.",
+    ),
+    "centre-command": Entry(
+        "operator",
+        "the centre's command did not do its part of a local enrolment",
+        "Run `central init --keys DIR` by hand and mend what it says.",
+    ),
     "keys-invalid": Entry(
         "operator", "a file of keys is not one", "Restore it from the backup, or enrol this appliance anew."
+    ),
+    "spool-shed": Entry(
+        "time",
+        "pictures or series were taken out of the full spool of cases; findings go on",
+        "Mend the line to the centre, or raise network.spool_bytes_max; what went is made again by itself.",
+    ),
+    "series-stays": Entry(
+        "person",
+        "the centre asked for a series of which an object may not leave",
+        "Its findings and key images went; read the study locally. The code beside it says why.",
+    ),
+    "verdict-overdue": Entry(
+        "person",
+        "the centre has not answered a case within the deadline of its urgency",
+        "Read the study locally; the verdict is shown when it comes.",
+    ),
+    "spool-filling": Entry(
+        "operator",
+        "the spool of sealed cases is nearly full",
+        "Mend the line to the centre, or raise network.spool_bytes_max; pictures of routine cases go first.",
+    ),
+    "scanner-silent": Entry(
+        "operator",
+        "a source that usually sends has sent nothing for unusually long",
+        "Look at the scanner, its network and the watched folder; on a holiday this is nothing.",
+    ),
+    "model-silent": Entry(
+        "person",
+        "a model has not flagged anything for unusually long",
+        "Look at its last studies and at the films it gets; stop it where in doubt.",
+    ),
+    "spool-full": Entry(
+        "operator",
+        "the spool of sealed cases is over its bytes and nothing more may be taken out of it",
+        "Mend the line to the centre, or raise network.spool_bytes_max; nothing is lost.",
+    ),
+    "weights-missing": Entry(
+        "operator",
+        "the weights of the demonstration's language model cannot be had",
+        "Reach its makers' hub or a package registry once, or connect any OpenAI-compatible server with --endpoint.",
+    ),
+    "llm-runtime-missing": Entry(
+        "operator",
+        "llama.cpp's server is not installed",
+        "Install the extra `demo`, or connect any OpenAI-compatible server with --endpoint.",
     ),
     "keys-missing": Entry("operator", "the centre has no keys of its own", "Run `central init`."),
     "message-invalid": Entry(
@@ -385,6 +494,18 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "llm-attempts-spent": Entry(
         "person", "asking the language model ended without an answer too often", "Read the case without it."
+    ),
+    "case-unknown": Entry(
+        "operator", "the centre has no case of that name, or two devices have", "Compare the name; say --device."
+    ),
+    "series-absent": Entry(
+        "operator", "the series of this case is not here", "Ask for it with `central request-series`; then wait."
+    ),
+    "series-folder": Entry("operator", "the folder for the series is there already", "Name one that is not."),
+    "store-url": Entry(
+        "operator",
+        "that is no store the centre can use",
+        "Say postgresql+psycopg://USER@/NAME?host=..., and install the extra `postgres`.",
     ),
     "store-away": Entry("time", "the centre's store cannot be written", "Free space or mend the database."),
     "unexpected": Entry(

@@ -1,9 +1,13 @@
-"""The command line of the centre: `central run`, `central no-model`, `central status`."""
+"""The command line of the centre: `central run`, `no-model`, `status`; central.series and central.enrol add theirs."""
 
 import argparse
+import contextlib
 import json
 import logging
+import os
+import secrets
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,19 +15,24 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from appliance.errors import Misconfigured
+from appliance.core.messages import PARTITIONS
+from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.loop import Step, run
 from appliance.world.mqtt import Link
 from appliance.world.sqlite import open_reader
-from central import store
-from central.llm import Endpoint, read_key
+from central import enrol, local_model, series, store
+from central.asking import Asking, Gate
+from central.llm import STRUCTURED, Endpoint, read_key
 from central.no_model import NoModel
 from central.question import NO_MODEL_ID, NO_MODEL_NOTICE
-from central.worker import CLIENT_ID, SUBSCRIPTIONS, Worker
+from central.registry import Registry
+from central.spool import Spool
+from central.worker import Line, Worker
 
 EX_CONFIG = 78  # sysexits.h
 KEEPALIVE_S = 30
 SESSION_EXPIRY_S = 2_592_000
+SHARES = 4
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 WAIT_S = 0.5
 STATUS_WORDS = {
@@ -50,8 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _run(options)
             case "no-model":
                 return _no_model(options.port)
+            case verb if verb in series.VERBS:
+                return series.run(options)
+            case verb if verb in enrol.VERBS:
+                return enrol.run(options)
+            case verb if verb in local_model.VERBS:
+                return local_model.run(options)
             case _:
-                return _status(options.state, as_json=options.json)
+                return _status(options.state, options.store, as_json=options.json)
+    except (Unavailable, Quarantined) as fault:
+        print(f"central: {fault}: {fault.text}. {fault.hint}", file=sys.stderr)
+        return 1
     except Misconfigured as fault:
         print(f"central: {fault}: {fault.text}. {fault.hint}", file=sys.stderr)
         return EX_CONFIG
@@ -62,12 +80,36 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run", help="take cases from the broker, ask the language model, send verdicts")
     runner.add_argument("--state", type=Path, required=True, help="folder for the centre's database")
-    runner.add_argument("--broker-host", default="127.0.0.1", help="MQTT broker (default %(default)s)")
-    runner.add_argument("--broker-port", type=_port, default=1883, help="its port (default %(default)s)")
+    _store(runner)
+    runner.add_argument("--keys", type=Path, required=True, help="folder of the centre's keys and of its devices")
+    runner.add_argument(
+        "--broker",
+        type=_broker,
+        action="append",
+        help="MQTT broker, HOST:PORT; say it again for each further one (default 127.0.0.1:1883)",
+    )
+    runner.add_argument(
+        "--tls", action="store_true", help="dial the brokers with the certificate in --keys; off this machine a must"
+    )
+    runner.add_argument(
+        "--shares",
+        type=_count,
+        default=SHARES,
+        help="shares of the wire; all workers alike (default %(default)s)",
+    )
+    runner.add_argument(
+        "--asks-in-flight", type=_count, default=2, help="cases asked about at a time (default %(default)s)"
+    )
     runner.add_argument("--endpoint", required=True, help="base URL of an OpenAI-compatible server")
     runner.add_argument("--model", default=NO_MODEL_ID, help="the model's name there (default %(default)s)")
     runner.add_argument(
         "--images", action="store_true", help="the model takes images: show it the key images of a case"
+    )
+    runner.add_argument(
+        "--structured",
+        choices=STRUCTURED,
+        default=STRUCTURED[0],
+        help="how that server takes the shape of an answer (default %(default)s)",
     )
     runner.add_argument("--api-key-file", type=Path, help="file that holds the endpoint's key")
     stand_in = commands.add_parser(
@@ -76,8 +118,32 @@ def _parser() -> argparse.ArgumentParser:
     stand_in.add_argument("--port", type=_port, default=0, help="port to listen on; 0 takes a free one")
     status = commands.add_parser("status", help="what stands in the centre's store")
     status.add_argument("--state", type=Path, required=True, help="folder of the centre's database")
+    _store(status)
     status.add_argument("--json", action="store_true", help="for machines")
+    series.arguments(commands)
+    enrol.arguments(commands)
+    local_model.arguments(commands)
     return parser
+
+
+def _store(parser: argparse.ArgumentParser) -> None:
+    said = (
+        "PostgreSQL instead of SQLite in --state: postgresql+psycopg://USER@/NAME?host=...; the password in ~/.pgpass"
+    )
+    parser.add_argument("--store", default="", metavar="URL", help=said)
+
+
+def _broker(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host:
+        raise argparse.ArgumentTypeError("a broker is HOST:PORT")
+    return host.strip("[]"), _port(port)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= PARTITIONS:
+        raise argparse.ArgumentTypeError(f"a number from 1 to {PARTITIONS}")
+    return int(text)
 
 
 def _port(text: str) -> int:
@@ -101,34 +167,73 @@ def _wait(stop: threading.Event) -> None:
 def _run(options: argparse.Namespace) -> int:
     stop, wire_wake, ask_wake = threading.Event(), threading.Event(), threading.Event()
     key = None if options.api_key_file is None else read_key(options.api_key_file)
-    endpoint = Endpoint(options.endpoint, api_key=key, pause=stop.wait)
-    engine = _open_store(options.state)
-    host, port = options.broker_host, options.broker_port
-    link = Link(host, port, CLIENT_ID, SUBSCRIPTIONS, KEEPALIVE_S, SESSION_EXPIRY_S, wire_wake)
-    worker = Worker(engine, link, model=options.model, ask=endpoint.ask, wake=wire_wake, images=options.images)
+    engine, registry = _open_store(options.state, options.store), Registry(options.keys)
+    name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+    brokers: list[tuple[str, int]] = options.broker or [("127.0.0.1", 1883)]
+    dialled = [(host, port, enrol.line(options.keys, host, tls=options.tls)) for host, port in brokers]
+
+    def connect(client_id: str, topics: Sequence[str]) -> list[Line]:
+        links = [
+            Link(host, port, client_id, topics, KEEPALIVE_S, SESSION_EXPIRY_S, wire_wake, tls=tls)
+            for host, port, tls in dialled
+        ]
+        for link in links:
+            link.start()
+        return list(links)
+
+    gate = Gate()
+    told = {"api_key": key, "structured": options.structured, "canary": True, "pause": stop.wait}
+    endpoints = [Endpoint(options.endpoint, **told) for _ in range(options.asks_in_flight)]
+    askings = [
+        Asking(
+            engine,
+            registry,
+            worker=name,
+            model=options.model,
+            ask=endpoint.ask,
+            wake=wire_wake,
+            images=options.images,
+            gate=gate,
+        )
+        for endpoint in endpoints
+    ]
+    worker = Worker(
+        engine,
+        Spool(options.state / "spool"),
+        registry,
+        name=name,
+        connect=connect,
+        shares=options.shares,
+        asks=ask_wake,
+        askings=askings,
+    )
     failed = threading.Event()
-    loops = [
-        _loop("centre wire", worker.wire_steps(), stop=stop, wake=wire_wake, failed=failed),
-        _loop("centre ask", worker.ask_steps(), stop=stop, wake=ask_wake, failed=failed),
+    wire = _loop("centre wire", worker.steps(), stop=stop, wake=wire_wake, failed=failed)
+    asks = [
+        _loop(f"centre ask {number}", asking.steps(), stop=stop, wake=ask_wake, failed=failed)
+        for number, asking in enumerate(askings)
     ]
     _hold_signals()
-    link.start()
-    for loop in loops:
+    for loop in (wire, *asks):
         loop.start()
-    print(f"central: {CLIENT_ID} at {host}:{port}, asking {options.model}", flush=True)
+    where = ", ".join(f"{host}:{port}" for host, port in brokers)
+    print(f"central: {name} at {where}, asking {options.model}", flush=True)
     _wait(stop)
-    # The thread that asks may be waiting for the model; its attempt is counted, so leaving it is safe.
+    # A thread that asks may be waiting for the model; its attempt is counted, so leaving it is safe.
     wire_wake.set()
-    loops[0].join(10)
+    wire.join(10)
     if failed.is_set():
-        loops[1].join(5)  # whichever gave up must have said why before the process ends
-    link.stop()
+        for loop in asks:
+            loop.join(5)  # whichever gave up must have said why before the process ends
+    if not wire.is_alive():
+        with contextlib.suppress(Unavailable):
+            worker.close()
     return 1 if failed.is_set() else 0
 
 
-def _open_store(folder: Path) -> Engine:
+def _open_store(folder: Path, url: str) -> Engine:
     try:
-        return store.open_store(folder)
+        return store.open_store(folder, url)
     except OSError:
         raise Misconfigured("state-folder", "--state") from None
 
@@ -160,11 +265,11 @@ def _no_model(port: int) -> int:
     return 0
 
 
-def _status(folder: Path, *, as_json: bool) -> int:
+def _status(folder: Path, url: str, *, as_json: bool) -> int:
     path = folder / "central.db"
-    if not path.exists():
+    if not url and not path.exists():
         raise Misconfigured("state-folder", "--state")
-    with store.transaction(open_reader(path)) as c:
+    with store.transaction(store.open_server(url) if url else open_reader(path)) as c:
         counts = store.counts(c)
     if as_json:
         print(json.dumps(counts))

@@ -57,6 +57,8 @@ RULES_OUT = re.compile(
     re.IGNORECASE,
 )
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*(\s?%)?")
+SIDE = re.compile(r"\b(?:left|right|bilateral(?:ly)?|both (?:sides|lungs))(?:[- ]sided)?\b", re.IGNORECASE)
+CODE_LIKE = re.compile(r"\b[A-Z]{2,8}[:_][A-Za-z0-9.]+\b|\b[A-Z]\d{2}(?:\.\d+)?\b|\bRID\d+\b|\b\d{6,18}\b")
 MARKUP = re.compile(r"[<>{}\[\]`|\\]|https?:|www\.|[^\x20-\x7e\u00a0-\u024f\u2010-\u201f\u2030\u2264\u2265]")
 
 Check = Callable[[Case, Answer, bool], str | None]  # the last: it was shown the key images
@@ -82,7 +84,12 @@ def verdict_on(case: Case, answered: Answered, images: bool = False) -> Verdict:
         opinions=answer.opinions if sound else (),
         impression=answer.impression if sound else WITHHELD,
         limitations=(*ours, *answer.limitations) if sound else tuple(ours),
-        guards=(*guards, Guard(name="urgency-not-lowered", passed=True, detail=_urgency_word(case, answer))),
+        guards=(
+            *guards,
+            Guard(name="urgency-not-lowered", passed=True, detail=_urgency_word(case, answer)),
+            # Not a check of this answer: without it the shape was only asked for, and looked at all the same.
+            Guard(name="shape-enforced", passed=answered.enforced, detail=None if answered.enforced else "asked-only"),
+        ),
         reader=_reader(answered.model, answered.server, connected=True, images=images),
     )
 
@@ -192,6 +199,20 @@ def numbers_given(case: Case, answer: Answer, images: bool) -> str | None:
     return None
 
 
+def sides_given(case: Case, answer: Answer, images: bool) -> str | None:
+    """A side named in the words is named in the data, which never name one: pictures do not say whose left it is."""
+    given = set(map(str.lower, SIDE.findall(" ".join(_all_words(case_data(case, images))).replace("_", " "))))
+    said = {side.lower() for text in _texts(answer) for side in SIDE.findall(text)}
+    return None if said <= given else "side-invented"
+
+
+def codes_given(case: Case, answer: Answer, images: bool) -> str | None:
+    """What looks like the code of a terminology stands in the data just so."""
+    given = " ".join(_all_words(case_data(case, images)))
+    said = {code for text in _texts(answer) for code in CODE_LIKE.findall(text)}
+    return None if all(code in given for code in said) else "code-invented"
+
+
 def nothing_ruled_out(_case: Case, answer: Answer, _images: bool) -> str | None:
     """No word of the answer calls the study normal or rules anything out."""
     return "rules-out" if any(RULES_OUT.search(HONEST.sub(" ", text)) for text in _texts(answer)) else None
@@ -216,6 +237,8 @@ CHECKS: dict[str, Check] = {
     "present-supported": present_supported,
     "absent-unopposed": absent_unopposed,
     "numbers-given": numbers_given,
+    "sides-given": sides_given,
+    "codes-given": codes_given,
     "nothing-ruled-out": nothing_ruled_out,
     "no-identity": no_identity,
     "plain-words": plain_words,
@@ -244,6 +267,17 @@ def _words(data: Any) -> Iterator[str]:
         for each in data:
             yield from _words(each)
     elif isinstance(data, str) and any(letter.isdigit() for letter in data):
+        yield data
+
+
+def _all_words(data: Any) -> Iterator[str]:
+    """Every string of the data, keys included."""
+    if isinstance(data, dict):
+        data = [*data.keys(), *data.values()]
+    if isinstance(data, list):
+        for each in data:
+            yield from _all_words(each)
+    elif isinstance(data, str):
         yield data
 
 

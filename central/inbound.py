@@ -1,23 +1,24 @@
-"""What came from an edge, read as a stranger's: topic, size, schema, canonical form, then a second look for identity.
+"""What came from an edge, read as a stranger's: topic, sender, seal, schema, canonical form, and a look for identity.
 
-Pure. It believes nothing of a message that fails, except the one case id it may bear, so that the edge can be told.
-Identity should never arrive: the edge inspects what leaves. This scan is another pair of eyes and shares no code with
-that inspector. A picture is held to be nothing but coded samples before anything decodes it; what is written in it is
-not read here.
+Pure. It believes nothing of a message that is not from the very device in its topic. Identity should never arrive: the
+edge inspects what leaves. This scan is another pair of eyes and shares no code with that inspector. A picture is held
+to be nothing but coded samples before anything decodes it; what is written in it is not read here.
 """
 
-import hashlib
 import re
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from appliance.core.case import CASE_BYTES_MAX, Case, Roll, Taken, decode_case
-from appliance.core.document import decode
+from appliance.core.case import Case, decode_case
+from appliance.core.document import Document, decode
+from appliance.core.keys import DeviceKeys, PrivateKeys
+from appliance.core.letter import opened
+from appliance.core.messages import UP_KINDS, Roll, Taken, partition
+from appliance.core.transfer import Manifest, Part, read_part_message
 from appliance.errors import Quarantined
 
-Kind = Literal["case", "taken", "roll", "unknown"]
-TOPIC = re.compile(r"edge/1/up/([a-z0-9-]{3,40})/(case|taken|roll)")
-CASE_ID = re.compile(rb'"case_id"\s*:\s*"([0-9a-f]{32})"')
+TOPIC = re.compile(rf"edge/2/up/([0-9a-f]{{2}})/([a-z0-9-]{{3,40}})/({'|'.join(UP_KINDS)})")
+LETTERS: dict[str, type[Document]] = {"manifest": Manifest, "taken": Taken, "roll": Roll}
 
 YEAR, MONTH, DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
 # No pattern may take more than linear time: a stranger chooses the text.
@@ -35,54 +36,75 @@ ORDINARY = re.compile(r'"[0-9a-f]{32}(?:[0-9a-f]{32})?"|(?<=[:,\[])-?\d{1,5}\.\d
 
 
 @dataclass(frozen=True, slots=True)
+class Keyring:
+    """Whose letters are opened: the centre's own keys, and those of every enrolled device by its name."""
+
+    own: Sequence[PrivateKeys] = field(repr=False)
+    device: Callable[[str], DeviceKeys | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """A message as far as it is believed.
 
-    code      "" when the document is; else why it is not
-    case_id   of a case, also of one that is not believed, if exactly one can be read; "" otherwise
-    document  what was said; None when it is not believed
-    identity  it bears what looks like identity: its bytes are not kept here
+    device_id  "" when it is from nobody we know
+    kind       "unknown" for a topic that is none of ours
+    code       "" when it is believed, else why not
+    said       what was said; None when it is not believed
     """
 
     device_id: str
-    kind: Kind
-    sha256: str
+    kind: str
     code: str
-    case_id: str
-    document: Case | Taken | Roll | None
+    said: Manifest | Taken | Roll | Part | None
+
+
+def read(topic: str, payload: bytes, keyring: Keyring) -> Inbound:
+    """Reads one message; never raises, whatever the bytes are."""
+    match = TOPIC.fullmatch(topic)
+    if match is None:
+        return Inbound("", "unknown", "message-invalid", None)
+    place, device_id, kind = match.groups()
+    device = keyring.device(device_id)
+    if device is None or partition(device_id) != place:
+        return Inbound("", kind, "not-enrolled" if device is None else "message-invalid", None)
+    try:
+        if kind == "part":
+            return Inbound(device_id, kind, "", read_part_message(payload))
+        sender = device.triage if kind == "manifest" else device.uplink
+        text = opened(payload, place=topic, senders=(sender,), recipients=keyring.own)
+        said = decode(LETTERS[kind], text)
+    except Quarantined as fault:
+        return Inbound(device_id, kind, fault.code, None)
+    assert isinstance(said, Manifest | Taken | Roll), "one of LETTERS"
+    return Inbound(device_id, kind, "", said)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRead:
+    """A case document as far as it is believed.
+
+    case      None when it is not
+    code      why not; "" when it is
+    identity  it bears what looks like identity: its bytes are not kept here
+    """
+
+    case: Case | None
+    code: str
     identity: bool
 
 
-def read(topic: str, payload: bytes) -> Inbound:
-    """Reads one message; never raises, whatever the bytes are."""
-    sha256 = hashlib.sha256(payload).hexdigest()
-    match = TOPIC.fullmatch(topic)
-    if match is None:
-        return Inbound("", "unknown", sha256, "message-invalid", "", None, identity_in_bytes(payload))
-    device_id, kind = match.groups()
-    if kind == "case":
-        return _read_case(device_id, payload, sha256)
+def read_case(document: bytes, manifest: Manifest) -> CaseRead:
+    """Reads what a transfer brought; never raises. It must be the case of which its manifest speaks."""
     try:
-        document: Taken | Roll = decode(Taken, payload) if kind == "taken" else decode(Roll, payload)
-    except Quarantined as fault:
-        return Inbound(device_id, _kind(kind), sha256, fault.code, "", None, identity_in_bytes(payload))
-    return Inbound(device_id, _kind(kind), sha256, "", "", document, False)
-
-
-def _kind(word: str) -> Kind:
-    return "taken" if word == "taken" else "roll"
-
-
-def _read_case(device_id: str, payload: bytes, sha256: str) -> Inbound:
-    try:
-        case = decode_case(payload)
+        case = decode_case(document)
     except Quarantined:
-        ids = set(CASE_ID.findall(payload[:CASE_BYTES_MAX]))
-        case_id = ids.pop().decode() if len(ids) == 1 else ""
-        return Inbound(device_id, "case", sha256, "case-invalid", case_id, None, identity_in_bytes(payload))
+        return CaseRead(None, "case-invalid", identity_in_bytes(document))
     if identity_in_case(case):
-        return Inbound(device_id, "case", sha256, "case-identity", case.case_id, None, True)
-    return Inbound(device_id, "case", sha256, "", case.case_id, case, False)
+        return CaseRead(None, "case-identity", True)
+    if (case.case_id, case.urgency) != (manifest.case_id, manifest.urgency):
+        return CaseRead(None, "case-invalid", False)
+    return CaseRead(case, "", False)
 
 
 def identity_in(text: str) -> str | None:

@@ -83,6 +83,7 @@ class Answered:
     answer: Answer
     model: str
     server: str
+    enforced: bool = True  # its server was seen to hold an answer to the asked-for shape
 
 
 def case_data(case: Case, images: bool = False) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Registry:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        files = sorted(folder.glob("centre*.key"), reverse=True)
+        files = sorted(folder.glob("centre*.key"), key=lambda path: (len(path.name), path.name), reverse=True)
         if not files:
             raise Misconfigured("keys-missing", "--keys")
         self.own: tuple[PrivateKeys, ...] = tuple(read_key_file(path.read_bytes(), path.name) for path in files)

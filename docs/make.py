@@ -6,6 +6,7 @@ python -m docs.make          writes them anew
 from collections.abc import Callable
 from pathlib import Path
 
+from appliance.cli import metrics
 from appliance.config import knobs
 from appliance.core.decide import REASONS
 from appliance.core.deidentify.conformance import conformance_text
@@ -98,6 +99,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors,
     "states.md": states,
     "deidentification.md": conformance_text,
+    "metrics.md": metrics.page,
     "wire-protocol.md": protocol_text,
 }
 

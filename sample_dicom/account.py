@@ -4,7 +4,7 @@ It only reads. A study counts as at its end when every file of it is in the ledg
 that is no study, when it is named with a code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -54,19 +54,22 @@ class Account:
     lines: tuple[Line, ...]
     states: dict[str, int]
     cases: dict[str, int]
+    ends: Collection[str] = END_STATES
 
     @property
     def ended(self) -> bool:
         """Every story is at its end, and so is every other study of the ledger."""
-        waiting = any(count for state, count in self.states.items() if state not in END_STATES)
+        waiting = any(count for state, count in self.states.items() if state not in self.ends)
         return all(line.ended for line in self.lines) and not waiting
 
 
 class Reader:
     """Query-only eyes on the ledgers, opened when their writers have made them."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, *, awaiting: bool = False) -> None:
+        """awaiting: nobody answers at the centre, so that a case which waits for it is at its end."""
         self._places = places
+        self._ends: Collection[str] = {*END_STATES, "escalated"} if awaiting else END_STATES
         self._engines: dict[str, Engine] = {}
 
     def __enter__(self) -> "Reader":
@@ -87,8 +90,10 @@ class Reader:
         with studies.connect() as c:
             if not wire.is_made(c, ledger.METADATA):
                 return unseen
-            lines = tuple(_study(c, story) if story.study_instance_uid else _stray(c, story) for story in stories)
-            return Account(lines, ledger.counts(c), self._cases())
+            lines = tuple(
+                _study(c, story, self._ends) if story.study_instance_uid else _stray(c, story) for story in stories
+            )
+            return Account(lines, ledger.counts(c), self._cases(), self._ends)
 
     def _cases(self) -> dict[str, int]:
         cases, link = self._open("cases"), self._open("link")
@@ -117,12 +122,12 @@ class Reader:
         return self._engines.get(name)
 
 
-def _study(c: Connection, story: Story) -> Line:
+def _study(c: Connection, story: Story, ends: Collection[str]) -> Line:
     study = ledger.study_by_uid(c, story.study_instance_uid)
     if study is None:
         return Line(story, None, NOT_SEEN, "", "", "", False)
     whole = ledger.instance_counts(c, [study.number])[study.number] == len({file.data for file in story.files})
-    ended = whole and study.state in END_STATES
+    ended = whole and study.state in ends
     lane, reasons = _lane(c, study)
     return Line(story, study.number, study.state, lane, reasons, _centre(c, study), ended)
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from appliance import review
 from appliance.cli.reconcile import reconcile
@@ -26,11 +27,16 @@ from appliance.cli.up import Child, Parent, lay_out, parent
 from appliance.config import Config, Places, load
 from appliance.errors import Misconfigured
 from appliance.world import broker
+from central import weights
+from central.embedded import MODEL_ID
 from sample_dicom.account import Account, Reader, summary
 from sample_dicom.display import Display
+from sample_dicom.enrolment import enrol_locally
 from sample_dicom.promise import certificates_of, rates, sentences
 from sample_dicom.scanner import DATA, SITE_ZIP, SITES, Site, Story, drop, share, stories
 from sample_dicom.synthetic import PREVALENCE
+
+Words = Literal["model", "stand-in", "nobody"]
 
 SETTINGS: dict[str, dict[str, object]] = {
     "receive": {"settle_s": 0.3, "rescan_period_s": 0.5, "unlike_dicom_s": 3.0},
@@ -45,6 +51,7 @@ NOTES: dict[Site, str] = {  # what the counts do not mean
 USER = "reader"
 FILMS = 20
 DEADLINE_S, DEADLINE_PER_FILM_S = 110.0, 3.0
+ANSWER_S = 45.0  # of the small model on a busy machine, and not every film is asked about
 BETWEEN_STORIES_S = 0.25
 LOOK_S = 0.25
 PIECES, PIECE_PAUSE_S = 3, 0.1  # every fourth story comes slowly, under its own name
@@ -91,10 +98,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def _words(options: argparse.Namespace) -> Words:
+    """Who answers at the centre: a real language model where its weights are or can be had, and who it is is said."""
+    if options.no_llm:
+        print("no language model is asked for: the centre's stand-in says so on every answer", flush=True)
+        return "stand-in"
+    try:
+        weights.fetch(lambda line: print(line, flush=True))
+    except Misconfigured as fault:
+        print(f"{fault.text}: hard cases wait for the centre, and say so. {fault.hint}", flush=True)
+        return "nobody"
+    print(f"the centre asks {MODEL_ID}, a small model that writes programs: it shows the road, its words mean nothing")
+    return "model"
+
+
 def _play(options: argparse.Namespace, folder: Path, ended: list[int]) -> int:
     told = stories(options.seed, options.data, options.films, options.site, options.prevalence)
-    deadline = time.monotonic() + (options.deadline_s or DEADLINE_S + DEADLINE_PER_FILM_S * options.films)
-    with _stage(folder, options.site) as stage, Reader(stage.places) as reader:
+    words = _words(options)
+    per_film_s = DEADLINE_PER_FILM_S + (ANSWER_S if words == "model" else 0.0)
+    deadline = time.monotonic() + (options.deadline_s or DEADLINE_S + per_film_s * options.films)
+    with _stage(folder, options.site, words) as stage, Reader(stage.places, awaiting=words == "nobody") as reader:
         password = secrets.token_urlsafe(12)
         review.add_user(stage.places, USER, password, replace=True)
         with Display() as display:
@@ -118,7 +141,7 @@ def _play(options: argparse.Namespace, folder: Path, ended: list[int]) -> int:
 
 
 @contextmanager
-def _stage(folder: Path, site: Site) -> Iterator[Stage]:
+def _stage(folder: Path, site: Site, words: Words) -> Iterator[Stage]:
     """Everything that must run; it ends with us, whatever happens."""
     path = folder / "appliance.toml"
     pipe = broker.start(folder / "broker", load(path).network.broker_port if path.exists() else 0)
@@ -126,7 +149,8 @@ def _stage(folder: Path, site: Site) -> Iterator[Stage]:
     try:
         network = {**SETTINGS["network"], "broker_port": pipe.port}
         config = load(lay_out(folder, **{**SETTINGS, "network": network, "site": dict[str, object](name=site)}))
-        supervisor = parent(config, path, _centre(folder / "central", pipe.port))
+        enrol_locally(config.keys.folder, folder / "central-keys", config.site.device_id)
+        supervisor = parent(config, path, _centre(folder / "central", pipe.port, words))
         yield Stage(supervisor, config, Places(config.state.folder), pipe.kind)
     finally:
         if supervisor is not None:
@@ -134,17 +158,22 @@ def _stage(folder: Path, site: Site) -> Iterator[Stage]:
         pipe.stop()
 
 
-def _centre(folder: Path, broker_port: int) -> list[Child]:
-    """The centre's worker, and the endpoint that says of every case that no language model is connected."""
+def _centre(folder: Path, broker_port: int, words: Words) -> list[Child]:
+    """The centre's worker and the endpoint it asks; nothing where nobody could answer."""
+    if words == "nobody":
+        return []
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-c", CENTRE]
-    worker = ["run", "--state", str(folder), "--broker-port", str(broker_port)]
+    keys = folder.with_name("central-keys")
+    worker = ["run", "--state", str(folder), "--keys", str(keys), "--broker", f"127.0.0.1:{broker_port}"]
     endpoint = f"http://127.0.0.1:{port}/v1"
+    server = ["serve-model"] if words == "model" else ["no-model"]
+    named = ["--model", MODEL_ID, "--asks-in-flight", "1"] if words == "model" else []
     return [
-        Child("no-model", [*command, "no-model", "--port", str(port)], watched=False),
-        Child("central", [*command, *worker, "--endpoint", endpoint], watched=False),
+        Child("endpoint", [*command, *server, "--port", str(port)], watched=False),
+        Child("central", [*command, *worker, "--endpoint", endpoint, *named], watched=False),
     ]
 
 
@@ -214,7 +243,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prevalence", type=share, default=PREVALENCE, help="of synthetic films (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed, the same films (default %(default)s)")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of harbour's films; phantoms without it")
-    parser.add_argument("--deadline-s", type=float, help="give up after (default: 110 and 3 more for each film)")
+    parser.add_argument("--no-llm", action="store_true", help="no language model: the centre's stand-in answers")
+    parser.add_argument("--deadline-s", type=float, help="give up after (default: by the number of films)")
     return parser
 
 

@@ -6,6 +6,13 @@ missing=""
 command -v mosquitto >/dev/null 2>&1 || missing="$missing mosquitto"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
+command -v tc >/dev/null 2>&1 || missing="$missing iproute2"
+command -v nft >/dev/null 2>&1 || missing="$missing nftables"
+command -v mkfs.ext4 >/dev/null 2>&1 || missing="$missing e2fsprogs"
+command -v mkfs.xfs >/dev/null 2>&1 || missing="$missing xfsprogs"
+command -v faketime >/dev/null 2>&1 || missing="$missing faketime"
+command -v gcc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 # playwright's own driver program is linked against it
 ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1' || missing="$missing libatomic1"
 [ -z "$missing" ] && exit 0

@@ -20,6 +20,7 @@ CENTRAL_MAY = {
     "appliance",
     "appliance.core.case",
     "appliance.core.document",
+    "appliance.core.enrolment",
     "appliance.core.keys",
     "appliance.core.letter",
     "appliance.core.link",
@@ -27,6 +28,7 @@ CENTRAL_MAY = {
     "appliance.core.transfer",
     "appliance.errors",
     "appliance.loop",
+    "appliance.world.keyfile",
     "appliance.world.mqtt",
     "appliance.world.sqlite",
 }

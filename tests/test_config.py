@@ -26,7 +26,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigMistakes) as caught:
         load(path)
     keys = {key for _, key, _ in caught.value.mistakes}
-    assert keys == {"site.name", "receive.settle_s", "receive.colour", "triage.attempts_max", "network.broker_host"}
+    assert keys == {"site.name", "receive.settle_s", "receive.colour", "triage.attempts_max", "network"}
     assert all(file == str(path) and reason for file, _, reason in caught.value.mistakes)
 
 
@@ -37,6 +37,26 @@ def test_the_command_ends_with_78_and_names_each(tmp_path: Path, capsys: pytest.
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 5
     assert any("receive.colour: no such setting" in line for line in said)
+
+
+def test_a_broker_on_another_machine_is_dialled_with_tls_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text('[network]\nbroker_host = "broker.example"\n')
+    assert main(["--config", str(path), "status"]) == 78
+    assert "network: a broker on another machine is dialled with TLS only: set network.broker_tls" in (
+        capsys.readouterr().err
+    )
+    path.write_text('[network]\nbroker_host = "broker.example"\nbroker_tls = true\n')
+    assert load(path).network.broker_tls
+    for host in ("127.0.0.1", "::1", "localhost"):
+        path.write_text(f'[network]\nbroker_host = "{host}"\n')
+        assert not load(path).network.broker_tls
+    for host in ("127.0.0.1.example", "localhost.", "0.0.0.0", "127.0.0.2"):
+        path.write_text(f'[network]\nbroker_host = "{host}"\n')
+        with pytest.raises(ConfigMistakes):
+            load(path)
 
 
 @pytest.mark.parametrize("text", ["not toml at all [", "\x00", 'a = "\\ud800"'])

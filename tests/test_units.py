@@ -27,7 +27,13 @@ def settings(name: str, folder: Path = UNITS) -> dict[str, str]:
                 section = match[1]
             elif section == "Service" and "=" in line and not line.startswith("#"):
                 key, value = line.split("=", 1)
-                adds = key in ("InaccessiblePaths", "ReadWritePaths", "SystemCallFilter", "IPAddressAllow")
+                adds = key in (
+                    "InaccessiblePaths",
+                    "ReadWritePaths",
+                    "SystemCallFilter",
+                    "IPAddressAllow",
+                    "LoadCredential",
+                )
                 merged[key] = f"{merged[key]} {value}" if adds and key in merged else value
     return merged
 
@@ -60,6 +66,34 @@ def scanner_side_only_adds(unit: dict[str, str]) -> bool:
     return needed <= hidden(unit) and writable(unit) == ["/var/lib/appliance/incoming", "/srv/scanner"]
 
 
+def credentials(unit: dict[str, str]) -> set[str]:
+    return {told.split(":")[0] for told in unit.get("LoadCredential", "").split()}
+
+
+def uplink_has_no_key_of_triage(unit: dict[str, str]) -> bool:
+    return credentials(unit) == {"uplink-key", "centre", "tls", "tls-ca"} and "/etc/appliance/keys" in hidden(unit)
+
+
+def triage_has_no_key_of_uplink(unit: dict[str, str]) -> bool:
+    return credentials(unit) == {"site-key", "triage-key", "centre"} and "/etc/appliance/keys" in hidden(unit)
+
+
+def test_each_service_is_handed_its_own_keys_and_no_other() -> None:
+    assert uplink_has_no_key_of_triage(settings("uplink"))
+    assert triage_has_no_key_of_uplink(settings("triage"))
+    for name in ("receive", "review", "deliver"):
+        assert not credentials(settings(name))
+        assert "/etc/appliance/keys" in hidden(settings(name))
+
+
+def test_every_credential_has_a_place_before_enrolment() -> None:
+    """A unit whose credential is missing does not start, and triage must run without enrolment."""
+    kept = set(re.findall(r"^f (/etc/appliance/keys/\S+)", (UNITS / "tmpfiles.conf").read_text(), re.MULTILINE))
+    for name in ("triage", "uplink"):
+        for told in settings(name)["LoadCredential"].split():
+            assert told.split(":")[1] in kept | {"/etc/appliance/site.key"}
+
+
 def test_the_program_that_parses_hostile_bytes_has_no_network() -> None:
     assert parser_has_no_network(settings("triage"))
 
@@ -80,6 +114,13 @@ def test_the_program_the_scanner_talks_to_can_only_add() -> None:
         ("triage", parser_has_no_network, "RestrictAddressFamilies=AF_UNIX", "RestrictAddressFamilies=AF_UNIX AF_INET"),
         ("uplink", dialler_sees_no_patient, "-/var/lib/appliance/phi ", ""),
         ("uplink", dialler_sees_no_patient, "=appliance-wire", "=appliance-wire appliance-phi"),
+        (
+            "uplink",
+            uplink_has_no_key_of_triage,
+            "=tls:",
+            "=triage-key:/etc/appliance/keys/triage.key\nLoadCredential=tls:",
+        ),
+        ("triage", triage_has_no_key_of_uplink, "=triage-key:", "=uplink-key:"),
         ("receive", scanner_side_only_adds, " -/var/lib/appliance/wire", ""),
         ("receive", scanner_side_only_adds, "/incoming /srv", "/incoming /var/lib/appliance/phi /srv"),
     ],

@@ -50,9 +50,15 @@ def parser() -> argparse.ArgumentParser:
     all_up = verb("up", "Run all services under one parent, as any user.")
     all_up.add_argument("--state", type=Path, help="a folder to keep everything in; made if it is not there")
     all_up.add_argument("--broker", action="store_true", help="also start an MQTT broker, on loopback")
+    all_up.add_argument(
+        "--centre-keys", type=Path, metavar="DIR", help="also enrol with a centre on this machine, whose keys lie there"
+    )
     one = verb("run", "Run one service; what the systemd units call.")
     one.add_argument("service", choices=SERVICES)
+    _enrolling(verb("enrol", "Make this appliance's keys and its request to the centre, or install the answer."))
     verb("check", "Look at everything the appliance needs and say what to do.", as_json=True)
+    gauges = verb("metrics", "Print how it stands as Prometheus reads it.")
+    gauges.add_argument("--textfile", type=Path, help="write them there, whole or not at all")
     verb("status", "Say how it stands: studies, cases, disk, what to look at.", as_json=True)
     some = verb("studies", "List the studies, or tell all of one.", as_json=True)
     some.add_argument("uid", nargs="?", metavar="UID", help="Study Instance UID")
@@ -82,6 +88,14 @@ def _models(verb: argparse.ArgumentParser) -> None:
     from appliance.cli.model_arguments import arguments
 
     arguments(verb)
+
+
+def _enrolling(verb: argparse.ArgumentParser) -> None:
+    which = verb.add_mutually_exclusive_group(required=True)
+    which.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a request for the centre")
+    which.add_argument("--answer", type=Path, metavar="FILE", help="install what the centre answered")
+    verb.add_argument("--renew", action="store_true", help="with -o: only renew the certificate; needs no telephone")
+    verb.add_argument("--fingerprint", default="", metavar="TEXT", help="with --answer: the centre's, as read to you")
 
 
 def _leaving(verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -201,11 +215,15 @@ def _run(told: argparse.Namespace) -> int:
 
             if told.state is not None:
                 told.config = up.lay_out(told.state)
-            return up.up(*_configuration(told), with_broker=told.broker)
+            return up.up(*_configuration(told), with_broker=told.broker, centre_keys=told.centre_keys)
         case "run":
             from appliance.cli import services
 
             return services.serve(told.service, _configuration(told)[0])
+        case "enrol":
+            from appliance.cli import enrol
+
+            return enrol.run(_configuration(told)[0], told)
         case "user":
             from appliance.cli import services
 
@@ -259,6 +277,10 @@ def _look(told: argparse.Namespace) -> int:
     match told.verb:
         case "check":
             return look.check(config, places, told.json)
+        case "metrics":
+            from appliance.cli import metrics
+
+            return metrics.show(config, places, told.textfile)
         case "status":
             return look.status(config, places, told.json)
         case "watch":

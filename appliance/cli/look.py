@@ -12,11 +12,12 @@ from typing import Any
 import pysqlite3.dbapi2 as dbapi
 from sqlalchemy import Connection, Row, func, select
 
+from appliance.cli.standing import standing
 from appliance.config import Config, Places, knobs, secret
 from appliance.core.pseudonym import checked_key
 from appliance.core.study import LANE_WORDS
 from appliance.errors import CATALOGUE, Fault
-from appliance.world import archive, ledger, models, sqlite, wire
+from appliance.world import archive, ledger, models, sqlite
 from appliance.world.ledger import watch
 
 STRAYS_SHOWN = 20
@@ -43,7 +44,9 @@ def status(config: Config, places: Places, as_json: bool) -> int:
             told["look"] += [_named(f"file {row.sha256[:16]}", row.code) for row in strays]
             told["look"] += [_named(what, code) for what, code in _watched(c, config)]
         engine.dispose()
-        told["cases"] = _case_counts(places)
+    now = standing(config, places)
+    told["cases"] = now.cases
+    told["alarms"] = [asdict(alarm) for alarm in now.alarms]
     if free < config.receive.disk_reserve_bytes:
         told["look"].append(_named("disk", "disk-low"))
     if not _broker(config).ok:
@@ -53,6 +56,7 @@ def status(config: Config, places: Places, as_json: bool) -> int:
         "cases     " + (", ".join(f"{count} {state}" for state, count in told["cases"].items()) or "none"),
         f"incoming  {incoming} files not yet admitted",
         f"disk      {free / 2**30:.1f} GiB free",
+        *(f"{alarm.severity:<9} {alarm.said} {_named('', alarm.code)['hint']}" for alarm in now.alarms),
         *(f"look at   {each['what']}: {each['code']}: {each['text']}. {each['hint']}" for each in told["look"]),
     ]
     show(told, as_json, lines)
@@ -73,22 +77,6 @@ def _watched(c: Connection, config: Config) -> list[tuple[str, str]]:
 def _named(what: str, code: str) -> dict[str, str]:
     entry = CATALOGUE.get(code)
     return {"what": what, "code": code, "text": entry.text if entry else "", "hint": entry.hint if entry else ""}
-
-
-def _case_counts(places: Places) -> dict[str, int]:
-    if not places.cases_db.exists():
-        return {}
-    cases = sqlite.open_reader(places.cases_db)
-    link = sqlite.open_reader(places.link_db) if places.link_db.exists() else None
-    counts: dict[str, int] = {}
-    with cases.connect() as c:
-        other = link.connect() if link else None
-        made = other if other is not None and wire.is_made(other, wire.LINK) else None
-        for state in wire.wire_states(c, made).values():
-            counts[state] = counts.get(state, 0) + 1
-        if other is not None:
-            other.close()
-    return counts
 
 
 def studies(places: Places, uid: str | None, as_json: bool) -> int:

@@ -65,7 +65,7 @@ def filed(config: Config, places: Places, row: Row[Any], sources: list[str]) -> 
     if places.cases_db.exists():
         cases = sqlite.open_reader(places.cases_db)
         with cases.connect() as c:
-            sent = wire.part_digests(c, [row.case_id]).get(row.case_id)
+            sent = frozenset(each.sha256 for each in wire.freight.transfers_of(c, row.case_id)) or None
         cases.dispose()
     part = places.parts / row.part_sha256
     key = secret("site-key", config.triage.site_key_file)
@@ -75,6 +75,7 @@ def filed(config: Config, places: Places, row: Row[Any], sources: list[str]) -> 
         stamp=Stamp(sha256=row.sha256, signature=row.signature, key_id=row.key_id),
         sealed=row.part_sha256,
         sent=sent,
+        manifest=row.manifest,
         part=part.read_bytes() if part.exists() else None,
         site_key=key,
         archived=None if key is None else {digest: _whole(places, digest) for digest in sources},

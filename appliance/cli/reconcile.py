@@ -15,8 +15,10 @@ from sqlalchemy import Connection, Engine, func, select
 
 from appliance.config import Places
 from appliance.core import lifecycle
+from appliance.core.schedule import SERIES_TIER
 from appliance.world import archive, desk, ledger, sqlite, wire
 from appliance.world.ledger import departures
+from appliance.world.wire import freight
 
 NAMED_MAX = 5
 
@@ -73,13 +75,14 @@ def show(places: Places, deep: bool, as_json: bool) -> int:
 
 def _once(places: Places, deep: bool) -> tuple[list[Check], dict[str, int]]:
     engines: list[Engine] = []
+    connections: list[Connection] = []
 
     def opened(path: Path, made: Callable[[Connection], bool]) -> Connection | None:
         if not path.exists():
             return None
         engines.append(sqlite.open_reader(path))
-        connection = engines[-1].connect()
-        return connection if made(connection) else None
+        connections.append(engines[-1].connect())
+        return connections[-1] if made(connections[-1]) else None
 
     try:
         studies = opened(places.studies_db, lambda _: True)
@@ -93,6 +96,8 @@ def _once(places: Places, deep: bool) -> tuple[list[Check], dict[str, int]]:
         counts = {**ledger.counts(studies), "incoming": waiting}
         return [*_ledger(books), *_archive(books, deep), *_wire(books), *_desk(books)], counts
     finally:
+        for connection in connections:
+            connection.close()
         for engine in engines:
             engine.dispose()
 
@@ -165,23 +170,32 @@ def _wire(books: Books) -> Iterator[Check]:
         lambda r: str(r.study_number),
     )
     yield _check("every case belongs to a result", list(states), lambda name: name in here, lambda name: name[:12])
-    receipts, sent = departures.parts_told_of(c), wire.part_digests(books.cases, states)
+    receipts, sealed_as = departures.parts_told_of(c), freight.digests_of(books.cases)
     yield _check(
         "every case has the receipt of what was taken out of it",
         list(states),
-        lambda name: receipts.get(name) == sent[name],
+        lambda name: receipts.get(name) in sealed_as.get(name, ()),
         lambda name: name[:12],
     )
     told = set(c.execute(select(ledger.verdicts.c.case_id)).scalars())
     closed = [name for name, state in states.items() if state == "closed"]
     yield _check("a closed case has its verdict in the ledger", closed, lambda name: name in told, lambda n: n[:12])
     waiting = [name for name, state in states.items() if state in ("queued", "sending")]
-    parts = wire.part_digests(books.cases, waiting)
+    arrived = freight.received_transfers(books.link) if books.link is not None else set()
+    ready = [row for row in freight.open_transfers(books.cases) if row.transfer_id not in arrived]
+    ways = {row.case_id for row in ready if row.tier < SERIES_TIER}
+    yield _check(
+        "a case the centre does not hold can be sent in one way at least",
+        waiting,
+        lambda name: name in ways,
+        lambda name: name[:12],
+    )
+    kept = set(waiting)
     yield _check(
         "a case the centre does not hold has its part here, whole",
-        waiting,
-        lambda name: _digest(books.places.parts / parts[name]) == parts[name],
-        lambda name: name[:12],
+        [row for row in ready if row.tier == SERIES_TIER or row.case_id in kept],
+        lambda row: _digest(books.places.parts / row.sha256) == row.sha256,
+        lambda row: row.case_id[:12],
     )
     if books.link is not None:
         missing = set(wire.missing_at_centre(books.link))
@@ -224,4 +238,7 @@ def _check(name: str, rows: list[T], holds: Callable[[T], bool], label: Callable
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

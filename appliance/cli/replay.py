@@ -166,6 +166,7 @@ def _study(files: list[File], broken_beside: bool) -> Line:
             models=court.models,
             cleaning=for_the_centre(_HERE["key"]),
             pixels_max=_HERE["pixels_max"],
+            answer_within_s=1,
         )
         found.timings_ms["seal"] = round((time.perf_counter() - began) * 1000, 3)
     line = {name: result[name] for name in ("lane", "would_be", "reasons", "scores", "model", "certificate")}

@@ -87,15 +87,8 @@ def _triage(around: Surroundings) -> Built:
 def _uplink(around: Surroundings) -> Built:
     from appliance import uplink
 
-    link = uplink.dial(around.config, around.wake)
-    service = uplink.Uplink(around.config, around.places, link, random.SystemRandom())
-    link.start()
-
-    def close() -> None:
-        link.stop()
-        service.close()
-
-    return service.steps(), close
+    service = uplink.Enrolling(around.config, around.places, around.wake, random.SystemRandom())
+    return service.steps(), service.close
 
 
 def _deliver(around: Surroundings) -> Built:

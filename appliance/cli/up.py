@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.cli import SERVICES
+from appliance.cli import SERVICES, enrol
 from appliance.config import Config
 from appliance.errors import Misconfigured
 from appliance.world import archive, broker, systemd
@@ -134,6 +134,7 @@ def lay_out(folder: Path, **settings: dict[str, object]) -> Path:
         models = Path(__file__).parents[2] / "models"
         sections: dict[str, dict[str, object]] = {
             "state": {"folder": str(folder / "state")},
+            "keys": {"folder": str(folder / "keys")},
             "receive": {"watched_folder": str(folder / "scanner")},
             "triage": {
                 "site_key_file": str(key),
@@ -151,6 +152,8 @@ def lay_out(folder: Path, **settings: dict[str, object]) -> Path:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
@@ -165,8 +168,10 @@ def parent(config: Config, config_path: Path, extra: list[Child]) -> Parent:
     return Parent(children, state / "log.txt", inbox, {"NOTIFY_SOCKET": notify})
 
 
-def up(config: Config, config_path: Path, *, with_broker: bool) -> int:
+def up(config: Config, config_path: Path, *, with_broker: bool, centre_keys: Path | None = None) -> int:
     """Runs until SIGTERM or Ctrl-C; 78 when a service refuses its configuration."""
+    if centre_keys is not None:
+        enrol.here(config, centre_keys)
     pipe = broker.start(config.state.folder / "broker", config.network.broker_port) if with_broker else None
     supervisor = parent(config, config_path, [])
     ended: list[int] = []

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from appliance.core.case import Case, Stamp, decode_case
 from appliance.core.document import decode
+from appliance.core.enclosure import disclosed
 from appliance.core.receipt import DeidReceipt, content_sha256, is_signed, key_id, signing_key, source_hmac
+from appliance.core.transfer import Manifest
 from appliance.errors import Quarantined
 
 
@@ -29,8 +31,9 @@ class Filed:
 
     stamp      as on file beside the receipt's bytes
     sealed     SHA-256 of the part that was sealed with it, as on file beside it
-    sent       SHA-256 of the part of this case by the wire's own book; None where that has no such case
-    part       the part's bytes; None when they are gone, as after the centre's own receipt, or not to be read
+    sent       SHA-256 of all that this case was ever sealed as, by the wire's own book; None: it has no such case
+    manifest   what opens the part
+    part       the part's bytes as sealed; None when they are gone, as after the centre's own receipt, or not to be read
     part_note  why they are not here
     site_key   None where this program may not read it
     archived   SHA-256 of each file of the study as it came -> whether it lies in the archive, whole; None: not read
@@ -40,7 +43,8 @@ class Filed:
     data: bytes
     stamp: Stamp
     sealed: str
-    sent: str | None
+    sent: frozenset[str] | None
+    manifest: bytes
     part: bytes | None
     part_note: str = "its bytes were let go: the centre holds the case, or nobody wants it any more"
     site_key: bytes | None = None
@@ -72,7 +76,7 @@ def _checks(receipt: DeidReceipt, filed: Filed) -> Iterator[Check]:
     if filed.sent is None:
         yield Check("the case that left is the one that was sealed with it", None, "the wire's book has no such case")
     else:
-        yield Check("the case that left is the one that was sealed with it", filed.sent == filed.sealed)
+        yield Check("the case that left is the one that was sealed with it", filed.sealed in filed.sent)
     yield Check("the sealed part bears it and holds what it tells of", *_part(receipt, filed))
 
 
@@ -99,7 +103,7 @@ def _part(receipt: DeidReceipt, filed: Filed) -> tuple[bool | None, str]:
     if hashlib.sha256(filed.part).hexdigest() != filed.sealed:
         return False, "its bytes are not those that were sealed"
     try:
-        case = decode_case(filed.part)
+        case = decode_case(disclosed(decode(Manifest, filed.manifest), filed.part))
     except Quarantined:
         return False, "its bytes are no case"
     return _same(receipt, case, filed.stamp), ""

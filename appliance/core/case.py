@@ -1,7 +1,8 @@
-"""What crosses the wire: cases up, receipts and verdicts down, as strict documents with a schema and limits.
+"""What crosses the wire sealed: cases up and verdicts down, as strict documents with a schema and limits.
 
 A case says what the edge measured, why it would not decide, and shows a few pictures out of cleaned objects; it names
-no patient, no date and no institution. Every message is read by a strict model with a limit on every length: an
+no patient, no date and no institution. It bears no features of a network either: pictures can be made from them again,
+so they would be treated as identity. Every message is read by a strict model with a limit on every length: an
 unknown field, a stranger's type or a longer list is refused, on both sides, and so is a picture that is more than a
 picture. Canonical JSON, so that equal documents are equal bytes.
 """
@@ -9,7 +10,6 @@ picture. Canonical JSON, so that equal documents are equal bytes.
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -34,9 +34,8 @@ from appliance.core.document import (
 from appliance.core.picture import SIDE_PX_MAX, MediaType, shape_of
 from appliance.errors import Quarantined
 
-# 49 s on a line of 64 kbit/s, which our end and mosquitto were seen to wait at a keep alive of 30 s; not much longer.
 CASE_BYTES_MAX = 384 * 1024
-ROLL_MAX = 500
+ANSWER_WITHIN_S_MAX = 30 * 86_400
 KEY_IMAGES_MAX = 6
 
 Pixels = Annotated[int, Field(ge=1, le=SIDE_PX_MAX)]
@@ -126,13 +125,22 @@ class Stamp(Document):
     key_id: KeyId
 
 
-class _Findings(Document):
-    """Tier 0: what the edge measured. Every version of a case has it."""
+class Case(Document):
+    """A hard study, as it leaves: findings and gates (tier 0), key images (tier 1) and what a reader must know.
+
+    case_id          names the case on both sides of the wire and makes it count once: idempotency key, correlation id
+    answer_within_s  seconds from its sealing until its verdict is overdue
+    frames           of all images of the study together
+    key_images_shed  pictures that were made and had no room, or were left out to go without
+    receipt          of the de-identification; null where none was made
+    """
 
     bytes_max: ClassVar[int] = CASE_BYTES_MAX
+    schema_version: Literal["case/3"] = "case/3"
     case_id: CaseId
     revision: Annotated[int, Field(ge=1, le=10_000)]
     urgency: Urgency
+    answer_within_s: Annotated[int, Field(ge=1, le=ANSWER_WITHIN_S_MAX)] = 3600
     modality: Term
     body_part: Term
     view: Term
@@ -142,44 +150,11 @@ class _Findings(Document):
     findings: Annotated[tuple[Finding, ...], Field(max_length=20)]
     gates: Annotated[dict[Code, Finite], Field(max_length=20)]
     model: Model | None
-
-
-class FormerCase(_Findings):
-    """A case of the version before: findings and gates only."""
-
-    schema_version: Literal["case/1"] = "case/1"
-
-
-class Case(_Findings):
-    """A hard study, as it leaves: findings and gates (tier 0), key images and what a reader must know (tier 1).
-
-    frames           of all images of the study together
-    key_images_shed  pictures that were made and had no room
-    receipt          of the de-identification; null where none was made
-    """
-
-    schema_version: Literal["case/2"] = "case/2"
     patient: Characteristics = Characteristics(age="", sex="", size_m=None, weight_kg=None)
     frames: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     key_images: Annotated[tuple[KeyImage, ...], Field(max_length=KEY_IMAGES_MAX)] = ()
     key_images_shed: Annotated[int, Field(ge=0, le=KEY_IMAGES_MAX)] = 0
     receipt: Stamp | None = None
-
-
-class Receipt(Document):
-    """The centre holds this case durably: only now may the edge let go of the bytes."""
-
-    schema_version: Literal["receipt/1"] = "receipt/1"
-    case_id: CaseId
-    part_sha256: Hex64
-
-
-class Refusal(Document):
-    """The centre will not take this case: a person here must look."""
-
-    schema_version: Literal["refusal/1"] = "refusal/1"
-    case_id: CaseId
-    code: Code
 
 
 class Opinion(Document):
@@ -222,28 +197,6 @@ class Verdict(Document):
     reader: Reader
 
 
-class Taken(Document):
-    """The edge holds this verdict durably: the centre may stop sending it."""
-
-    schema_version: Literal["taken/1"] = "taken/1"
-    case_id: CaseId
-    rev: Annotated[int, Field(ge=1, le=10_000)]
-
-
-class Roll(Document):
-    """The edge asks how its open cases stand at the centre; the answer repeats what went missing."""
-
-    schema_version: Literal["roll/1"] = "roll/1"
-    case_ids: Annotated[tuple[CaseId, ...], Field(max_length=ROLL_MAX)]
-
-
-class Standing(Document):
-    """How those cases stand at the centre, one word each."""
-
-    schema_version: Literal["standing/1"] = "standing/1"
-    cases: Annotated[dict[CaseId, Literal["unknown", "received", "answered", "refused"]], Field(max_length=ROLL_MAX)]
-
-
 def case_id(site_key: bytes, study_instance_uid: str, revision: int) -> str:
     """The case's name everywhere beyond phi/: HMAC-SHA256 under the site key, 128 bits in hex (RFC 2104)."""
     said = f"case/1|{study_instance_uid}|{revision}".encode()
@@ -262,7 +215,7 @@ VIEWS = frozenset(("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "CC", "ML
 # What a case says whoever the patient is: Mrs Case of a hip revision is not named by the keys of her document.
 VOCABULARY = (
     frozenset(field for kind in (Case, Finding, Model, Characteristics, KeyImage, Stamp) for field in kind.model_fields)
-    | frozenset(("case/1", "case/2", "cleared", "flagged", "escalated", *URGENCIES))
+    | frozenset(("case/3", "cleared", "flagged", "escalated", *URGENCIES))
     | frozenset((*get_args(Window), *get_args(MediaType)))
     | MODALITIES
     | BODY_PARTS
@@ -270,44 +223,25 @@ VOCABULARY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """The finished bytes of one case and their SHA-256 in hex, by which the part is stored and acknowledged."""
-
-    case_id: str
-    data: bytes
-    sha256: str
+def without_pictures(case: Case) -> Case:
+    """The same case as it goes when there is no room for pictures (tier 0)."""
+    return case.model_copy(update={"key_images": (), "key_images_shed": len(case.key_images) + case.key_images_shed})
 
 
-def seal(case: Case) -> Sealed:
-    """A case's final bytes, made once: what is sent again is these bytes again."""
+def final(case: Case) -> bytes:
+    """A case's final bytes. Raises Quarantined("case-too-large")."""
     data = encode(case)
     if len(data) > CASE_BYTES_MAX:
         raise Quarantined("case-too-large")
-    return Sealed(case.case_id, data, hashlib.sha256(data).hexdigest())
+    return data
 
 
 def decode_case(data: bytes) -> Case:
-    """A case of this or the former version, as one of this version; Quarantined("message-invalid") like `decode`.
+    """A stranger's case; Quarantined("message-invalid") like `decode`.
 
     Equal documents are equal bytes: another spelling (a key said twice) could mean two things to two readers.
     """
-    former = b'"schema_version":"case/1"' in data
-    case = decode(FormerCase, data) if former else decode(Case, data)
+    case = decode(Case, data)
     if encode(case) != data:
         raise Quarantined("message-invalid", "Case")
-    return case if isinstance(case, Case) else Case(**{name: getattr(case, name) for name in _Findings.model_fields})
-
-
-# Topics: nothing in them but the device's name on the wire and the kind of message.
-UP_KINDS = ("case", "taken", "roll")
-DownKind = Literal["receipt", "refusal", "verdict", "standing", "command"]
-DOWN_KINDS: tuple[DownKind, ...] = get_args(DownKind)
-
-
-def topic_up(device_id: str, kind: Literal["case", "taken", "roll"]) -> str:
-    return f"edge/1/up/{device_id}/{kind}"
-
-
-def topic_down(device_id: str, kind: DownKind) -> str:
-    return f"edge/1/down/{device_id}/{kind}"
+    return case

@@ -102,6 +102,7 @@ def compose(
     label: str,
     model: Model | None,
     pictures: Sequence[KeyImage] = (),
+    answer_within_s: int = 3600,
 ) -> Case:
     """A hard study as a case; raises Quarantined("message-invalid") if a value cannot be one, as NaN cannot.
 
@@ -118,6 +119,7 @@ def compose(
         "case_id": case_id,
         "revision": revision,
         "urgency": urgency,
+        "answer_within_s": answer_within_s,
         "modality": said.modality,
         "body_part": said.body_part,
         "view": said.view,

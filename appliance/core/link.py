@@ -57,6 +57,27 @@ class Down:
 Event = Message | Acknowledged | Up | Down
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Paths of PEM files: who signed the broker's certificate, and our own certificate with its key."""
+
+    authority: str
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker says in our name, at QoS 1, when the connection ends without a goodbye and stays away so long.
+
+    delay_s  MQTT 5.0, 3.1.3.2.2: a link that flaps is not mourned each time
+    """
+
+    topic: str
+    payload: bytes
+    delay_s: int
+
+
 class Wire(Protocol):
     """A pipe that keeps nothing: what it cannot send now, it refuses."""
 

@@ -16,7 +16,7 @@ ROLL_MAX = 500
 ROLL_TRANSFERS_MAX = 50
 VERDICT_LETTER_LENGTH_MAX = 96 * 1024
 
-UpKind = Literal["manifest", "part", "taken", "roll", "status"]
+UpKind = Literal["manifest", "part", "taken", "roll"]
 UP_KINDS: tuple[UpKind, ...] = get_args(UpKind)
 DownKind = Literal["receipt", "have", "refusal", "verdict", "standing", "request", "command"]
 DOWN_KINDS: tuple[DownKind, ...] = get_args(DownKind)

@@ -8,40 +8,47 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from appliance.core.case import (
-    CASE_BYTES_MAX,
+from appliance.core.case import CASE_BYTES_MAX, KEY_IMAGES_MAX, Case, Verdict
+from appliance.core.command import Command
+from appliance.core.document import MESSAGE_BYTES_MAX, Document
+from appliance.core.letter import OVERHEAD_BYTES
+from appliance.core.lifecycle import WIRE_MOVES, WIRE_STATES
+from appliance.core.link import NO_SUBSCRIBERS
+from appliance.core.messages import (
     DOWN_KINDS,
-    KEY_IMAGES_MAX,
+    PARTITIONS,
     ROLL_MAX,
-    Case,
-    FormerCase,
+    UP_KINDS,
+    Delivery,
+    DownKind,
+    Have,
     Receipt,
     Refusal,
+    Request,
     Roll,
     Standing,
     Taken,
-    Verdict,
+    UpKind,
     topic_down,
     topic_up,
 )
-from appliance.core.command import Command
-from appliance.core.document import MESSAGE_BYTES_MAX, Document
-from appliance.core.lifecycle import WIRE_MOVES, WIRE_STATES
-from appliance.core.link import NO_SUBSCRIBERS
 from appliance.core.picture import SIDE_PX_MAX
+from appliance.core.schedule import AGEING_S
+from appliance.core.transfer import PART_BYTES, PARTS_MAX, SEALED_PART_BYTES, Manifest
 
-DOCUMENTS: dict[str, type[Document]] = {
-    "case": Case,
+ON_TOPICS: dict[UpKind | DownKind, type[Document]] = {
+    "manifest": Manifest,
     "taken": Taken,
     "roll": Roll,
     "receipt": Receipt,
+    "have": Have,
     "refusal": Refusal,
-    "verdict": Verdict,
+    "verdict": Delivery,
     "standing": Standing,
+    "request": Request,
     "command": Command,
 }
-
-FORMER: tuple[type[Document], ...] = (FormerCase,)  # still read by the centre, no longer sent
+INSIDE: tuple[type[Document], ...] = (Case, Verdict)  # what a transfer and a delivery bear
 
 RULES = f"""\
 # The wire protocol
@@ -49,15 +56,52 @@ RULES = f"""\
 Printed by `appliance.core.protocol` from the models that parse every message; do not edit.
 
 The edge and the centre speak MQTT 5.0 at QoS 1, each under a fixed client id with *clean start* off and a session
-that outlives an outage. Payloads are JSON in UTF-8; the sender writes it canonically (sorted keys, no blanks), so that
-equal documents are equal bytes. Numbers are finite. An unknown field, another type, a longer list or text, or more
-than {MESSAGE_BYTES_MAX} bytes makes the whole message invalid: its receiver keeps it aside for a person, acknowledges
-it to the broker and believes nothing of it. A case has at most {CASE_BYTES_MAX} bytes, which a line of 64 kbit/s
-carries in {CASE_BYTES_MAX * 8 // 64_000} s: at a keep alive of 30 s nobody hangs up before that.
+that outlives an outage. A broker sees topics and ciphertext, nothing else. Documents are JSON in UTF-8; the sender
+writes them canonically (sorted keys, no blanks), so that equal documents are equal bytes. Numbers are finite. An
+unknown
+field, another type, a longer list or text, or more than {MESSAGE_BYTES_MAX} bytes (a case: {CASE_BYTES_MAX}) makes the
+whole message invalid: its receiver keeps it aside for a person, acknowledges it to the broker and believes nothing of
+it.
 
-The centre also reads the case of the version before, as one without pictures, so that what lies sealed at an edge
-while both are renewed is not lost: **renew the centre first.** An older centre refuses a newer case, and the study is
-then a person's here.
+## Letters
+
+Every message but the parts is a letter:
+
+`EDL1` | key id of the sender, 16 B | key id of the recipient, 16 B | Ed25519 signature, 64 B | HPKE ciphertext
+
+HPKE (RFC 9180) in base mode with X25519, HKDF-SHA256 and AES-256-GCM; its `info` is the topic, and the signature covers
+the topic and all but itself, so a letter cannot be moved to another device or kind. It is {OVERHEAD_BYTES} bytes longer
+than what it says. Three parties have keys: the centre, and on each appliance **triage** (signs cases, opens verdicts)
+and **uplink** (signs and opens all else). So the program that is connected can neither read nor forge a case or a
+verdict.
+
+## Transfers
+
+What goes up is sealed once and stored. A transfer has a *manifest*, a letter from triage to the centre that bears the
+transfer's own AES-256-GCM key, and *parts* of {PART_BYTES} bytes, {SEALED_PART_BYTES} sealed, at most {PARTS_MAX}:
+
+`EDP1` | transfer id, 16 B | index, 4 B | ciphertext
+
+The nonce is the index; authenticated beside it are the transfer id, the index and whether it is the last part: a part
+that is missing, moved, cut off or of another transfer does not open. The key is never used for anything else.
+
+| tier | what | when |
+|---|---|---|
+| 0 | the case document: findings, gates, model and certificate | always; alone when the pictures were shed |
+| 1 | the case document with its key images | by default |
+| 2 | the whole de-identified series, lossless, as a tar of DICOM files | when the centre asks and the site allows it |
+
+A case document is deflated (zlib) before it is sealed. Tiers 0 and 1 of a case are both sealed when it is made; the
+fullest that lies ready is sent. The centre takes the first that arrives whole and answers any later one with the
+receipt
+of the one it holds. Features of a network never travel: pictures can be made from them again.
+
+## Order
+
+By urgency; the series last; who waits climbs a class every {AGEING_S / 3600:.0f} hours, up to *urgent* and never to
+*critical*. Which part goes next is asked for every part, so a critical case overtakes a bulky one that is half sent.
+The
+bytes under way follow how soon the broker acknowledges. Caps and budgets of bytes hold back all but critical cases.
 
 ## Key images
 
@@ -77,18 +121,25 @@ of it. The receipt itself does not travel: it names attributes and objects, and 
 1. **The broker's acknowledgement is not delivery.** PUBACK only opens the sender's window; reason code
    0x{NO_SUBSCRIBERS:02x} (no subscribers) and codes from 0x80 on mean *not sent*. Brokers lose what they acknowledged
    when they are killed.
-2. **A receipt is delivery.** The centre sends it after it has committed the case; it names the SHA-256 of the bytes.
-   The edge compares that digest with the part it sealed, commits, and only then may let go of the bytes.
-3. **A case is sent again until its receipt, a refusal or a verdict is here,** after a wait that doubles up to a limit
-   and is spread at random. What is sent again is the same bytes. The case id names it: a second copy changes nothing
-   and is answered with the same receipt; other bytes under a known id are refused.
-4. **A verdict is sent again until it is taken.** The edge commits it, then acknowledges it to the broker, then says
-   `taken`; a second copy is answered with `taken` again. (case id, rev) names it, and the first text under it stands.
-5. **A roll asks how cases stand,** on every connect and every few minutes, at most {ROLL_MAX} at a time. The centre
-   answers with one word each and sends again the receipts and verdicts that seem to be missing. What it does not know
-   although it was sent before the roll is due again at once; what it once acknowledged and no longer knows is named by
-   `appliance reconcile`.
-6. **A receiver commits before it acknowledges,** on both sides, so that a killed process is handed the message again.
+2. **A receipt is delivery.** The centre sends it after it has opened the whole transfer and committed the case; it
+   names
+   the transfer and the SHA-256 of all sealed bytes. The edge compares both with what it sealed, commits, and only then
+   may let go of the bytes.
+3. **A part counts when the centre says `have`.** It does so after the part is on its disk. What it has is never sent
+   again, not after a broken line, a restart or a power cut on either side; what it does not name is, after a wait that
+   doubles up to a limit and is spread at random. `known: false` asks for the manifest and all parts again.
+4. **What is sent again is the same bytes.** A second copy changes nothing and is answered with the same receipt. A
+   transfer id stands for one manifest for ever, a case id for one case: replayed messages are copies and do nothing.
+5. **A verdict is sent again until it is taken.** It lies in a letter to triage within a letter to uplink; the inner one
+   is written once. The edge commits it, then acknowledges it to the broker, then says `taken`; a second copy is
+   answered
+   with `taken` again. (case id, rev) names it, and the first letter under it stands.
+6. **A roll asks how cases and half-sent transfers stand,** on every connect and every few minutes, at most {ROLL_MAX}
+   cases at a time. The centre answers with one word each under the roll's own nonce and sends again the receipts and
+   verdicts that seem to be missing. What it does not know although it was sent before the roll is due again at once;
+   what
+   it once acknowledged and no longer knows is named by `appliance reconcile`.
+7. **A receiver commits before it acknowledges,** on both sides, so that a killed process is handed the message again.
 """
 
 
@@ -98,14 +149,24 @@ def protocol_text() -> str:
 
 
 def _topics() -> Iterator[str]:
-    yield "## Topics\n\n`DEVICE` is the appliance's `site.device_id`; nothing else is in a topic.\n"
-    yield "| topic | from | document | meaning |\n|---|---|---|---|"
-    rows = [(topic_up("DEVICE", kind), "edge", kind) for kind in ("case", "taken", "roll")]
-    rows += [(topic_down("DEVICE", kind), "centre", kind) for kind in DOWN_KINDS]
-    for topic, sender, kind in rows:
-        model = DOCUMENTS[kind]
-        version = model.model_fields["schema_version"].default
-        yield f"| `{topic}` | {sender} | `{version}` | {_sentence(model)} |"
+    yield (
+        "## Topics\n\n`DEVICE` is the appliance's `site.device_id`, `PP` its partition: the first byte of the SHA-256 "
+        f"of that name modulo {PARTITIONS}, two hex digits. Nothing else is in a topic.\n"
+    )
+    yield "| topic | from | in a letter | meaning |\n|---|---|---|---|"
+    stem, name = topic_up("DEVICE", "part").rsplit("/", 3)[0], "DEVICE"
+    for up in UP_KINDS:
+        yield _row(f"{stem}/PP/{name}/{up}", "edge", up)
+    for down in DOWN_KINDS:
+        yield _row(topic_down(name, down), "centre", down)
+
+
+def _row(topic: str, sender: str, kind: UpKind | DownKind) -> str:
+    if kind == "part":
+        return f"| `{topic}` | {sender} | no letter: a part | One sealed part of a transfer. |"
+    model = ON_TOPICS[kind]
+    version = model.model_fields["schema_version"].default
+    return f"| `{topic}` | {sender} | `{version}` | {_sentence(model)} |"
 
 
 def _states() -> Iterator[str]:
@@ -118,7 +179,7 @@ def _states() -> Iterator[str]:
 def _documents() -> Iterator[str]:
     yield "\n## Documents"
     parts: dict[str, Any] = {}
-    for model in (*DOCUMENTS.values(), *FORMER):
+    for model in (*ON_TOPICS.values(), *INSIDE):
         schema = model.model_json_schema()
         parts.update(schema.get("$defs", {}))
         yield from _document(model.__name__, _sentence(model), schema)

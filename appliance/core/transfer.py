@@ -29,16 +29,14 @@ PART_HEAD_BYTES = len(MAGIC) + 16 + 4
 KEY_BYTES = 32
 
 Tier = Literal[0, 1, 2]  # findings; findings and key images; the whole de-identified series
-Codec = Literal[
-    "deflate", "tar"
-]  # of what was sealed: a case document (RFC 1951 in zlib's frame), a tar of DICOM files
+Codec = Literal["deflate", "tar+gzip"]  # a case document (RFC 1950); a gzipped tar of DICOM files (RFC 1952)
 
 
 class Manifest(Document):
     """What the centre must know to take a transfer in: triage writes it, nobody between can read it.
 
     transfer_id  drawn at random, once
-    sealed_bytes of all sealed parts together; sha256 is over the same
+    sealed_bytes  of all sealed parts together; sha256 is over the same
     key          AES-256-GCM, of this transfer only
     """
 
@@ -57,7 +55,7 @@ class Manifest(Document):
     @model_validator(mode="after")
     def _adds_up(self) -> "Manifest":
         """Raises ValueError, which pydantic makes its own."""
-        if -(-self.sealed_bytes // SEALED_PART_BYTES) != self.parts or (self.codec == "tar") != (self.tier == 2):
+        if -(-self.sealed_bytes // SEALED_PART_BYTES) != self.parts or (self.codec == "tar+gzip") != (self.tier == 2):
             raise ValueError("parts, bytes and tier do not fit each other")
         return self
 

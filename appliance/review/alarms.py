@@ -9,15 +9,16 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, select
 
+from appliance.core import alarms as core
 from appliance.core.roles import roles
 from appliance.review import words
+from appliance.review.condition import condition
 from appliance.review.ledgers import Page
 from appliance.world.ledger import roles as orders
 from appliance.world.ledger import studies, watch
 
 DAY_S = 86_400.0
-SILENT_DAYS = 14.0
-SILENT_STUDIES_MIN = 100
+SEVERITIES = ("alarm", "warning", "notice")
 CAUSE_WORDS = {
     "audits": "blinded reads saw too many findings among what was cleared",
     "drift": "scores or films are not those it was made with",
@@ -28,18 +29,26 @@ CAUSE_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One sentence above the page. kind: alarm | warning | notice."""
+    """One sentence above the page. kind: alarm | warning | notice; page: where more of it stands."""
 
     kind: str
     text: str
+    page: str = "models"
+
+
+def everything(c: Connection, page: Page, now: float) -> list[Alarm]:
+    """What is not well on the line, and what closes or halves a lane; the gravest first."""
+    found = [Alarm(each.severity, each.said, "outbox") for each in on_the_wire(c, page, now)]
+    return sorted([*found, *alarms(c, page, now)], key=lambda alarm: SEVERITIES.index(alarm.kind))
 
 
 def alarms(c: Connection, page: Page, now: float) -> list[Alarm]:
     """Everything that closes or halves a lane now, the gravest first."""
+    found: list[Alarm] = []
     rows = list(c.execute(select(watch.monitors).where(watch.monitors.c.present)))
     taken = {row.certificate: row for row in watch.revoked(c)}
     late = watch.overdue(c, now - page.config.audit.answer_days * DAY_S)
-    found = [
+    found += [
         _taken(row, taken[row.certificate]) for row in rows if row.certificate in taken and not _replaced(row, rows)
     ]
     found += _stopped(c)
@@ -61,10 +70,13 @@ def alarms(c: Connection, page: Page, now: float) -> list[Alarm]:
             found.append(
                 Alarm("warning", f"{said}: only the safest half of each lane is decided here until they are answered.")
             )
-        silent = silence(c, row.certificate, now)
-        if silent:
-            found.append(Alarm("notice", f"Certificate {name}: {silent}."))
     return found
+
+
+def on_the_wire(c: Connection, page: Page, now: float) -> list[core.Alarm]:
+    """What is not well between scanner, appliance and centre: the one list of core.alarms."""
+    with page.ledgers.wire() as (cases, link):
+        return core.alarms(condition(page.config, page.places.root, now, c, cases, link))
 
 
 def _stopped(c: Connection) -> list[Alarm]:
@@ -85,18 +97,6 @@ def withdrawn(c: Connection, numbers: Sequence[int]) -> set[int]:
     taken = select(watch.revocations.c.certificate)
     where = (watch.watched.c.study_number.in_(numbers), watch.watched.c.certificate.in_(taken))
     return set(c.execute(select(watch.watched.c.study_number).where(*where)).scalars())
-
-
-def silence(c: Connection, certificate: str, now: float) -> str:
-    """Words where a model has not flagged anything for long, though it has seen enough to; "" otherwise."""
-    counts = watch.lane_counts(c, certificate)
-    last = watch.last_in_lane(c, certificate, "flagged")
-    if sum(counts.values()) < SILENT_STUDIES_MIN:
-        return ""
-    if last is None:
-        return f"the model has not flagged one of {sum(counts.values())} studies"
-    days = (now - last) / DAY_S
-    return f"the model has not flagged a study for {days:.0f} days" if days >= SILENT_DAYS else ""
 
 
 def _taken(row: Row[Any], taken: Row[Any]) -> Alarm:

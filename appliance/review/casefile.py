@@ -122,7 +122,7 @@ def shown(page: Page, file: CaseFile, now: float) -> dict[str, Any]:
         wire_state=file.wire_state,
         answer=answer,
         waited_s=now - (result.decided_at if result is not None else study.state_since),
-        late_s=page.config.triage.case_deadline_s,
+        late_s=page.config.triage.deadline_s(result.priority if result is not None else None),
     )
     return {
         "study": study,

@@ -53,7 +53,8 @@ def _shown(page: Page, row: Any) -> dict[str, Any]:
             data=row.body,
             stamp=Stamp(sha256=row.sha256, signature=row.signature, key_id=row.key_id),
             sealed=row.part_sha256,
-            sent=page.ledgers.sent_part(row.case_id),
+            sent=page.ledgers.sealed_as(row.case_id),
+            manifest=row.manifest,
             part=None,
             part_note=PART_NOTE,
         )

@@ -6,7 +6,7 @@ not make it. Everything a page shows comes from one read transaction a ledger, s
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +59,22 @@ class Ledgers:
         with cases.begin() as case_side, link.begin() as link_side:
             return wire.wire_states(case_side, link_side, case_ids)
 
-    def sent_part(self, case_id: str) -> str | None:
-        """The SHA-256 of the part of a case by triage's own book of the wire."""
+    @contextmanager
+    def wire(self) -> Iterator[tuple[Connection | None, Connection | None]]:
+        """Both sides of the wire as they stand now; None for one that has not started."""
+        cases, link = self._engine(self.places.cases_db), self._engine(self.places.link_db)
+        with ExitStack() as held:
+            case_side = held.enter_context(cases.begin()) if cases is not None else None
+            link_side = held.enter_context(link.begin()) if link is not None else None
+            yield case_side, link_side
+
+    def sealed_as(self, case_id: str) -> frozenset[str] | None:
+        """SHA-256 of all that a case was ever sealed as, by triage's own book of the wire; None: no such case."""
         cases = self._engine(self.places.cases_db)
         if cases is None:
             return None
         with cases.begin() as case_side:
-            return wire.part_digests(case_side, [case_id]).get(case_id)
+            return frozenset(each.sha256 for each in wire.freight.transfers_of(case_side, case_id)) or None
 
     def close(self) -> None:
         for engine in (self._desk, self._desk_eyes, *self._eyes.values()):

@@ -17,10 +17,11 @@ from appliance.core.monitor import AUDIT_FIRST, DELTA, DRIFT_REVOKE_AT
 from appliance.core.roles import roles
 from appliance.errors import Refused, Unavailable
 from appliance.review import words
-from appliance.review.alarms import CAUSE_WORDS, DAY_S, alarms, silence
+from appliance.review.alarms import CAUSE_WORDS, DAY_S, alarms
 from appliance.review.entrance import Reader, for_readers, form_for_readers
 from appliance.review.ledgers import Ledgers, Page, page_of
 from appliance.review.signing import NONCE
+from appliance.review.silence import silence
 from appliance.review.switch import address, stopping
 from appliance.world import audit_desk, desk
 from appliance.world.ledger import roles as orders

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from appliance.core.lifecycle import OWNERS, STATES, WIRE_STATES
 from appliance.errors import CATALOGUE, Unavailable
 from appliance.review import words
-from appliance.review.alarms import alarms as alarms_of
+from appliance.review.alarms import everything
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, ledger
@@ -40,7 +40,7 @@ def status(request: Request, reader: Reader) -> Response:
             studies = ledger.counts(c)
             last = c.execute(select(func.max(ledger.studies.c.last_received_at))).scalar_one()
             stray_count = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
-            alarms = alarms_of(c, page, page.clock())
+            alarms = everything(c, page, page.clock())
         starting = False
     except Unavailable:
         studies, last, stray_count, alarms, starting = dict.fromkeys(STATES, 0), None, 0, [], True

@@ -175,7 +175,7 @@ def centre_words(
     """How the case stands at the centre, in words, and whether it is late.
 
     answer    the newest verdict's body for this revision, or None
-    waited_s  since the study was decided; late_s  triage.case_deadline_s
+    waited_s  since the study was decided; late_s  the deadline of its urgency
     """
     if answer is not None:
         if not answer["reader"]["connected"]:

@@ -14,8 +14,7 @@ from starlette.responses import Response
 from appliance.core.document import URGENCIES
 from appliance.errors import Unavailable
 from appliance.review import repeats, words
-from appliance.review.alarms import alarms as alarms_of
-from appliance.review.alarms import taken_away, withdrawn
+from appliance.review.alarms import everything, taken_away, withdrawn
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
 from appliance.world import ledger
@@ -94,7 +93,7 @@ def shown(request: Request) -> dict[str, Any]:
             answers, images = newest_answers(c, numbers), ledger.instance_counts(c, numbers)
             hints = repeats.hints(c, found)
             taken = withdrawn(c, numbers)
-            alarms, fresh = alarms_of(c, page, page.clock()), repeats.fresh(c, page.clock())
+            alarms, fresh = everything(c, page, page.clock()), repeats.fresh(c, page.clock())
             stray_count = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
     except Unavailable:
         return {**frame, "starting": True, "tabs": [(key, word, 0) for key, (word, _) in TABS.items()], "rows": []}
@@ -162,7 +161,7 @@ def work_row(row: Row[Any], images: int, answer: dict[str, Any] | None, wire_sta
     now = page.clock()
     badge = words.badge(row.state, row.lane)
     decided = row.lane is not None
-    late_s = page.config.triage.case_deadline_s
+    late_s = page.config.triage.deadline_s(row.priority)
     waited_s = now - (row.decided_at or row.state_since)
     centre, late = words.centre_words(
         state=row.state, lane=row.lane, wire_state=wire_state, answer=answer, waited_s=waited_s, late_s=late_s

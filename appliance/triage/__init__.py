@@ -4,7 +4,8 @@ It alone writes the clinical ledger and triage's side of the wire. The lineup sa
 which are stopped, the watch over certificates which of them open fewer lanes than they say. Five parts follow, in the
 order in which a study meets them: intake (admit, assemble), glance (is a film worth repeating while the patient is
 here), judge (decode, infer, decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and
-cleaning), answers (absorb verdicts, signatures and commands).
+cleaning; the spool within its bytes is in spool, whole series are in series), answers (absorb verdicts, signatures and
+commands).
 """
 
 from collections.abc import Callable
@@ -25,12 +26,17 @@ from appliance.triage.intake import Intake
 from appliance.triage.judge import Judging
 from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
+from appliance.triage.mending import Mending
+from appliance.triage.post import Post
 from appliance.triage.sealing import Cleaning
+from appliance.triage.series import Series
+from appliance.triage.spool import Spool
 from appliance.triage.watch import Watch
 from appliance.world import archive, ledger, sqlite, wire
 
 TRIM_PERIOD_S = 60.0
 RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
+MAKES_ROOM = frozenset({"free", "withdraw", "shed"})  # steps that go on however full the disk is: they give bytes back
 
 
 class Triage:
@@ -43,6 +49,7 @@ class Triage:
         site_key: bytes,
         court: Court | None = None,
         cleaning: Cleaning | None = None,
+        post: Post | None = None,
     ) -> None:
         checked_key(site_key)
         for folder in (places.incoming, places.instances, places.frames, places.outbox, places.parts):
@@ -54,10 +61,11 @@ class Triage:
         self.cache_bytes_max = config.triage.frames_cache_bytes_max
         self.cache_reserve = config.receive.disk_reserve_bytes
         self.next_trim = 0.0
+        self.mending = Mending(config, places)  # before a database is opened: on a full disk none can be
         self.engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
         self.cases = sqlite.open_writer(places.cases_db, wire.CASES)
         self.lineup = Lineup(config, places, self.engine, court)
-        cleaning = cleaning or for_the_centre(site_key)
+        cleaning, post = cleaning or for_the_centre(site_key), post or Post(config)
         self.watch = Watch(config.audit, places, site_key, self.engine, lambda: self.lineup.court)
         judging = Judging(
             config,
@@ -68,21 +76,27 @@ class Triage:
             decided=self.watch.on_decided,
         )
         self.lineup.on_change = judging.sit
+        lineup = self.lineup
+        handover = Handover(config, places, site_key, self.engine, self.cases, lambda: lineup.models, cleaning, post)
+        self.spool, self.series = Spool(config, places, handover), Series(config, places, handover)
         self.parts = (
             self.lineup,
             self.watch,
             Intake(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
             judging,
-            Handover(config, places, site_key, self.engine, self.cases, lambda: self.lineup.models, cleaning),
-            Answers(places, self.engine, self.cases),
+            handover,
+            self.spool,
+            self.series,
+            Answers(places, self.engine, self.cases, post),
         )
 
     def steps(self) -> dict[str, Step]:
-        """Every step, each held back while the disk is too full to finish what it begins."""
-        found: dict[str, Step] = {"trim": self.trim}
+        """Every step, each held back while the disk is too full to finish what it begins; not those that make room."""
+        found: dict[str, Step] = {"trim": self.trim, **self.mending.steps()}
         for part in self.parts:
-            found.update({name: self._with_room(step) for name, step in part.steps().items()})
+            for name, step in part.steps().items():
+                found[name] = step if name in MAKES_ROOM else self._with_room(step)
         return found
 
     def _standing(self, c: Connection, moment: Moment) -> Standing:
@@ -110,5 +124,6 @@ class Triage:
         """Closes ledgers and children; for tests that open them again in the same process."""
         self.lineup.close()
         self.watch.close()
+        self.series.close()
         self.engine.dispose()
         self.cases.dispose()

@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row
 
 from appliance.config import Places
-from appliance.core import case as wire_case
-from appliance.core.document import decode
 from appliance.core.lifecycle import State
+from appliance.errors import Fault
 from appliance.loop import Moment, Step, guarded
+from appliance.triage.post import Post
 from appliance.world import desk, ledger, sqlite, wire
 
 LOG = logging.getLogger("appliance.triage")
@@ -25,8 +25,8 @@ SIGNABLE: tuple[State, ...] = ("routine", "hard", "escalated", "answered")
 class Answers:
     """The steps absorb and obey."""
 
-    def __init__(self, places: Places, engine: Engine, cases: Engine) -> None:
-        self.places = places
+    def __init__(self, places: Places, engine: Engine, cases: Engine, post: Post) -> None:
+        self.places, self.post = places, post
         self.engine = engine
         self.cases = cases
         self.link: Engine | None = None
@@ -60,8 +60,10 @@ class Answers:
 
     def _absorb_one(self, row: Row[Any], moment: Moment) -> bool:
         """True when nothing more is to be done with this row."""
-        found = guarded("triage.absorb", lambda: decode(wire_case.Verdict, row.body))
-        if not isinstance(found, wire_case.Verdict) or found.case_id != row.case_id:
+        found = guarded("triage.absorb", lambda: self.post.verdict(row.case_id, row.rev, row.letter, moment))
+        if found is None:
+            return False  # no keys to open it with
+        if isinstance(found, Fault):
             return True  # uplink's copy stays for inspection; the case stays open and is named as overdue
         with self.engine.begin() as c:
             result = ledger.result_of_case(c, found.case_id)

@@ -5,6 +5,7 @@ crosswalk on the clinical side, then the case row by which uplink may send it, t
 """
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -14,16 +15,23 @@ from sqlalchemy import Engine, Row
 from appliance.config import Config, Places
 from appliance.core import case as wire_case
 from appliance.core.decide import Model
+from appliance.core.document import Urgency, encode
+from appliance.core.enclosure import Enclosed, Sender, enclosed
+from appliance.core.schedule import SERIES_TIER
 from appliance.core.study import Instance
+from appliance.core.transfer import KEY_BYTES, Manifest, Tier
 from appliance.errors import Fault, Unavailable
 from appliance.loop import Moment, Step, guarded
+from appliance.triage.post import Post
 from appliance.triage.sealing import Cleaning, Leaving, sealed_case
 from appliance.world import archive, ledger, sqlite, wire
 from appliance.world.ledger import departures
+from appliance.world.wire import freight
 
 LOG = logging.getLogger("appliance.triage")
 STUDIES_A_STEP = 1  # cleaning pictures takes seconds, and the watchdog hears of us only between steps
 CASES_A_STEP = 500
+TRANSFER_ID_BYTES = 16
 
 
 class Handover:
@@ -38,8 +46,10 @@ class Handover:
         cases: Engine,
         models: Callable[[], Sequence[Model]],
         cleaning: Cleaning,
+        post: Post,
     ) -> None:
         self.knobs = config.triage
+        self.post = post
         self.places = places
         self.site_key = site_key
         self.models = models
@@ -47,19 +57,23 @@ class Handover:
         self.engine = engine
         self.cases = cases
         self.link: Engine | None = None
+        self.draw: Callable[[int], bytes] = os.urandom  # transfer ids and keys: never the same twice, whatever the seed
 
     def steps(self) -> dict[str, Step]:
         return {"seal": self.seal, "withdraw": self.withdraw, "free": self.free}
 
     def seal(self, moment: Moment) -> bool:
         """Hard studies to the wire: part, case row, then the move; each again is no harm."""
+        sender = self.post.sender(moment)
+        if sender is None:
+            return False
         with self.engine.connect() as c:
             hard = ledger.in_state(c, "hard", STUDIES_A_STEP)
         for study in hard:
-            self._seal_one(study, moment)
+            self._seal_one(study, sender, moment)
         return bool(hard)
 
-    def _seal_one(self, study: Row[Any], moment: Moment) -> None:
+    def _seal_one(self, study: Row[Any], sender: Sender, moment: Moment) -> None:
         case_id = wire_case.case_id(self.site_key, study.study_instance_uid, study.revision)
         with self.engine.begin() as c:
             if ledger.count_attempt(c, study) > self.knobs.attempts_max:
@@ -71,31 +85,25 @@ class Handover:
             instances = ledger.instances_of(c, study.number)
         assert result is not None, "a hard study was decided"
         with self.cases.connect() as c:
-            sealed_before = bool(wire.part_digests(c, [case_id]))
+            sealed_before = bool(wire.known_cases(c, [case_id]))
         # A case that may have left is never made again: another version of us might give it other bytes.
-        if not sealed_before and not self._make(study, case_id, result, instances, moment):
+        if not sealed_before and not self._make(study, case_id, result, instances, sender, moment):
             return
         with self.engine.begin() as c:
             ledger.move(c, study, "escalated", who="triage.seal", at=moment.wall)
         LOG.info("study %d: sealed as case %s", study.number, case_id[:8])
 
     def _make(
-        self, study: Row[Any], case_id: str, result: Row[Any], instances: Sequence[Instance], moment: Moment
+        self,
+        study: Row[Any],
+        case_id: str,
+        result: Row[Any],
+        instances: Sequence[Instance],
+        sender: Sender,
+        moment: Moment,
     ) -> bool:
         """Seals one case and writes all that belongs to it; False when the study was set aside instead."""
-        work = partial(
-            sealed_case,
-            case_id,
-            study.revision,
-            dict(result._mapping),
-            instances,
-            self._read,
-            site_key=self.site_key,
-            models=self.models(),
-            cleaning=self.cleaning,
-            pixels_max=self.knobs.pixels_max,
-        )
-        leaving = guarded("triage.seal", work)
+        leaving = guarded("triage.seal", partial(self.leaving, case_id, study.revision, result, instances))
         if isinstance(leaving, Fault) and not isinstance(leaving, Unavailable):
             with self.engine.begin() as c:
                 ledger.move(c, study, "quarantined", who="triage.seal", at=moment.wall, code=leaving.code)
@@ -103,35 +111,68 @@ class Handover:
         try:
             if isinstance(leaving, Unavailable):
                 raise leaving
-            sealed = leaving.sealed
-            archive.put(self.places.parts / sealed.sha256, sealed.data)
-        except Unavailable:
+            ways = [self.spooled(leaving, tier, result.priority, sender) for tier in sorted(leaving.documents)]
+            self.keep(study.number, study.revision, leaving, ways[-1][1], moment)
+            with self.cases.begin() as c:
+                made = [each for each, _ in ways]
+                wire.put_case(c, case_id, made, revision=study.revision, urgency=result.priority, at=moment.wall)
+        except Unavailable:  # a full disk judges no study
             with self.engine.begin() as c:
                 ledger.give_back_attempt(c, study)
             raise
-        self._keep(study, leaving, moment)
-        with self.cases.begin() as c:
-            wire.put_case(c, sealed, revision=study.revision, urgency=result.priority, at=moment.wall)
         return True
 
-    def _keep(self, study: Row[Any], leaving: Leaving, moment: Moment) -> None:
-        """Receipt and crosswalk, before the case row: no case may leave of which nobody here can give account."""
-        sealed, stamp = leaving.sealed, leaving.receipt.stamp
+    def leaving(self, case_id: str, revision: int, result: Row[Any], instances: Sequence[Instance]) -> Leaving:
+        """What would leave of a study, cleaned and inspected. Raises Quarantined where in doubt."""
+        return sealed_case(
+            case_id,
+            revision,
+            dict(result._mapping),
+            instances,
+            self._read,
+            site_key=self.site_key,
+            models=self.models(),
+            cleaning=self.cleaning,
+            pixels_max=self.knobs.pixels_max,
+            answer_within_s=self.knobs.deadline_s(result.priority),
+        )
+
+    def spooled(self, leaving: Leaving, tier: Tier, urgency: Urgency, sender: Sender) -> tuple[Enclosed, Manifest]:
+        """One document of a case sealed and in wire/parts; nothing names it yet."""
+        told, manifest, data = enclosed(
+            leaving.documents[tier],
+            case_id=leaving.case_id,
+            tier=tier,
+            urgency=urgency,
+            transfer_id=self.draw(TRANSFER_ID_BYTES).hex(),
+            key=self.draw(KEY_BYTES),
+            sender=sender,
+        )
+        archive.put(self.places.parts / told.sha256, data)
+        return told, manifest
+
+    def keep(self, number: int, revision: int, leaving: Leaving, manifest: Manifest, moment: Moment) -> None:
+        """Receipt and crosswalk, before the case row: no case may leave of which nobody here can give account.
+
+        manifest  of the fullest of its transfers
+        """
+        stamp = leaving.receipt.stamp
         with self.engine.begin() as c:
             departures.put_receipt(
                 c,
-                case_id=sealed.case_id,
-                number=study.number,
-                revision=study.revision,
+                case_id=leaving.case_id,
+                number=number,
+                revision=revision,
                 body=leaving.receipt.data,
                 sha256=stamp.sha256,
                 signature=stamp.signature,
                 key_id=stamp.key_id,
-                part_sha256=sealed.sha256,
+                part_sha256=manifest.sha256,
+                manifest=encode(manifest),
                 at=moment.wall,
             )
             aliases = [(each.kind, each.pseudonym, each.source) for each in leaving.aliases]
-            departures.put_pseudonyms(c, study.number, aliases)
+            departures.put_pseudonyms(c, number, aliases)
 
     def _read(self, instance: Instance) -> bytes:
         return archive.read_instance(self.places.instances, instance.sha256)
@@ -158,10 +199,16 @@ class Handover:
         if self.link is None:
             self.link = sqlite.open_reader(self.places.link_db)
         with self.link.connect() as c:
-            received = wire.received_case_ids(c) if wire.is_made(c, wire.LINK) else set()
+            made = wire.is_made(c, wire.LINK)
+            received = wire.received_case_ids(c) if made else set()
+            arrived = freight.received_transfers(c) if made else set()
         with self.cases.connect() as c:
-            wanted = {row.part_sha256 for row in wire.open_cases(c) if row.case_id not in received}
-            known = wire.known_parts(c, lying)
+            wanted = {
+                row.sha256
+                for row in freight.open_transfers(c)
+                if row.transfer_id not in arrived and (row.tier == SERIES_TIER or row.case_id not in received)
+            }
+            known = freight.known_parts(c, lying)
         for name, path in sorted(lying.items()):
             # A part without a case row was written just before a crash; sealing again makes the row or the same part.
             if name in known and name not in wanted:

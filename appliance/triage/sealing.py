@@ -29,6 +29,7 @@ from appliance.core.options import Options
 from appliance.core.pixels import decode as decode_pixels
 from appliance.core.receipt import Signed, Versions, signed
 from appliance.core.study import Instance, Scores
+from appliance.core.transfer import Tier
 from appliance.errors import Quarantined
 
 UNKNOWN_LABEL = "unknown"
@@ -64,9 +65,13 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """What leaves, and what stays here to tell of it."""
+    """What leaves, and what stays here to tell of it.
 
-    sealed: wire_case.Sealed
+    documents  the case's final bytes by tier: 1 with its pictures, if it has any, and 0 without
+    """
+
+    case_id: str
+    documents: Mapping[Tier, bytes]
     receipt: Signed
     aliases: tuple[Alias, ...]
 
@@ -82,6 +87,7 @@ def sealed_case(
     models: Sequence[Model],
     cleaning: Cleaning,
     pixels_max: int,
+    answer_within_s: int,
 ) -> Leaving:
     """The final bytes of a hard study's case, inspected, and their receipt. Raises Quarantined where in doubt.
 
@@ -100,6 +106,7 @@ def sealed_case(
         images=sum(instance.has_pixels for instance in instances),
         frames=sum(instance.number_of_frames for instance in instances if instance.has_pixels),
         urgency=result["priority"],
+        answer_within_s=answer_within_s,
         reasons=[reason["code"] for reason in result["reasons"]],
         would_be=result["would_be"],
         scores=_findings(result["scores"]),
@@ -121,11 +128,14 @@ def sealed_case(
         ),
     )
     receipt = signed(told, site_key)
-    sealed = wire_case.seal(case.model_copy(update={"receipt": receipt.stamp}))
+    case = case.model_copy(update={"receipt": receipt.stamp})
+    documents: dict[Tier, bytes] = {1: wire_case.final(case)} if case.key_images else {}
+    documents[0] = wire_case.final(wire_case.without_pictures(case))
     # One object at a time: a data set holds on to all the bytes that it was read from.
     who = joined(*(identity(_header(read(instance))) for instance in instances))
-    inspected(sealed.data, who, _vocabulary(models), cleaning.look)
-    return Leaving(sealed, receipt, material.aliases)
+    for document in documents.values():
+        inspected(document, who, _vocabulary(models), cleaning.look)
+    return Leaving(case_id, documents, receipt, material.aliases)
 
 
 def _findings(told: Sequence[Mapping[str, Any]]) -> list[Scores]:

@@ -11,12 +11,13 @@ from typing import Any
 import pysqlite3.dbapi2 as dbapi
 from sqlalchemy import Engine, MetaData, QueuePool, create_engine, event
 
-from appliance.errors import Misconfigured
+from appliance.errors import Misconfigured, Unavailable
 
 SAFE_VERSION = (3, 51, 3)
 BUSY_TIMEOUT_MS = 5_000
 JOURNAL_BYTES_MAX = 64 * 2**20
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+SQLITE_FULL = 13  # result code, sqlite.org/rescode.html
 
 
 def open_writer(path: Path, metadata: MetaData) -> Engine:
@@ -71,7 +72,7 @@ def _engine(path: Path, mode: str) -> Engine:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}").fetchall()
         return connection
 
-    return create_engine(
+    engine = create_engine(
         "sqlite+pysqlite://",
         creator=connect,
         module=dbapi,
@@ -80,3 +81,11 @@ def _engine(path: Path, mode: str) -> Engine:
         max_overflow=4,
         hide_parameters=True,  # an exception's text may reach a log: it must not quote a patient
     )
+
+    @event.listens_for(engine, "handle_error")
+    def _full(context: Any) -> None:
+        """A full disk is a matter of time for whoever writes here: the transaction is gone, the step comes again."""
+        if getattr(context.original_exception, "sqlite_errorcode", None) == SQLITE_FULL:
+            raise Unavailable("disk-low") from None
+
+    return engine

@@ -18,7 +18,9 @@ from appliance import review
 from appliance.config import Config, Places
 from appliance.core import annex_e
 from appliance.core.account import accounted, receipt_of
-from appliance.core.case import seal
+from appliance.core.case import final
+from appliance.core.document import encode
+from appliance.core.enclosure import enclosed
 from appliance.core.receipt import Versions, signed
 from appliance.core.redact import Region
 from appliance.core.study import Instance, Patient
@@ -26,6 +28,7 @@ from appliance.world import ledger, sqlite, wire
 from appliance.world.ledger import departures
 from tests.core.planted_objects import SITE_KEY, planted
 from tests.core.test_key_images import a_case, picture
+from tests.correspondents import SENDER
 from tests.triage.stand_in import StandIn
 
 USER, PASSWORD = "dr.keller", "a long walk by the sea"
@@ -175,7 +178,10 @@ class Seeded:
             ),
         )
         filed = signed(told, key)
-        sealed = seal(case.model_copy(update={"receipt": filed.stamp}))
+        document = final(case.model_copy(update={"receipt": filed.stamp}))
+        way, manifest, _ = enclosed(
+            document, case_id=case_id, tier=1, urgency="routine", transfer_id=case_id, key=key, sender=SENDER
+        )
         with self.engine.begin() as c:
             departures.put_receipt(
                 c,
@@ -186,12 +192,13 @@ class Seeded:
                 sha256=filed.stamp.sha256,
                 signature=filed.stamp.signature,
                 key_id=filed.stamp.key_id,
-                part_sha256=sealed.sha256,
+                part_sha256=way.sha256,
+                manifest=encode(manifest),
                 at=self.at + 25,
             )
         cases = sqlite.open_writer(self.places.cases_db, wire.CASES)
         with cases.begin() as c:
-            wire.put_case(c, sealed, revision=1, urgency="routine", at=self.at + 25)
+            wire.put_case(c, case_id, [way], revision=1, urgency="routine", at=self.at + 25)
         cases.dispose()
 
     def desk_rows(self, table: Any) -> list[Any]:
@@ -245,7 +252,7 @@ def seed(folder: Path) -> Seeded:
 def served(places: Places) -> Iterator[str]:
     """The address of a running review service on a free port; stopped and joined afterwards."""
     stop, ready, found = threading.Event(), threading.Event(), list[str]()
-    config = Config.model_validate({"review": {"port": 0}})
+    config = Config.model_validate({"review": {"port": 0}, "triage": {"deadline_routine_s": 3600}})
 
     def say(where: str) -> None:
         found.append(where)

@@ -1,18 +1,37 @@
 """A broker, an edge and crashes in one thread: what the worker's tests put around it."""
 
 import random
-from collections.abc import Callable, Hashable, Iterator
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from centre_samples import DEVICE, an_answer, sealed
+from centre_samples import (
+    CENTRE,
+    DEVICE,
+    OTHER,
+    Parcel,
+    an_answer,
+    device_keys,
+    heard,
+    letter_up,
+    verdict_in,
+)
 from sqlalchemy import Connection, Engine
 
-from appliance.core.case import Receipt, Refusal, Roll, Sealed, Standing, Taken, Verdict, topic_up
-from appliance.core.document import decode, encode
+from appliance.core.document import Document, encode
+from appliance.core.keys import DeviceKeys
 from appliance.core.link import Acknowledged, Event, Message, Up
+from appliance.core.messages import Delivery, Have, Receipt, Refusal, Roll, Standing, Taken
+from appliance.core.transfer import missing
+from appliance.loop import Step
 from central import store
+from central.asking import Asking
+from central.exchange import Exchange
+from central.intake import Intake
 from central.question import Answered, Question
+from central.spool import Spool
 
 WINDOW = 16
 
@@ -100,47 +119,105 @@ class Pipe:
 
 
 class Edge:
-    """An appliance as the wire sees it: sends until there is a receipt, takes each verdict once and says so."""
+    """An appliance as the wire sees it: sends what the centre has not got, takes each verdict once and says so."""
 
-    def __init__(self, pipe: Pipe, cases: int) -> None:
-        self.pipe = pipe
-        self.cases: dict[str, Sealed] = {each.case_id: each for each in (sealed(n) for n in range(1, cases + 1))}
+    def __init__(self, pipe: Pipe, parcels: Iterable[Parcel], device_id: str = DEVICE) -> None:
+        self.pipe, self.device_id = pipe, device_id
+        self.parcels = {each.case_id: each for each in parcels}
+        self.by_transfer = {each.transfer_id: each for each in self.parcels.values()}
+        self.have: dict[str, int] = dict.fromkeys(self.by_transfer, 0)
         self.received: set[str] = set()
         self.verdicts: dict[str, bytes] = {}
         self.refused: dict[str, str] = {}
         self.standing: dict[str, str] = {}
+        self.rolls = 0
 
     def send(self) -> None:
-        for case_id, each in self.cases.items():
-            if case_id not in self.received and case_id not in self.verdicts and case_id not in self.refused:
-                self.pipe.from_edge(topic_up(DEVICE, "case"), each.data)
+        for case_id, each in self.parcels.items():
+            if case_id in self.received or case_id in self.verdicts or case_id in self.refused:
+                continue
+            self.pipe.from_edge(*each.announcement)
+            for index in missing(self.have[each.transfer_id], each.told.parts):
+                self.pipe.from_edge(*each.part(index))
 
     def roll(self) -> None:
-        open_still = tuple(case_id for case_id in self.cases if case_id not in self.verdicts)
-        self.pipe.from_edge(topic_up(DEVICE, "roll"), encode(Roll(case_ids=open_still)))
+        self.rolls += 1
+        open_still = tuple(case_id for case_id in self.parcels if case_id not in self.verdicts)
+        half = tuple(transfer_id for transfer_id, have in self.have.items() if have)
+        self.say("roll", Roll(nonce=f"{self.rolls:032x}", case_ids=open_still, transfer_ids=half[:50]))
+
+    def say(self, kind: str, document: Document) -> None:
+        self.pipe.from_edge(*letter_up(kind, document, self.device_id))
 
     def hear(self) -> None:
         for topic, payload in self.pipe.to_edge():
-            assert topic.startswith(f"edge/1/down/{DEVICE}/")
-            match topic.rsplit("/", 1)[1]:
-                case "receipt":
-                    receipt = decode(Receipt, payload)
-                    assert receipt.part_sha256 == self.cases[receipt.case_id].sha256
+            match heard(topic, payload, self.device_id):
+                case Receipt() as receipt:
+                    assert receipt == self.parcels[receipt.case_id].receipt
                     self.received.add(receipt.case_id)
-                case "verdict":
-                    verdict = decode(Verdict, payload)
-                    assert self.verdicts.setdefault(verdict.case_id, payload) == payload, "two verdicts on one case"
-                    taken = Taken(case_id=verdict.case_id, rev=verdict.rev)
-                    self.pipe.from_edge(topic_up(DEVICE, "taken"), encode(taken))
-                case "refusal":
-                    refusal = decode(Refusal, payload)
-                    self.refused[refusal.case_id] = refusal.code
-                case "standing":
-                    self.standing.update(decode(Standing, payload).cases)
+                case Have(transfer_id=transfer_id, known=known, have=have):
+                    self.have[transfer_id] = (self.have[transfer_id] | int(have, 16)) if known else 0
+                case Delivery(case_id=case_id, rev=rev, letter=letter) as delivery:
+                    body = encode(verdict_in(delivery, self.device_id))
+                    assert self.verdicts.setdefault(case_id, body) == body, "two verdicts on one case"
+                    assert letter
+                    self.say("taken", Taken(case_id=case_id, rev=rev))
+                case Refusal(case_id=case_id, code=code):
+                    self.refused[case_id] = code
+                case Standing(cases=cases):
+                    self.standing.update(cases)
 
     @property
     def content(self) -> bool:
-        return set(self.verdicts) == set(self.cases)
+        return set(self.verdicts) == set(self.parcels)
+
+
+class Known:
+    """A registry of these devices, without files."""
+
+    def __init__(self, *device_ids: str) -> None:
+        self.own = (CENTRE,)
+        self.keys = {device_id: device_keys(device_id) for device_id in device_ids}
+
+    def device(self, device_id: str) -> DeviceKeys | None:
+        return self.keys.get(device_id)
+
+
+class Centre:
+    """One share of the wire that is the whole of it, and one thread that asks, in one thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        folder: Path,
+        pipe: Pipe,
+        ask: Callable[[Question], Answered],
+        *,
+        images: bool = False,
+        registry: Any = None,
+        name: str = "worker",
+    ) -> None:
+        self.registry, self.wake = registry or Known(DEVICE, OTHER), threading.Event()
+        self.intake = Intake(engine, Spool(folder / "spool"))
+        self.exchange = Exchange(engine, self.intake, self.registry, [pipe], range(64), self.wake)
+        self.asking = Asking(
+            engine, self.registry, worker=name, model="some-model", ask=ask, wake=self.wake, images=images
+        )
+
+    def steps(self) -> dict[str, Step]:
+        return {**self.exchange.steps(), **self.asking.steps()}
+
+    @property
+    def listen(self) -> Step:
+        return self.exchange.listen
+
+    @property
+    def speak(self) -> Step:
+        return self.exchange.speak
+
+    @property
+    def ask(self) -> Step:
+        return self.asking.ask
 
 
 class Model:

@@ -13,11 +13,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from centre_samples import DEVICE, ScriptedServer, answered, sealed, status
+from centre_samples import (
+    DEVICE,
+    OTHER,
+    Parcel,
+    ScriptedServer,
+    answered,
+    enrol,
+    heard,
+    large_parcel,
+    letter_up,
+    parcel,
+    status,
+    verdict_in,
+)
 
-from appliance.core.case import Receipt, Roll, Sealed, Standing, Taken, Verdict, topic_down, topic_up
-from appliance.core.document import decode, encode
+from appliance.core.case import Verdict
+from appliance.core.document import Document, decode, encode
 from appliance.core.link import Message
+from appliance.core.messages import Delivery, Have, Receipt, Roll, Standing, Taken, topic_down
+from appliance.core.transfer import missing
 from appliance.world import broker
 from appliance.world.mqtt import Link
 from central import store
@@ -54,12 +69,14 @@ class Centre:
 class Edge:
     """An appliance's end over real MQTT: resends until there is a receipt, takes each verdict and says so."""
 
-    def __init__(self, port: int, cases: list[Sealed]) -> None:
-        self.cases = {each.case_id: each for each in cases}
+    def __init__(self, port: int, parcels: list[Parcel], device_id: str = DEVICE) -> None:
+        self.device_id = device_id
+        self.parcels = {each.case_id: each for each in parcels}
         self.wake = threading.Event()
-        topics = [topic_down(DEVICE, kind) for kind in ("receipt", "verdict", "standing", "refusal")]
-        self.link = Link("127.0.0.1", port, DEVICE, topics, 10, 3600, self.wake, reconnect_max_s=0.2)
-        self.receipts: dict[str, str] = {}
+        topics = [topic_down(device_id, kind) for kind in ("receipt", "have", "verdict", "standing", "refusal")]
+        self.link = Link("127.0.0.1", port, device_id, topics, 10, 3600, self.wake, reconnect_max_s=0.2)
+        self.receipts: dict[str, Receipt] = {}
+        self.have: dict[str, int] = {}
         self.verdicts: dict[str, bytes] = {}
         self.standing: dict[str, str] = {}
         self.again = 0.0
@@ -69,34 +86,38 @@ class Edge:
         for event in self.link.poll():
             if not isinstance(event, Message):
                 continue
-            match event.topic.rsplit("/", 1)[1]:
-                case "receipt":
-                    receipt = decode(Receipt, event.payload)
-                    self.receipts[receipt.case_id] = receipt.part_sha256
-                case "verdict":
-                    verdict = decode(Verdict, event.payload)
-                    assert self.verdicts.setdefault(verdict.case_id, event.payload) == event.payload
-                    self.say("taken", encode(Taken(case_id=verdict.case_id, rev=verdict.rev)))
-                case "standing":
-                    self.standing.update(decode(Standing, event.payload).cases)
+            match heard(event.topic, event.payload, self.device_id):
+                case Receipt() as receipt:
+                    self.receipts[receipt.case_id] = receipt
+                case Have(transfer_id=transfer_id, known=known, have=have):
+                    self.have[transfer_id] = (self.have.get(transfer_id, 0) | int(have, 16)) if known else 0
+                case Delivery(case_id=case_id, rev=rev) as delivery:
+                    body = encode(verdict_in(delivery, self.device_id))
+                    assert self.verdicts.setdefault(case_id, body) == body
+                    self.say("taken", Taken(case_id=case_id, rev=rev))
+                case Standing(cases=cases):
+                    self.standing.update(cases)
             self.link.ack(event)
 
-    def say(self, kind: str, payload: bytes) -> None:
-        topic = topic_up(DEVICE, kind)  # type: ignore[arg-type]
-        self.link.publish(topic, payload, token=object())
+    def say(self, kind: str, document: Document) -> None:
+        self.link.publish(*letter_up(kind, document, self.device_id), token=object())
 
     def send(self) -> None:
-        for case_id, each in self.cases.items():
+        for case_id, each in self.parcels.items():
             if case_id not in self.receipts and case_id not in self.verdicts:
-                self.say("case", each.data)
+                self.link.publish(*each.announcement, token=object())
+                for index in missing(self.have.get(each.transfer_id, 0), each.told.parts):
+                    self.link.publish(*each.part(index), token=object())
 
-    def roll(self) -> None:
-        self.say("roll", encode(Roll(case_ids=tuple(self.cases))))
+    def roll(self, *case_ids: str) -> None:
+        """As uplink does: about the cases that are open, unless told which."""
+        asked = case_ids or tuple(case_id for case_id in self.parcels if case_id not in self.verdicts)
+        self.say("roll", Roll(nonce="a" * 32, case_ids=asked, transfer_ids=()))
 
     @property
     def content(self) -> bool:
         self.hear()
-        return set(self.verdicts) == set(self.cases)
+        return set(self.verdicts) == set(self.parcels)
 
     @property
     def content_in_the_end(self) -> bool:
@@ -118,8 +139,9 @@ def mosquitto(tmp_path: Path) -> Iterator[broker.Broker]:
 
 
 def run_arguments(folder: Path, mosquitto: broker.Broker, endpoint: str) -> list[str]:
-    where = ["--broker-host", "127.0.0.1", "--broker-port", str(mosquitto.port)]
-    return ["run", "--state", str(folder), *where, "--endpoint", endpoint, "--model", "some-model"]
+    keys = enrol(folder.with_name("keys"), DEVICE, OTHER)
+    where = ["--broker", f"127.0.0.1:{mosquitto.port}"]
+    return ["run", "--state", str(folder), "--keys", str(keys), *where, "--endpoint", endpoint, "--model", "some-model"]
 
 
 def status_of(folder: Path) -> dict[str, int]:
@@ -134,16 +156,16 @@ def test_a_case_goes_up_and_the_notice_comes_down(tmp_path: Path, mosquitto: bro
     endpoint = stand_in.line.rsplit(" ", 1)[1]
     centre = Centre(*run_arguments(tmp_path / "centre", mosquitto, endpoint))
     assert f"127.0.0.1:{mosquitto.port}" in centre.line
-    edge = Edge(mosquitto.port, [sealed(n, urgency="urgent") for n in (1, 2, 3)])
+    edge = Edge(mosquitto.port, [parcel(n, urgency="urgent") for n in (1, 2, 3)])
     try:
         eventually(lambda: edge.link.connected, edge.wake, "no connection")
         eventually(lambda: edge.content_in_the_end, edge.wake, "no verdicts")
-        for payload in edge.verdicts.values():
-            verdict = decode(Verdict, payload)
+        for body in edge.verdicts.values():
+            verdict = decode(Verdict, body)
             assert (verdict.status, verdict.urgency, verdict.impression) == ("needs_human", "urgent", NO_MODEL_NOTICE)
             assert (verdict.reader.model, verdict.reader.connected) == (NO_MODEL_ID, False)
-        assert edge.receipts == {each.case_id: each.sha256 for each in edge.cases.values()}
-        edge.roll()
+        assert edge.receipts == {each.case_id: each.receipt for each in edge.parcels.values()}
+        edge.roll(*edge.parcels)
         eventually(lambda: edge.hear() or set(edge.standing.values()) == {"answered"}, edge.wake, "no standing")
         eventually(
             lambda: edge.hear() or status_of(tmp_path / "centre")["verdicts_untaken"] == 0, edge.wake, "not taken"
@@ -161,15 +183,15 @@ def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path, mosquitto:
     draw = random.Random(seed)
     server = ScriptedServer(answered())
     folder = tmp_path / "centre"
-    edge = Edge(mosquitto.port, [sealed(n) for n in range(1, cases + 1)])
-    everything, pace = dict(edge.cases), threading.Event()
-    edge.cases = {}
+    edge = Edge(mosquitto.port, [large_parcel(n) if n % 8 == 0 else parcel(n) for n in range(1, cases + 1)])
+    everything, pace = dict(edge.parcels), threading.Event()
+    edge.parcels = {}
     centre = Centre(*run_arguments(folder, mosquitto, server.url))
     try:
         eventually(lambda: edge.link.connected, edge.wake, "no connection")
         for kill in range(kills):
             for each in list(everything.values())[kill * cases // kills : (kill + 1) * cases // kills]:
-                edge.cases[each.case_id] = each
+                edge.parcels[each.case_id] = each
             end = time.monotonic() + draw.uniform(0.0, 0.5)
             while time.monotonic() < end:  # a kill is due at a random moment, whatever was reached
                 edge.send()
@@ -199,7 +221,7 @@ def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path, mosquitto:
         given = list(c.execute(store.verdicts.select()))
         assert c.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
     engine.dispose()
-    assert {row.case_id: row.part_sha256 for row in held} == {each.case_id: each.sha256 for each in everything.values()}
+    assert {row.case_id: row.sha256 for row in held} == {each.case_id: each.told.sha256 for each in everything.values()}
     assert len(held) == len(given) == cases
     names = {row.id: row.case_id for row in held}
     assert {names[row.case_number]: bytes(row.body) for row in given} == edge.verdicts
@@ -210,11 +232,11 @@ def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path, mosquitto:
 def test_a_slow_model_delays_no_receipt(tmp_path: Path, mosquitto: broker.Broker) -> None:
     server = ScriptedServer(lambda scripted: scripted.server.released.wait(PATIENCE_S) and status(500)(scripted))
     centre = Centre(*run_arguments(tmp_path / "centre", mosquitto, server.url))
-    edge = Edge(mosquitto.port, [sealed(1)])
+    edge = Edge(mosquitto.port, [parcel(1)])
     try:
         eventually(lambda: edge.link.connected, edge.wake, "no connection")
         eventually(lambda: edge.insist() or edge.hear() or len(server.requests) == 1, edge.wake, "nobody asked")
-        edge.cases[sealed(2).case_id] = sealed(2)
+        edge.parcels[parcel(2).case_id] = parcel(2)
         edge.send()
         eventually(lambda: edge.hear() or len(edge.receipts) == 2, edge.wake, "a receipt waits for the model")
         assert edge.verdicts == {}
@@ -229,9 +251,9 @@ def test_a_slow_model_delays_no_receipt(tmp_path: Path, mosquitto: broker.Broker
 def test_a_fault_nobody_foresaw_ends_the_whole_service(tmp_path: Path, mosquitto: broker.Broker) -> None:
     """The thread that asks and the one on the wire live and die together, so that the supervisor sees it."""
     code = (
-        "import sys, central.worker as w\n"
+        "import sys, central.asking as w\n"
         "def broken(self, moment): raise ZeroDivisionError\n"
-        "w.Worker.ask = broken\n"
+        "w.Asking.ask = broken\n"
         "from central.cli import main\n"
         "sys.exit(main())"
     )
@@ -247,7 +269,8 @@ def wrong(*arguments: str) -> tuple[int, str]:
 
 
 def test_a_wrong_set_up_ends_with_78_and_says_what(tmp_path: Path) -> None:
-    state = ["--state", str(tmp_path)]
+    keys = ["--keys", str(enrol(tmp_path / "keys"))]
+    state = ["--state", str(tmp_path), *keys]
     assert wrong("status", "--state", str(tmp_path / "nowhere"))[0] == 78
     code, said = wrong("run", *state, "--endpoint", "ftp://127.0.0.1")
     assert (code, "endpoint" in said, "Traceback" in said) == (78, True, False)
@@ -255,7 +278,7 @@ def test_a_wrong_set_up_ends_with_78_and_says_what(tmp_path: Path) -> None:
     code, said = wrong("run", *state, "--endpoint", "http://127.0.0.1:9", "--api-key-file", str(tmp_path / "key"))
     assert (code, "api-key-file" in said, "not a key" in said) == (78, True, False)
     (tmp_path / "file").write_text("")
-    code, said = wrong("run", "--state", str(tmp_path / "file"), "--endpoint", "http://127.0.0.1:9")
+    code, said = wrong("run", "--state", str(tmp_path / "file"), *keys, "--endpoint", "http://127.0.0.1:9")
     assert (code, "state-folder" in said) == (78, True)
     with socket.create_server(("127.0.0.1", 0)) as held:
         code, said = wrong("no-model", "--port", str(held.getsockname()[1]))
@@ -268,6 +291,6 @@ def test_status_for_people_and_the_help_name_everything(tmp_path: Path) -> None:
     told = subprocess.run([*CENTRAL, "status", "--state", str(tmp_path)], cwd=ROOT, capture_output=True, check=True)
     assert b"verdicts the edge has not taken yet" in told.stdout
     help_text = subprocess.run([*CENTRAL, "run", "--help"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
-    for option in ("--state", "--broker-host", "--broker-port", "--endpoint", "--model", "--api-key-file"):
+    for option in ("--state", "--keys", "--broker", "--shares", "--endpoint", "--model", "--api-key-file"):
         assert option in help_text
     assert os.access(tmp_path / "central.db", os.R_OK)

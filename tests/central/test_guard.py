@@ -30,7 +30,7 @@ def test_a_sound_answer_becomes_a_draft() -> None:
     assert verdict.impression == an_answer().impression
     assert verdict.opinions == an_answer().opinions
     assert verdict.reader.connected
-    assert {guard.name for guard in verdict.guards} == {*CHECKS, "urgency-not-lowered"}
+    assert {guard.name for guard in verdict.guards} == {*CHECKS, "urgency-not-lowered", "shape-enforced"}
     assert decode(Verdict, encode(verdict)) == verdict
 
 
@@ -62,6 +62,12 @@ FAULTS: list[tuple[str, Any, dict[str, Any]]] = [
     ("numbers-given", None, {"impression": "Score 0.88."}),
     ("numbers-given", None, {"impression": "Score 1.2.3."}),
     ("numbers-given", None, {"limitations": ("Trained on 5000 films.",)}),
+    ("sides-given", None, {"impression": "Opacity on the left."}),
+    ("sides-given", None, {"limitations": ("Right-sided view only.",)}),
+    ("sides-given", None, {"impression": "Bilateral pneumonia."}),
+    ("codes-given", None, {"impression": "Pneumonia, SCT:233604007."}),
+    ("codes-given", None, {"impression": "Pneumonia (J18.9)."}),
+    ("codes-given", None, {"impression": "Consistent with RID5350."}),
     ("no-identity", None, {"impression": "Compare with 13.02.1984."}),
     ("no-identity", None, {"impression": "Call DOE^JANE."}),
     ("no-identity", None, {"limitations": ("Write to jane@example.org.",)}),

@@ -3,23 +3,32 @@
 import base64
 import hashlib
 import json
-import threading
 import zlib
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
-from centre_pipe import Fate, Pipe
-from centre_samples import DEVICE, ScriptedServer, a_case, an_answer, answered, case_number
+from centre_pipe import Centre, Fate, Pipe
+from centre_samples import (
+    DEVICE,
+    ScriptedServer,
+    a_case,
+    a_picture,
+    an_answer,
+    answered,
+    enclosing,
+    heard,
+    parcel,
+    verdict_in,
+)
 
-from appliance.core.case import CASE_BYTES_MAX, Case, KeyImage, Opinion, Verdict, seal, topic_down, topic_up
-from appliance.core.document import decode, encode
+from appliance.core.case import CASE_BYTES_MAX, Case, KeyImage, Opinion, Verdict, final
+from appliance.core.document import encode
+from appliance.core.messages import topic_down
 from appliance.loop import Moment
 from central import store
 from central.cli import main
 from central.guard import IMAGES_SEEN, SCORES_ONLY, verdict_on
-from central.inbound import read
+from central.inbound import CaseRead, read_case
 from central.llm import Endpoint
 from central.no_model import NoModel, completion
 from central.question import (
@@ -32,26 +41,10 @@ from central.question import (
     question,
     repaired,
 )
-from central.worker import Worker
-
-TOPIC = topic_up(DEVICE, "case")
 
 
-def a_picture(number: int = 1, side: int = 8, suffix: str = ".png") -> KeyImage:
-    grey = np.random.default_rng(number).integers(0, 256, (side, side), dtype=np.uint8)
-    data = cv2.imencode(suffix, grey)[1].tobytes()
-    return KeyImage(
-        id=f"I{number}",
-        sop_instance_uid=f"2.25.{number}",
-        frame=1,
-        place=number,
-        rows=side,
-        columns=side,
-        window="lung",
-        media_type="image/png" if suffix == ".png" else "image/jpeg",
-        sha256=hashlib.sha256(data).hexdigest(),
-        data=base64.b64encode(data).decode(),
-    )
+def of_case(document: bytes) -> CaseRead:
+    return read_case(document, parcel().manifest)
 
 
 PICTURES = (a_picture(1), a_picture(2, suffix=".jpg"))
@@ -66,11 +59,11 @@ def user_content(case: Case, images: bool) -> Any:
 
 
 def test_a_case_with_pictures_is_taken_as_large_as_a_case_may_be() -> None:
-    found = read(TOPIC, encode(SHOWN))
-    assert (found.code, found.document) == ("", SHOWN)
+    found = of_case(encode(SHOWN))
+    assert (found.code, found.case) == ("", SHOWN)
     large = a_case(key_images=(a_picture(1, 500), *PICTURES[1:]))
-    assert 64 * 1024 < len(seal(large).data) <= CASE_BYTES_MAX
-    assert read(TOPIC, seal(large).data).document == large
+    assert 64 * 1024 < len(final(large)) <= CASE_BYTES_MAX
+    assert of_case(final(large)).case == large
 
 
 def with_a_word(image: KeyImage) -> bytes:
@@ -100,24 +93,8 @@ def with_a_word(image: KeyImage) -> bytes:
     ],
 )
 def test_a_picture_that_is_more_than_a_picture_makes_no_case(payload: bytes) -> None:
-    found = read(TOPIC, payload)
-    assert (found.code, found.document, found.case_id) == ("case-invalid", None, case_number(1))
-
-
-def former(case: Case) -> bytes:
-    """The bytes by which an edge of the version before says the same."""
-    fields = json.loads(encode(case))
-    for new in ("patient", "frames", "key_images", "key_images_shed", "receipt"):
-        del fields[new]
-    fields["schema_version"] = "case/1"
-    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
-
-
-def test_a_case_of_the_version_before_is_still_read() -> None:
-    found = read(TOPIC, former(a_case()))
-    assert (found.code, found.document) == ("", a_case())
-    more = former(a_case()).replace(b'"images":1', b'"images":1,"key_images":[]')
-    assert read(TOPIC, more).code == "case-invalid"
+    found = of_case(payload)
+    assert (found.code, found.case) == ("case-invalid", None)
 
 
 # What the model is asked.
@@ -203,12 +180,14 @@ def test_the_worker_shows_them_to_a_server_if_it_is_told_to(tmp_path: Any, image
     server, pipe, engine = ScriptedServer(answered()), Pipe(Fate()), store.open_store(tmp_path)
     endpoint = Endpoint(server.url)
     pipe.connect()
-    worker = Worker(engine, pipe, model="m", ask=endpoint.ask, wake=threading.Event(), images=images)
-    pipe.from_edge(TOPIC, seal(SHOWN).data)
+    centre = Centre(engine, tmp_path, pipe, endpoint.ask, images=images)
+    for message in enclosing(SHOWN).messages:
+        pipe.from_edge(*message)
     for _ in range(3):
-        for step in worker.steps().values():
+        for step in centre.steps().values():
             step(Moment(1.0, 1.0))
-    (verdict,) = (decode(Verdict, data) for topic, data in pipe.down if topic == topic_down(DEVICE, "verdict"))
+    said = [heard(*message) for message in pipe.down if message[0] == topic_down(DEVICE, "verdict")]
+    (verdict,) = map(verdict_in, said)
     (asked,) = server.requests
     server.stop()
     endpoint.close()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from centre_samples import DEVICE, case_number
@@ -13,6 +14,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from central import store
 
 HASH = "a" * 64
+BROUGHT: dict[str, Any] = {"transfer_id": case_number(9), "sha256": HASH, "tier": 0}
 
 
 @pytest.fixture
@@ -25,21 +27,23 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def filed(engine: Engine, number: int = 1) -> int:
     with store.transaction(engine) as c:
         row, _ = store.file_case(
-            c, DEVICE, case_number(number), part_sha256=HASH, body=b"{}", urgency="routine", code="", at=1.0
+            c, DEVICE, case_number(number), **BROUGHT, body=b"{}", urgency="routine", code="", at=1.0
         )
     return int(row.id)
 
 
 def answer(engine: Engine, number: int, request_hash: str = HASH, rev: int = 1) -> int | None:
     with store.transaction(engine) as c:
-        return store.file_verdict(c, number, rev=rev, request_hash=request_hash, status="ok", body=b"verdict", at=2.0)
+        return store.file_verdict(
+            c, number, rev=rev, request_hash=request_hash, status="ok", body=b"verdict", letter=b"letter", at=2.0
+        )
 
 
 def test_the_tables_are_postgres_too() -> None:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     for table in store.METADATA.sorted_tables:
         text = str(CreateTable(table).compile(dialect=dialect))
-        assert "PRIMARY KEY (id)" in text
+        assert "PRIMARY KEY (" in text
         assert "BLOB" not in text
         for index in table.indexes:
             assert table.name in str(CreateIndex(index).compile(dialect=dialect))
@@ -51,9 +55,16 @@ def test_the_first_bytes_stand(engine: Engine) -> None:
     filed(engine)
     with store.transaction(engine) as c:
         row, new = store.file_case(
-            c, DEVICE, case_number(1), part_sha256="b" * 64, body=b"other", urgency="critical", code="", at=9.0
+            c,
+            DEVICE,
+            case_number(1),
+            **{**BROUGHT, "sha256": "b" * 64},
+            body=b"other",
+            urgency="critical",
+            code="",
+            at=9.0,
         )
-    assert (new, row.part_sha256, row.body, row.received_at) == (False, HASH, b"{}", 1.0)
+    assert (new, row.sha256, row.body, row.received_at) == (False, HASH, b"{}", 1.0)
 
 
 def test_no_job_counts_twice(engine: Engine) -> None:
@@ -63,7 +74,7 @@ def test_no_job_counts_twice(engine: Engine) -> None:
     assert answer(engine, number, request_hash="b" * 64, rev=2) is None
     with store.transaction(engine) as c:
         assert store.counts(c)["ok"] == 1
-        assert store.next_case(c) is None
+        assert store.claim_case(c, "w", 1.0) is None
 
 
 @pytest.mark.parametrize("changes", [{"rev": 2}, {"request_hash": "b" * 64}])

@@ -306,7 +306,7 @@ def test_structure_that_no_clean_object_has_is_refused(place: str, depth: int) -
 
 
 CASE = {
-    "schema_version": "case/1",
+    "schema_version": "case/3",
     "case_id": "0123456789abcdef0123456789abcdef",
     "revision": 1,
     "modality": "CR",

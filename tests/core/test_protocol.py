@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance.core import case, command, document, protocol
+from appliance.core import case, command, document, messages, protocol, transfer
 from appliance.core.lifecycle import WIRE_MOVES
 
 
@@ -16,18 +16,18 @@ def section(text: str, name: str) -> str:
 
 
 def test_every_document_of_the_wire_is_described():
-    found = [*vars(case).values(), *vars(command).values()]
+    found = [*vars(case).values(), *vars(command).values(), *vars(messages).values(), *vars(transfer).values()]
     every = {model for model in found if isinstance(model, type) and issubclass(model, case.Document)}
     named = {model for model in every if "schema_version" in model.model_fields}
-    assert named == {*protocol.DOCUMENTS.values(), *protocol.FORMER}
-    assert tuple(protocol.DOCUMENTS) == case.UP_KINDS + case.DOWN_KINDS
+    assert named == {*protocol.ON_TOPICS.values(), *protocol.INSIDE}
+    assert {*protocol.ON_TOPICS, "part"} == {*messages.UP_KINDS, *messages.DOWN_KINDS}
 
 
 @pytest.mark.parametrize(
     "model",
     [
-        *protocol.DOCUMENTS.values(),
-        *protocol.FORMER,
+        *protocol.ON_TOPICS.values(),
+        *protocol.INSIDE,
         *(
             case.Characteristics,
             case.Finding,
@@ -48,10 +48,10 @@ def test_every_field_stands_in_its_document(text, model):
 
 
 def test_limits_and_moves_are_those_of_the_code(text):
-    assert f"at most {case.ROLL_MAX}; each `^[0-9a-f]{{32}}$`" in section(text, "Roll")
+    assert f"at most {messages.ROLL_MAX}; each `^[0-9a-f]{{32}}$`" in section(text, "Roll")
     assert "| `rev` | integer | 1 to 10000 |" in section(text, "Verdict")
     assert "| `probability` | number or null | 0 to 1 |" in section(text, "Finding")
-    assert f"more\nthan {document.MESSAGE_BYTES_MAX} bytes" in text
+    assert f"more than {document.MESSAGE_BYTES_MAX} bytes" in text.replace("\n", " ")
     for (start, end), event in WIRE_MOVES.items():
         assert f"| {start} | {end} | {event} |" in text
 

@@ -12,8 +12,9 @@ from test_key_images import a_case, picture
 
 from appliance.core.account import accounted, receipt_of
 from appliance.core.audit import Check, Filed, agrees, audited
-from appliance.core.case import Case, Stamp, seal
+from appliance.core.case import Case, Stamp, final
 from appliance.core.document import decode, encode
+from appliance.core.enclosure import enclosed
 from appliance.core.options import PROFILES, Options
 from appliance.core.receipt import (
     ATTRIBUTES_MAX,
@@ -29,6 +30,7 @@ from appliance.core.receipt import (
     source_hmac,
 )
 from tests.core.planted_objects import OTHER_KEY, SITE_KEY
+from tests.correspondents import SENDER
 
 SOURCE = hashlib.sha256(b"the file as it came").hexdigest()
 VERSIONS = Versions(product="product/1", table_edition="2026d", table_sha256="5" * 64, detectors={"text": "6" * 64})
@@ -78,18 +80,23 @@ def a_receipt(case: Case | None = None, *cleaned: Cleaned, site_key: bytes = SIT
     return receipt_of(case or a_case(), objects, options, **told)
 
 
+def as_part(case: Case) -> dict[str, Any]:
+    """A case as it lies sealed, and what is on file of that."""
+    told = {"case_id": case.case_id, "tier": 1, "urgency": case.urgency, "transfer_id": "1" * 32, "key": bytes(32)}
+    way, manifest, data = enclosed(final(case), **told, sender=SENDER)
+    sent = frozenset((way.sha256, "f" * 64))
+    return {"sealed": way.sha256, "sent": sent, "manifest": encode(manifest), "part": data}
+
+
 def filed(case: Case | None = None, **changes: Any) -> Filed:
     """A receipt on file with a part that bears it; every check holds."""
     case = case or a_case((picture(1), picture(2, place=2)))
     told = signed(a_receipt(case), SITE_KEY)
-    part = seal(case.model_copy(update={"receipt": told.stamp}))
     made = Filed(
         case_id=case.case_id,
         data=told.data,
         stamp=told.stamp,
-        sealed=part.sha256,
-        sent=part.sha256,
-        part=part.data,
+        **as_part(case.model_copy(update={"receipt": told.stamp})),
         site_key=SITE_KEY,
         archived={SOURCE: True, "0" * 64: True},
     )
@@ -227,7 +234,7 @@ def forged() -> Signed:
     return signed(a_receipt(a_case((picture(1), picture(2, place=2))), site_key=OTHER_KEY), OTHER_KEY)
 
 
-OTHER_PART = seal(a_case((picture(3),)))
+OTHER = as_part(a_case((picture(3),)))
 
 
 @pytest.mark.parametrize(
@@ -236,13 +243,12 @@ OTHER_PART = seal(a_case((picture(3),)))
         ({"case_id": "1" * 32}, {"the receipt names this case"}),
         ({"archived": {SOURCE: False}}, {"every source file lies in the archive as it came"}),
         ({"archived": {}}, {"every source file lies in the archive as it came"}),
-        ({"sent": "0" * 64}, {"the case that left is the one that was sealed with it"}),
+        ({"sent": frozenset(("0" * 64,))}, {"the case that left is the one that was sealed with it"}),
         ({"part": b"{}"}, {"the sealed part bears it and holds what it tells of"}),
-        ({"part": OTHER_PART.data}, {"the sealed part bears it and holds what it tells of"}),
-        (
-            {"part": OTHER_PART.data, "sealed": OTHER_PART.sha256, "sent": OTHER_PART.sha256},
-            {"the sealed part bears it and holds what it tells of"},
-        ),
+        ({"part": OTHER["part"]}, {"the sealed part bears it and holds what it tells of"}),
+        ({"manifest": OTHER["manifest"]}, {"the sealed part bears it and holds what it tells of"}),
+        ({"manifest": b"{}"}, {"the sealed part bears it and holds what it tells of"}),
+        (OTHER, {"the sealed part bears it and holds what it tells of"}),
         (
             {"site_key": OTHER_KEY},
             {"the key is this site's", "every source file lies in the archive as it came"},
@@ -274,8 +280,8 @@ def test_whatever_disagrees_is_named_and_nothing_else(changes: dict[str, Any], w
 def test_a_part_whose_case_was_changed_under_the_same_stamp_is_noticed() -> None:
     case = a_case((picture(1), picture(2, place=2)))
     stamp = filed(case).stamp
-    changed = seal(case.model_copy(update={"urgency": "critical", "receipt": stamp}))
-    told = outcome(filed(case, part=changed.data, sealed=changed.sha256, sent=changed.sha256))
+    changed = as_part(case.model_copy(update={"urgency": "critical", "receipt": stamp}))
+    told = outcome(filed(case, **changed))
     assert told["the sealed part bears it and holds what it tells of"] is False
 
 

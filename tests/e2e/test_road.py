@@ -170,7 +170,8 @@ def test_a_study_waits_for_broker_and_centre_and_is_answered_when_both_are_there
         (waiting,) = house.open_cases()
         house.end_broker()
         kept = house.folder / "broker" / "mosquitto.db"
-        assert waiting.encode() in kept.read_bytes()
+        assert b"/manifest" in kept.read_bytes(), "what waits there is the sealed case"
+        assert waiting.encode() not in kept.read_bytes(), "not even its name is in the clear"
         assert traces(identities(DROPPED[others[0]]), [kept, *house.places.parts.iterdir()]) == {}
         house.come("broker")
         house.come("central")

@@ -225,7 +225,7 @@ def _cases(house: Processes, studies: set[str], report: Report) -> list[str]:
     broken += [f"messages put aside: {aside}"] if aside else []
 
     parts = {path.name for path in house.places.parts.iterdir()}
-    left = parts & {row.part_sha256 for row in here.values()}
+    left = parts & {row.sha256 for row in _rows(house.places.cases_db, wire.transfers)}
     report.orphans = len(parts - left)
     return broken + ([f"{len(left)} parts not freed"] if left else [])
 

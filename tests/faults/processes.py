@@ -24,6 +24,8 @@ from appliance.cli.up import RESTART_FIRST_S, Child, Parent, lay_out, parent
 from appliance.config import Places, load
 from appliance.core.lifecycle import END_STATES
 from appliance.world import broker, ledger, sqlite, wire
+from appliance.world.wire import freight
+from sample_dicom.enrolment import enrol_locally
 
 PATIENCE_S = 120.0
 LOOK_S = 0.1
@@ -90,7 +92,9 @@ class Processes:
 
     def _centre(self) -> list[Child]:
         port, command = free_port(), [sys.executable, "-c", CENTRE]
-        worker = ["run", "--state", str(self.central), "--broker-port", str(self.port)]
+        keys = self.folder / "central-keys"
+        enrol_locally(self.config.keys.folder, keys, self.config.site.device_id)
+        worker = ["run", "--state", str(self.central), "--keys", str(keys), "--broker", f"127.0.0.1:{self.port}"]
         return [
             Child("no-model", [*command, "no-model", "--port", str(port)], watched=False),
             Child("central", [*command, *worker, "--endpoint", f"http://127.0.0.1:{port}/v1"], watched=False),
@@ -212,7 +216,7 @@ class Processes:
         """No file is on its way, every study is at an end, no case is open and no part of one lies in wire/."""
         waiting = [path for path in self.scanner.iterdir() if path.is_file()] + list(self.places.incoming.iterdir())
         lying = [path.name for path in self.places.parts.iterdir()]
-        wanted: set[str] = self.ask(self.places.cases_db, lambda c: wire.known_parts(c, lying), set())
+        wanted: set[str] = self.ask(self.places.cases_db, lambda c: freight.known_parts(c, lying), set())
         return not waiting and not wanted and set(self.states().values()) <= END_STATES and not self.open_cases()
 
     def ask(self, path: Path, question: Callable[[Connection], T], before: T) -> T:

@@ -25,7 +25,7 @@ WAIT_S = 150.0
 
 def command(state: Path, *more: str) -> list[str]:
     """The demonstration as it is without any data folder."""
-    fixed = ["--state", str(state), "--films", str(FILMS), "--seed", str(SEED)]
+    fixed = ["--state", str(state), "--films", str(FILMS), "--seed", str(SEED), "--no-llm"]
     return [sys.executable, "-m", "sample_dicom.demo", *fixed, *more]
 
 

@@ -33,7 +33,7 @@ def one(seed: int) -> tuple[int, int, str]:
 def main() -> int:
     told = argparse.ArgumentParser(description="Long fault campaigns; prints failing seeds, status 1 if any.")
     told.add_argument("--seeds", type=int, default=2000)
-    told.add_argument("--start", type=int, default=500, help="the suite runs 0 to 499")
+    told.add_argument("--start", type=int, default=500, help="the suite runs 0 to 99")
     told.add_argument("--kills", type=int, default=200, help="random SIGKILLs on real processes; 0 leaves them out")
     asked = told.parse_args()
     began, crashes, broken, done = time.monotonic(), 0, [], 0

@@ -35,8 +35,12 @@ from appliance.uplink import Uplink
 from appliance.world import archive, desk, ledger, sqlite, wire
 from appliance.world.inference import Bench as Inference
 from central import store
+from central.asking import Asking
 from central.question import Answer, Answered, Question
+from central.registry import Registry
+from central.spool import Spool
 from central.worker import Worker
+from tests import correspondents
 from tests.simulate.net import Net
 
 SITE_KEY = hashlib.sha256(b"the key of no site").digest()
@@ -131,7 +135,9 @@ class House:
         self.services: dict[str, dict[str, Step]] = {}
         self.engines: dict[str, list[Engine]] = {}
         self.sent: dict[str, bytes] = {}
-        self.patients = 0
+        self.patients, self.lives = 0, 0
+        self.keys = root / "central-keys"
+        correspondents.enrolled(self.keys)
         for name in ("receive", "triage", "uplink", "central", "review"):
             self.start(name)
 
@@ -143,17 +149,16 @@ class House:
         if name == "receive":
             made = Receive(self.config, self.places)
         elif name == "triage":
-            made = Triage(self.config, self.places, SITE_KEY, judging.Court((), Inference(), "simulation"))
+            court, post = judging.Court((), Inference(), "simulation"), correspondents.post(self.config)
+            made = Triage(self.config, self.places, SITE_KEY, court, post=post)
             self.engines[name] = [made.engine, made.cases]
         elif name == "uplink":
             link = self.net.end("edge", "centre")
-            made = Uplink(self.config, self.places, link, self.dice)
+            made = Uplink(self.config, self.places, correspondents.RING, link, self.dice)
             self.engines[name] = [made.ledger]
         elif name == "central":
-            engine = store.open_store(self.root / "central")
-            link = self.net.end("centre", "edge")
-            made = Worker(engine, link, model="none", ask=no_words, wake=threading.Event())
-            self.engines[name] = [engine]
+            self.services[name] = self._central()
+            return
         else:
             self.places.review.mkdir(parents=True, exist_ok=True)
             self.desk = sqlite.open_writer(self.places.review_db, desk.METADATA)
@@ -161,6 +166,26 @@ class House:
             self.services[name] = {"read": lambda _: self.read()}
             return
         self.services[name] = made.steps()
+
+    def _central(self) -> dict[str, Step]:
+        """One worker with all shares, and what it asks, as after a kill: the leases of its former self must run out."""
+        self.lives += 1
+        engine, name = store.open_store(self.root / "central"), f"worker-{self.lives}"
+        registry, spool = Registry(self.keys), Spool(self.root / "central" / "spool")
+        asking = Asking(engine, registry, worker=name, model="none", ask=no_words, wake=threading.Event())
+        self.net.end("centre", "edge")
+        worker = Worker(
+            engine,
+            spool,
+            registry,
+            name=name,
+            connect=lambda _client, _topics: [self.net.end("centre", "edge")],
+            shares=1,
+            asks=threading.Event(),
+            askings=[asking],
+        )
+        self.engines["central"] = [engine]
+        return {**worker.steps(), **asking.steps()}
 
     # The people outside.
 
@@ -317,6 +342,7 @@ class House:
         studies = sqlite.open_reader(self.places.studies_db)
         with cases.connect() as edge, centre.connect() as far, studies.connect() as c:
             own = {row.case_id: row for row in edge.execute(wire.cases.select())}
+            parts = {row.sha256 for row in edge.execute(wire.transfers.select())}
             held = [row.case_id for row in far.execute(store.cases.select())]
             told = [(row.case_id, row.rev) for row in c.execute(ledger.verdicts.select())]
         for engine in (cases, centre, studies):
@@ -325,7 +351,7 @@ class House:
         assert set(held) <= set(own), "the centre holds a case the edge never made"
         assert {name for name, row in own.items() if row.state == "closed"} <= set(held), "closed here, unknown there"
         assert len(told) == len(set(told)), "a verdict counted twice"
-        left = [path.name for path in self.places.parts.iterdir() if path.name in {r.part_sha256 for r in own.values()}]
+        left = [path.name for path in self.places.parts.iterdir() if path.name in parts]
         assert not left, f"parts not freed: {left}"
 
 

@@ -54,6 +54,10 @@ class End:
         for mid, (topic, payload) in self.session.items():  # what was not acknowledged comes again
             self.events.append(Message(topic, payload, self.epoch, mid, 1))
 
+    def stop(self) -> None:
+        """Its owner lets go of it; the session stays."""
+        self.drop()
+
     def drop(self) -> None:
         if self.connected:
             self.connected = False

@@ -1,4 +1,4 @@
-"""500 seeds in the suite; any number by `make faults`. A failing seed is named and replays."""
+"""100 seeds in the suite; any number by `make simulate`. A failing seed is named and replays."""
 
 import shutil
 import tempfile
@@ -17,7 +17,7 @@ from appliance.triage.handover import Handover
 from appliance.world import archive, folder, ledger, sqlite, wire
 from tests.simulate.house import simulate
 
-SEEDS, CHUNK = 500, 10
+SEEDS, CHUNK = 100, 10
 MEMORY = Path("/dev/shm")
 
 
@@ -63,19 +63,19 @@ def test_the_house_as_it_stands_is_no_failure(room: Path) -> None:
 
 def test_moving_a_study_before_its_case_exists_is_seen(room: Path) -> None:
     real = wire.put_case
-    held: list[tuple[Any, dict[str, Any]]] = []
+    held: list[tuple[str, Any, dict[str, Any]]] = []
 
-    def later(c: Connection, sealed: Any, **named: Any) -> bool:
-        held.append((sealed, named))
+    def later(c: Connection, case_id: str, ways: Any, **named: Any) -> bool:
+        held.append((case_id, ways, named))
         return True
 
     def seal(self: Handover, moment: Moment) -> bool:
         try:
             done = REAL_SEAL(self, moment)
             while held:
-                sealed, named = held.pop()
+                case_id, ways, named = held.pop()
                 with self.cases.begin() as c:
-                    real(c, sealed, **named)
+                    real(c, case_id, ways, **named)
         finally:
             held.clear()  # a process that died remembers nothing
         return done

@@ -20,6 +20,7 @@ from appliance.triage.looking import Court
 from appliance.world import audit_desk, ledger, sqlite
 from appliance.world.inference import Bench as Inference
 from appliance.world.ledger import watch
+from tests import correspondents
 from tests.simulate import house
 from tests.triage.test_watch import ANY, TITLE, a_model
 
@@ -54,7 +55,7 @@ class Watched(house.House):
             for engine in self.engines[name]:
                 engine.dispose()
             court = Court((MODEL,), Inference(), "simulation")
-            made = Triage(self.config, self.places, house.SITE_KEY, court)
+            made = Triage(self.config, self.places, house.SITE_KEY, court, post=correspondents.post(self.config))
             self.engines[name], self.services[name] = [made.engine, made.cases], made.steps()
         if name == "review":
             with self.desk.begin() as c:

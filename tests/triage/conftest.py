@@ -14,6 +14,7 @@ from appliance.triage import Triage
 from appliance.triage.looking import Court
 from appliance.world import ledger, sqlite, wire
 from appliance.world.inference import Bench as Inference
+from tests import correspondents
 from tests.simulate.house import SITE_KEY, tiny
 from tests.triage.stand_in import StandIn
 
@@ -34,8 +35,9 @@ class Bench:
     def start(self, court: Court | None = None) -> None:
         if hasattr(self, "triage"):
             self.triage.close()
+        court = court or Court((), Inference(), "bench")
         self.triage = Triage(
-            self.config, self.places, SITE_KEY, court or Court((), Inference(), "bench"), self.stand_in.cleaning
+            self.config, self.places, SITE_KEY, court, self.stand_in.cleaning, correspondents.post(self.config)
         )
         self.steps = self.triage.steps()
 
@@ -67,6 +69,17 @@ class Bench:
     def cases(self) -> dict[str, str]:
         with self.triage.cases.connect() as c:
             return {row.case_id: row.state for row in c.execute(wire.cases.select())}
+
+    def documents(self) -> dict[int, bytes]:
+        """Of the one case in the spool, by tier, what the centre would read."""
+        with self.triage.cases.connect() as c:
+            found = correspondents.documents(c, self.places.parts)
+        assert len({case_id for case_id, _ in found}) == 1
+        return {tier: document for (_, tier), document in found.items()}
+
+    def document(self) -> bytes:
+        """The fullest of them."""
+        return max(self.documents().items())[1]
 
     def strays(self) -> list[Row[Any]]:
         with self.triage.engine.connect() as c:

@@ -1,8 +1,8 @@
 """The steps of triage, each at the place where it matters that it is done just so."""
 
+import base64
 import errno
 import os
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,20 @@ from typing import Any
 import pydicom
 import pytest
 
+from appliance.config import Keys
 from appliance.core.case import Case, Reader, Verdict
 from appliance.core.document import decode, encode
+from appliance.core.letter import sealed
+from appliance.core.messages import verdict_place
 from appliance.errors import Quarantined, Unavailable
 from appliance.loop import Moment
-from appliance.triage import handover, intake, judge, looking, sealing
+from appliance.triage import Triage, handover, intake, judge, looking, sealing
+from appliance.triage.looking import Court
 from appliance.world import archive, desk, ledger, sqlite, wire
-from tests.simulate.house import tiny
+from appliance.world.inference import Bench as Inference
+from sample_dicom.enrolment import enrol_locally
+from tests.correspondents import CENTRE, DEVICE, TRIAGE, UPLINK, verdict_letter
+from tests.simulate.house import SITE_KEY, tiny
 from tests.triage.conftest import UID, Bench
 
 READER = Reader(model="none", server="bench", prompt_sha256="0" * 64, connected=False)
@@ -39,7 +46,7 @@ def verdict(case_id: str, rev: int = 1) -> Verdict:
 def say(bench: Bench, told: Verdict) -> None:
     engine = bench.link()
     with engine.begin() as c:
-        wire.record_verdict(c, told, bench.now)
+        wire.record_verdict(c, told.case_id, told.rev, verdict_letter(told), bench.now)
     engine.dispose()
 
 
@@ -52,25 +59,52 @@ def test_a_file_becomes_a_sealed_case_without_identity(bench: Bench, film: bytes
     assert bench.result().reasons[0]["code"] == "no-model-installed"
     ((case_id, state),) = bench.cases().items()
     assert (case_id, state) == (bench.result().case_id, "queued")
-    (part,) = bench.places.parts.iterdir()
-    case = decode(Case, part.read_bytes())
+    assert sorted(bench.documents()) == [0, 1], "with its pictures and without"
+    case = decode(Case, bench.document())
     assert (case.modality, case.body_part, case.images) == ("CR", "CHEST", 1)
     for identity in (b"PAT-1", b"Simulated", b"20200102", b"20260301", UID.encode()):
-        assert identity not in part.read_bytes()
+        assert all(identity not in document for document in bench.documents().values())
     assert (bench.places.frames / digest / "frames.json").exists()
+
+
+def test_without_keys_a_hard_study_waits_and_costs_nothing(bench: Bench, film: bytes) -> None:
+    """It runs before it is enrolled; keys that appear count without a restart."""
+    bench.triage.close()
+    config = bench.config.model_copy(update={"keys": Keys(folder=bench.places.root / "keys")})
+    bench.triage = Triage(config, bench.places, SITE_KEY, Court((), Inference(), "bench"), bench.stand_in.cleaning)
+    bench.steps = bench.triage.steps()
+    bench.put(film)
+    for _ in range(10):
+        bench.step(passed=5)
+    assert bench.study().state == "hard"
+    assert bench.cases() == {}
+    assert list(bench.places.parts.iterdir()) == []
+    enrol_locally(config.keys.folder, bench.places.root / "far", config.site.device_id)
+    bench.step(passed=10)
+    assert bench.study().state == "escalated"
+
+
+def test_the_pictures_are_left_out_of_the_smaller_edition_and_nothing_else(bench: Bench, film: bytes) -> None:
+    bench.put(film)
+    bench.step(passed=1)
+    bench.step(passed=5)
+    full, bare = (decode(Case, bench.documents()[tier]) for tier in (1, 0))
+    assert len(full.key_images) == bare.key_images_shed == 1
+    assert bare == full.model_copy(update={"key_images": (), "key_images_shed": 1})
+    assert full.answer_within_s == bench.config.triage.deadline_s(full.urgency)
 
 
 def test_sealing_again_makes_the_same_bytes(bench: Bench, film: bytes) -> None:
     bench.put(film)
     bench.step(passed=1)
     bench.step(passed=5)
-    (before,) = bench.places.parts.iterdir()
+    before = sorted(path.name for path in bench.places.parts.iterdir())
     with bench.triage.engine.begin() as c:
         c.execute(ledger.studies.update().values(state="hard"))
         c.execute(ledger.moves.delete())
     bench.start()
     bench.step()
-    assert [path.name for path in bench.places.parts.iterdir()] == [before.name]
+    assert sorted(path.name for path in bench.places.parts.iterdir()) == before
     assert len(bench.cases()) == 1
 
 
@@ -112,14 +146,27 @@ def test_a_verdict_that_is_not_one_is_not_believed(bench: Bench, film: bytes) ->
     bench.step(passed=5)
     case_id = bench.result().case_id
     say(bench, verdict(case_id))
-    engine = bench.link()
-    forged = encode(verdict(case_id)).replace(b'"needs_human"', b'"cleared"').decode()
-    with engine.begin() as c:
-        c.execute(wire.verdicts.update().values(body=forged))
-    engine.dispose()
-    bench.step("absorb")
-    assert bench.study().state == "escalated"
-    assert bench.cases() == {case_id: "queued"}
+    forged = encode(verdict(case_id)).replace(b'"needs_human"', b'"cleared"')
+    place = verdict_place(DEVICE, case_id, 1)
+    letters = {
+        "plain": base64.b64encode(encode(verdict(case_id))),
+        "no base64": b"!",
+        "no verdict": base64.b64encode(sealed(forged, place=place, sender=CENTRE, recipient=TRIAGE.public)),
+        "uplink's": base64.b64encode(
+            sealed(encode(verdict(case_id)), place=place, sender=UPLINK, recipient=TRIAGE.public)
+        ),
+        "another case's": verdict_letter(verdict("e" * 32)).encode(),
+        "another rev": verdict_letter(verdict(case_id, 2), rev=1).encode(),
+    }
+    for what, letter in letters.items():
+        engine = bench.link()
+        with engine.begin() as c:
+            c.execute(wire.verdicts.update().values(letter=letter.decode()))
+        engine.dispose()
+        bench.start()
+        bench.step("absorb")
+        assert bench.study().state == "escalated", what
+        assert bench.cases() == {case_id: "queued"}, what
 
 
 def test_a_verdict_after_the_signature_is_an_addendum(bench: Bench, film: bytes) -> None:
@@ -218,7 +265,7 @@ def test_the_receipt_frees_the_part_and_nothing_else_does(bench: Bench, film: by
     with engine.begin() as c:
         wire.record_sent(c, case_id, bench.now)
     bench.step("free")
-    assert len(list(bench.places.parts.iterdir())) == 1
+    assert len(list(bench.places.parts.iterdir())) == 2
     with engine.begin() as c:
         wire.record_receipt(c, case_id, bench.now)
     engine.dispose()
@@ -348,13 +395,14 @@ def test_two_patients_in_one_study_are_set_aside(bench: Bench, film: bytes) -> N
 
 
 def test_identity_in_a_case_keeps_it_here(bench: Bench, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = sealing.wire_case.seal
+    real = sealing.wire_case.final
 
-    def careless(case: Case) -> Any:
-        sealed = real(case)
-        return replace(sealed, data=sealed.data.replace(b'"CHEST"', b'"PAT-1 Simulated"'))
+    def careless(case: Case) -> bytes:
+        """In one edition only: both are inspected."""
+        document = real(case)
+        return document if case.key_images else document.replace(b'"CHEST"', b'"PAT-1 Simulated"')
 
-    monkeypatch.setattr(sealing.wire_case, "seal", careless)
+    monkeypatch.setattr(sealing.wire_case, "final", careless)
     bench.put(film)
     bench.step(passed=1)
     bench.step(passed=5)
@@ -457,11 +505,10 @@ def test_a_site_named_like_its_certificate_still_escalates(tmp_path: Path) -> No
     study, result = bench.study(film.StudyInstanceUID), bench.result(film.StudyInstanceUID)
     assert (study.state, study.fault_code) == ("escalated", "")
     assert result.certificate.startswith("harbour/")
-    (part,) = bench.places.parts.iterdir()
-    case = decode(Case, part.read_bytes())
+    case = decode(Case, bench.document())
     assert case.model is not None
     assert case.model.certificate is not None
-    assert b"harbour" not in part.read_bytes().lower()
+    assert all(b"harbour" not in document.lower() for document in bench.documents().values())
     bench.triage.close()
 
 

@@ -16,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from appliance.core.case import CASE_BYTES_MAX
 from appliance.core.link import NO_SUBSCRIBERS, PACKET_TOO_LARGE, Acknowledged, Down, Event, Message, Up
 from appliance.world import broker, mqtt
+from appliance.world.mqtt import connection
 
 HOST = "127.0.0.1"
 PATIENCE_S = 15.0
@@ -342,15 +343,15 @@ def test_a_topic_that_is_no_text_is_handed_on_without_one(peer, dial):
 
 
 def test_a_peer_that_says_nothing_is_left(peer, dial, monkeypatch):
-    monkeypatch.setattr(mqtt, "HANDSHAKE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(mqtt, "TICK_S", 0.02)
+    monkeypatch.setattr(connection, "HANDSHAKE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(connection, "TICK_S", 0.02)
     edge = dial(peer(lambda connection: (connection.recv(4096), connection.recv(4096))), "edge", "down/#")
     wait_for_why(edge, "handshake")
 
 
 def test_a_broker_that_acknowledges_nothing_is_hung_up_on(peer, dial, monkeypatch):
-    monkeypatch.setattr(mqtt, "PUBACK_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(mqtt, "TICK_S", 0.02)
+    monkeypatch.setattr(connection, "PUBACK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(connection, "TICK_S", 0.02)
 
     def script(connection):
         handshake(connection)
@@ -397,13 +398,13 @@ def test_a_dead_network_thread_is_started_again(peer, dial, monkeypatch):
         handshake(connection)
         connection.recv(4096)
 
-    worked = mqtt._Connection._work
+    worked = connection.Connection._work
 
     def dies(self):
-        monkeypatch.setattr(mqtt._Connection, "_work", worked)
+        monkeypatch.setattr(connection.Connection, "_work", worked)
         raise ArithmeticError("a mistake nobody foresaw")
 
-    monkeypatch.setattr(mqtt._Connection, "_work", dies)
+    monkeypatch.setattr(connection.Connection, "_work", dies)
     edge = dial(peer(script), "edge", "down/#")
     edge.up()
     assert edge.link.connected

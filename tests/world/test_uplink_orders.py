@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.core.case import topic_down
 from appliance.core.command import Command, signed_command
 from appliance.core.document import encode
 from appliance.core.roles import Order
-from appliance.loop import Moment
 from appliance.world import sqlite, wire
-from tests.world.test_uplink import DEVICE, World
+from tests.world.test_uplink import World, plain, run
 
 
 @pytest.fixture
@@ -35,8 +33,8 @@ def kept(edge: World, after: int = 0) -> list[bytes]:
 
 
 def send(edge: World, data: bytes) -> None:
-    edge.broker.send_down(topic_down(DEVICE, "command"), data)
-    edge.uplink.listen(Moment(edge.wall, edge.mono))
+    edge.broker.send_down(*plain("command", data))
+    run(edge, "listen")
 
 
 def test_an_order_is_kept_once_and_acknowledged(edge: World):

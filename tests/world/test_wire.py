@@ -3,37 +3,25 @@
 import hashlib
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from appliance.core.case import Guard, Reader, Sealed, Verdict
-from appliance.core.document import decode
+from appliance.core.enclosure import Enclosed
 from appliance.core.lifecycle import WIRE_MOVES, WIRE_STATES, WireState
+from appliance.core.schedule import AGEING_S, class_of
 from appliance.world import sqlite, wire
+from appliance.world.wire import freight
 
 CASE = "0" * 31 + "1"
 OTHER = "0" * 31 + "2"
 
 
-def sealed(case_id: str = CASE, data: bytes = b"{}") -> Sealed:
-    return Sealed(case_id, data, hashlib.sha256(data).hexdigest())
-
-
-def verdict(case_id: str = CASE, rev: int = 1, impression: str = "draft") -> Verdict:
-    reader = Reader(model="m", server="s", prompt_sha256="0" * 64, connected=True)
-    guards = (Guard(name="cited", passed=True, detail=None),)
-    return Verdict(
-        case_id=case_id,
-        rev=rev,
-        status="ok",
-        urgency="urgent",
-        opinions=(),
-        impression=impression,
-        limitations=(),
-        guards=guards,
-        reader=reader,
-    )
+def way(case_id: str = CASE, tier: int = 0, **told: Any) -> Enclosed:
+    name = hashlib.sha256(f"{case_id} {tier}".encode()).hexdigest()
+    fields = {"urgency": "routine", "parts": 3, "sealed_bytes": 100_000, "sha256": name, "letter": b"sealed", **told}
+    return Enclosed(transfer_id=name[:32], case_id=case_id, tier=tier, **fields)
 
 
 @pytest.fixture
@@ -59,8 +47,17 @@ def link(boxes):
         yield connection
 
 
-def put(c, case_id=CASE, urgency="routine", at=1.0, data=b"{}") -> bool:
-    return wire.put_case(c, sealed(case_id, data), revision=1, urgency=urgency, at=at)
+def put(c, case_id=CASE, urgency="routine", at=1.0, tiers=(0,)) -> bool:
+    ways = [way(case_id, tier, urgency=urgency) for tier in tiers]
+    return wire.put_case(c, case_id, ways, revision=1, urgency=urgency, at=at)
+
+
+def unsettled(c, link, now=1.0) -> list[tuple[str, int]]:
+    return [(load.enclosed.case_id, load.enclosed.tier) for load in freight.unsettled_transfers(c, link, now)]
+
+
+def row_of(c, case_id=CASE, tier=0) -> Any:
+    return next(row for row in freight.transfers_of(c, case_id) if row.tier == tier)
 
 
 def state(c, link, case_id=CASE) -> WireState:
@@ -69,9 +66,10 @@ def state(c, link, case_id=CASE) -> WireState:
 
 def test_a_case_is_put_once_and_the_first_row_stands(c):
     assert put(c)
-    assert not put(c, data=b'{"other":1}', at=9.0)
+    assert not put(c, tiers=(0, 1), at=9.0)
     (row,) = wire.open_cases(c)
-    assert (row.part_sha256, row.part_bytes, row.created_at) == (sealed().sha256, 2, 1.0)
+    assert row.created_at == 1.0
+    assert [each.tier for each in freight.transfers_of(c, CASE)] == [0]
 
 
 def test_open_cases_come_most_urgent_first_then_oldest(c):
@@ -118,14 +116,14 @@ def test_a_receipt_settles_and_sending_again_does_not_unsettle(c, link):
     wire.record_sent(link, CASE, 1.0)
     wire.record_sent(link, CASE, 2.0)
     assert state(c, link) == "sending"
-    assert [row.case_id for row in wire.unsettled_cases(c, link)] == [CASE]
+    assert unsettled(c, link) == [(CASE, 0)]
     assert wire.record_receipt(link, CASE, 3.0)
     wire.record_sent(link, CASE, 4.0)
     assert wire.record_receipt(link, CASE, 5.0)
     row = link.execute(wire.sendings.select()).one()
     assert (row.state, row.attempts, row.last_sent_at, row.received_at) == ("received", 2, 2.0, 3.0)
     assert wire.received_case_ids(link) == {CASE}
-    assert list(wire.unsettled_cases(c, link)) == []
+    assert unsettled(c, link) == []
 
 
 def test_a_refusal_is_for_a_person_and_is_not_believed_after_a_receipt(c, link):
@@ -135,7 +133,7 @@ def test_a_refusal_is_for_a_person_and_is_not_believed_after_a_receipt(c, link):
     assert wire.record_refusal(link, CASE, "case-conflict")
     assert wire.record_refusal(link, CASE, "case-conflict")
     assert not wire.record_receipt(link, CASE, 2.0)
-    assert wire.record_verdict(link, verdict(), 3.0) == "refused"
+    assert wire.record_verdict(link, CASE, 1, "bGV0dGVy", 3.0) == "refused"
     wire.record_receipt(link, OTHER, 1.0)
     assert not wire.record_refusal(link, OTHER, "case-conflict")
     assert wire.wire_states(c, link) == {CASE: "refused", OTHER: "received"}
@@ -144,14 +142,14 @@ def test_a_refusal_is_for_a_person_and_is_not_believed_after_a_receipt(c, link):
     assert wire.received_case_ids(link) == {OTHER}
 
 
-def test_a_verdict_is_kept_once_and_another_text_under_its_rev_is_a_conflict(c, link):
+def test_a_verdict_is_kept_once_and_another_letter_under_its_rev_is_a_conflict(c, link):
     put(c)
-    assert wire.record_verdict(link, verdict(), 2.0) == "new"
-    assert wire.record_verdict(link, verdict(), 3.0) == "held"
-    assert wire.record_verdict(link, verdict(impression="else"), 4.0) == "conflict"
-    assert wire.record_verdict(link, verdict(rev=2, impression="else"), 5.0) == "new"
+    assert wire.record_verdict(link, CASE, 1, "bGV0dGVy", 2.0) == "new"
+    assert wire.record_verdict(link, CASE, 1, "bGV0dGVy", 3.0) == "held"
+    assert wire.record_verdict(link, CASE, 1, "b3RoZXI=", 4.0) == "conflict"
+    assert wire.record_verdict(link, CASE, 2, "b3RoZXI=", 5.0) == "new"
     first, second = wire.verdicts_of(link)
-    assert decode(Verdict, first.body.encode()) == verdict()
+    assert (first.letter, second.letter) == ("bGV0dGVy", "b3RoZXI=")
     assert [row.rev for row in wire.verdicts_of(link, after=first.id)] == [second.rev] == [2]
     assert state(c, link) == "answered"
     assert wire.record_receipt(link, CASE, 6.0), "a receipt may come after the verdict"
@@ -199,14 +197,73 @@ def test_many_ids_are_asked_in_pages(c, link):
         if case_id != ids[-1]:
             wire.record_receipt(link, case_id, 1.0)
     assert [row.case_id for row in wire.open_cases(c)] == ids
-    assert [row.case_id for row in wire.unsettled_cases(c, link)] == [ids[-1]]
-    assert set(wire.part_digests(c, [*ids, "f" * 32])) == set(ids)
+    assert unsettled(c, link) == [(ids[-1], 0)]
+    assert wire.known_cases(c, [*ids, "f" * 32]) == set(ids)
+    transfers = [way(case_id).transfer_id for case_id in ids]
+    assert set(freight.transfers_named(c, [*transfers, "f" * 32])) == set(transfers)
 
 
 def test_parts_are_known_by_their_digest_whatever_became_of_the_case(c):
     put(c)
     wire.cancel_case(c, CASE, 2.0)
-    assert wire.known_parts(c, [sealed().sha256, "f" * 64]) == {sealed().sha256}
+    assert freight.known_parts(c, [way().sha256, "f" * 64]) == {way().sha256}
+
+
+def test_of_each_case_the_fullest_transfer_that_is_ready_is_sent(c, link):
+    put(c, tiers=(0, 1))
+    put(c, OTHER)
+    assert unsettled(c, link) == [(CASE, 1), (OTHER, 0)]
+    assert freight.shed_transfer(c, way(CASE, 1).transfer_id, 2.0)
+    assert not freight.shed_transfer(c, way(CASE, 1).transfer_id, 3.0)
+    assert unsettled(c, link) == [(CASE, 0), (OTHER, 0)]
+    assert [row.tier for row in freight.open_transfers(c)] == [0, 0]
+
+
+def test_a_series_is_wanted_until_its_own_receipt_or_its_case_is_taken_back(c, link):
+    put(c)
+    put(c, OTHER)
+    for case_id in (CASE, OTHER):
+        freight.put_transfer(c, way(case_id, 2), 1.0)
+    wire.record_receipt(link, CASE, 2.0)
+    wire.close_case(c, CASE, 2.0)
+    wire.cancel_case(c, OTHER, 2.0)
+    assert unsettled(c, link) == [(CASE, 2)]
+    assert [(row.case_id, row.tier) for row in freight.open_transfers(c)] == [(CASE, 2)]
+    freight.record_transfer_received(link, row_of(c, CASE, 2), 3.0)
+    assert unsettled(c, link) == []
+    assert freight.received_transfers(link) == {way(CASE, 2).transfer_id}
+
+
+def test_what_the_centre_has_only_grows_until_it_says_that_it_knows_nothing(c, link):
+    put(c)
+    row = row_of(c)
+    assert freight.record_have(link, row, 0b001) == 0b001
+    assert freight.record_have(link, row, 0b100) == 0b101
+    assert freight.record_have(link, row, 1 << 400) == 0b101, "there are three parts"
+    freight.record_manifest_sent(link, way(), 5.0)
+    assert next(freight.unsettled_transfers(c, link, 1.0)).have == 0b101
+    freight.forget_have(link, row.transfer_id)
+    assert next(freight.unsettled_transfers(c, link, 1.0)).have == 0
+    freight.record_transfer_received(link, row, 6.0)
+    freight.forget_have(link, row.transfer_id)
+    (passage,) = link.execute(wire.passages.select())
+    assert (passage.state, passage.have, passage.parts_have) == ("received", "7", 3), "a receipt is not forgotten"
+
+
+@pytest.mark.parametrize("waited", [-1e6, 0.0, 1.0, AGEING_S - 1, AGEING_S, 2.5 * AGEING_S, 100 * AGEING_S])
+def test_the_order_in_the_database_is_that_of_the_schedule(c, link, waited):
+    """The younger ones first in the table, so that only the class can bring an older one before them."""
+    now, kinds = 1e9, [(u, t) for t in (0, 2) for u in ("routine", "urgent", "critical")]
+    for number, (urgency, tier) in enumerate(kinds):
+        for copy, age in enumerate((0.0, waited)):
+            case_id = f"{number:016x}{copy:016x}"
+            wire.put_case(c, case_id, [way(case_id, tier, urgency=urgency)], revision=1, urgency=urgency, at=now - age)
+    found = [
+        class_of(load.enclosed.urgency, load.enclosed.tier, now - load.created_at)
+        for load in freight.unsettled_transfers(c, link, now)
+    ]
+    assert found == sorted(found, reverse=True)
+    assert len(found) == 2 * len(kinds)
 
 
 def test_a_mailbox_is_made_only_when_all_its_tables_are(boxes, c):
@@ -241,7 +298,7 @@ def test_whatever_happens_a_case_moves_only_as_the_table_says(c, link, seed):
         elif act == "refusal" and chance.random() < 0.2:
             wire.record_refusal(link, CASE, "case-conflict")
         elif act == "verdict" and chance.random() < 0.2:
-            wire.record_verdict(link, verdict(rev=chance.randint(1, 2)), at)
+            wire.record_verdict(link, CASE, chance.randint(1, 2), "bGV0dGVy", at)
         elif act == "close" and before == "answered":
             wire.close_case(c, CASE, at)
         elif act == "cancel" and chance.random() < 0.05:

@@ -21,7 +21,8 @@ receipts = Table(
     Column("sha256", String, nullable=False),  # of body
     Column("signature", String, nullable=False),
     Column("key_id", String, nullable=False),
-    Column("part_sha256", String, nullable=False),  # of the sealed part that bears this receipt's stamp
+    Column("part_sha256", String, nullable=False),  # of the sealed bytes that bear this receipt's stamp
+    Column("manifest", LargeBinary, nullable=False),  # what opens them, as long as they lie here
     Column("body", LargeBinary, nullable=False),  # exactly the bytes that were signed
     Column("made_at", Float, nullable=False),
 )
@@ -46,6 +47,7 @@ def put_receipt(
     signature: str,
     key_id: str,
     part_sha256: str,
+    manifest: bytes,
     at: float,
 ) -> None:
     """The receipt of a case that no row of wire/cases.db names yet.
@@ -53,7 +55,7 @@ def put_receipt(
     Until then nothing can have left, so a receipt that an attempt before a crash wrote is replaced.
     """
     row: dict[str, Any] = {"sha256": sha256, "signature": signature, "key_id": key_id, "part_sha256": part_sha256}
-    row |= {"body": body, "study_number": number, "revision": revision, "made_at": at}
+    row |= {"manifest": manifest, "body": body, "study_number": number, "revision": revision, "made_at": at}
     made = upsert(receipts).values(case_id=case_id, **row)
     c.execute(made.on_conflict_do_update(index_elements=["case_id"], set_=row))
 

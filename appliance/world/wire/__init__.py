@@ -7,19 +7,44 @@ Functions take a connection, so that one transaction holds everything one step m
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Literal, cast
 
 from sqlalchemy import Connection, MetaData, Row, case, delete, func, inspect, literal_column, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from appliance.core.case import Sealed, Verdict
 from appliance.core.command import Command
 from appliance.core.document import URGENCIES, Urgency, encode
+from appliance.core.enclosure import Enclosed
 from appliance.core.lifecycle import WireState
-from appliance.world.wire.tables import CASES, LINK, cases, commands, rejects, sendings, standing, verdicts
+from appliance.world.wire import freight
+from appliance.world.wire.tables import (
+    CASES,
+    LINK,
+    cases,
+    commands,
+    passages,
+    rejects,
+    requests,
+    sendings,
+    standing,
+    transfers,
+    verdicts,
+)
 
-__all__ = ["CASES", "LINK", "cases", "commands", "rejects", "sendings", "standing", "verdicts"]
+__all__ = [
+    "CASES",
+    "LINK",
+    "cases",
+    "commands",
+    "freight",
+    "passages",
+    "rejects",
+    "requests",
+    "sendings",
+    "standing",
+    "transfers",
+    "verdicts",
+]
 
 PAGE_ROWS = 500  # rows of one query; far below SQLite's limit of bound values
 COMMANDS_MAX = 500  # signed or not: the oldest goes first
@@ -30,14 +55,20 @@ REJECT_BYTES_MAX = 4096  # of each message kept aside; its digest is over all of
 # Triage's pen: wire/cases.db.
 
 
-def put_case(c: Connection, sealed: Sealed, *, revision: int, urgency: Urgency, at: float) -> bool:
-    """Queues a sealed case whose part already lies in wire/parts; False when the case is known: the first row stands.
+def put_case(
+    c: Connection, case_id: str, ways: Sequence[Enclosed], *, revision: int, urgency: Urgency, at: float
+) -> bool:
+    """Queues a case whose sealed bytes already lie in wire/parts; False when the case is known: the first row stands.
 
     at  wall clock, s since 1970
     """
-    row = {"case_id": sealed.case_id, "part_sha256": sealed.sha256, "part_bytes": len(sealed.data)}
-    row |= {"revision": revision, "urgency": urgency, "created_at": at, "state": "queued", "state_at": at}
-    return c.execute(upsert(cases).values(**row).on_conflict_do_nothing()).rowcount == 1
+    row = {"case_id": case_id, "revision": revision, "urgency": urgency}
+    row |= {"created_at": at, "state": "queued", "state_at": at}
+    if c.execute(upsert(cases).values(**row).on_conflict_do_nothing()).rowcount != 1:
+        return False
+    for each in ways:
+        freight.put_transfer(c, each, at)
+    return True
 
 
 def close_case(c: Connection, case_id: str, at: float) -> bool:
@@ -77,19 +108,11 @@ def open_case_ids(c: Connection, after: str, limit: int) -> list[str]:
     return list(c.execute(select(cases.c.case_id).where(*where).order_by(cases.c.case_id).limit(limit)).scalars())
 
 
-def part_digests(c: Connection, case_ids: Iterable[str]) -> dict[str, str]:
-    """The part's SHA-256 in hex of each of these cases that is known, whatever its state."""
-    found: dict[str, str] = {}
-    for page in _pages(case_ids):
-        found.update(c.execute(select(cases.c.case_id, cases.c.part_sha256).where(cases.c.case_id.in_(page))).all())
-    return found
-
-
-def known_parts(c: Connection, digests: Iterable[str]) -> set[str]:
-    """Those of the given parts that a case row names."""
+def known_cases(c: Connection, case_ids: Iterable[str]) -> set[str]:
+    """Those of the given cases that triage has made, whatever their state."""
     found: set[str] = set()
-    for page in _pages(digests):
-        found.update(c.execute(select(cases.c.part_sha256).where(cases.c.part_sha256.in_(page))).scalars())
+    for page in _pages(case_ids):
+        found.update(c.execute(select(cases.c.case_id).where(cases.c.case_id.in_(page))).scalars())
     return found
 
 
@@ -129,22 +152,24 @@ def record_refusal(c: Connection, case_id: str, code: str) -> bool:
     return c.execute(update(sendings).where(*where).values(state="refused", code=code)).rowcount == 1
 
 
-def record_verdict(c: Connection, verdict: Verdict, at: float) -> Literal["new", "held", "conflict", "refused"]:
-    """Keeps a verdict once per (case, rev).
+def record_verdict(
+    c: Connection, case_id: str, rev: int, letter: str, at: float
+) -> Literal["new", "held", "conflict", "refused"]:
+    """Keeps a verdict's letter once per (case, rev).
 
-    held      the same verdict is here already: nothing changed
-    conflict  another text stands under this rev: the first one stays
+    held      the same letter is here already: nothing changed
+    conflict  another one stands under this rev: the first one stays
     refused   the centre had refused the case, so nothing it says of it is believed
     """
-    _ensure(c, verdict.case_id)
-    where = sendings.c.case_id == verdict.case_id
+    _ensure(c, case_id)
+    where = sendings.c.case_id == case_id
     if c.execute(select(sendings.c.state).where(where)).scalar_one() == "refused":
         return "refused"
-    key, body = {"case_id": verdict.case_id, "rev": verdict.rev}, encode(verdict).decode()
-    known = c.execute(select(verdicts.c.body).filter_by(**key)).scalar_one_or_none()
+    key = {"case_id": case_id, "rev": rev}
+    known = c.execute(select(verdicts.c.letter).filter_by(**key)).scalar_one_or_none()
     if known is not None:
-        return "held" if known == body else "conflict"
-    c.execute(upsert(verdicts).values(**key, body=body, received_at=at))
+        return "held" if known == letter else "conflict"
+    c.execute(upsert(verdicts).values(**key, letter=letter, received_at=at))
     answered_at = func.coalesce(sendings.c.answered_at, at)
     c.execute(update(sendings).where(where).values(state="answered", code="", answered_at=answered_at))
     return "new"
@@ -163,6 +188,12 @@ def record_command(c: Connection, command: Command, at: float) -> None:
     c.execute(upsert(commands).values(**row).on_conflict_do_nothing())
     newest = select(commands.c.id).order_by(commands.c.id.desc()).limit(COMMANDS_MAX)
     c.execute(delete(commands).where(commands.c.id.not_in(newest)))
+
+
+def record_request(c: Connection, case_id: str, tier: int, at: float) -> None:
+    """Keeps what the centre asks for; the same again changes nothing."""
+    row = {"case_id": case_id, "tier": tier, "received_at": at}
+    c.execute(upsert(requests).values(**row).on_conflict_do_nothing())
 
 
 def record_reject(c: Connection, kind: str, code: str, data: bytes, at: float) -> None:
@@ -189,15 +220,6 @@ def is_made(c: Connection, mailbox: MetaData) -> bool:
     return set(inspect(c).get_table_names()).issuperset(mailbox.tables)
 
 
-def unsettled_cases(cases_c: Connection, link_c: Connection) -> Iterator[Row[Any]]:
-    """Open cases neither received, answered nor refused, in the order of `open_cases`."""
-    rows = open_cases(cases_c)
-    while page := list(islice(rows, PAGE_ROWS)):
-        where = (sendings.c.case_id.in_([row.case_id for row in page]), sendings.c.state != "sending")
-        settled = set(link_c.execute(select(sendings.c.case_id).where(*where)).scalars())
-        yield from (row for row in page if row.case_id not in settled)
-
-
 def received_case_ids(link_c: Connection) -> set[str]:
     """Cases the centre holds by its own receipt or verdict: only their bytes may be let go."""
     where = sendings.c.state.in_(("received", "answered"))
@@ -210,7 +232,7 @@ def refused_case_ids(link_c: Connection) -> list[str]:
 
 
 def verdicts_of(link_c: Connection, after: int = 0) -> Iterator[Row[Any]]:
-    """Rows (id, case_id, rev, body, received_at) of verdicts whose id is greater than `after`, in order of arrival."""
+    """Rows (id, case_id, rev, letter, received_at) of verdicts with a higher id than `after`, in order."""
     yield from link_c.execute(select(verdicts).where(verdicts.c.id > after).order_by(verdicts.c.id))
 
 

@@ -1,6 +1,18 @@
 """The tables of wire/cases.db and wire/link.db. Schema only: what may be done with them stands in this package."""
 
-from sqlalchemy import Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 CASES = MetaData()
 LINK = MetaData()
@@ -11,12 +23,29 @@ cases = Table(
     Column("case_id", String, primary_key=True),
     Column("revision", Integer, nullable=False),
     Column("urgency", String, nullable=False),
-    Column("part_sha256", String, nullable=False),
-    Column("part_bytes", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("state", String, nullable=False),  # queued | closed | cancelled
     Column("state_at", Float, nullable=False),
     Index("cases_by_state", "state", "case_id"),
+)
+transfers = Table(  # what a case may travel as; a case that is put has one of tier 0, and of tier 1 if it has pictures
+    "transfers",
+    CASES,
+    Column("id", Integer, primary_key=True),
+    Column("transfer_id", String, nullable=False, unique=True),
+    Column("case_id", ForeignKey("cases.case_id"), nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("urgency", String, nullable=False),
+    Column("sha256", String, nullable=False),  # of the sealed bytes, under which they lie in wire/parts
+    Column("sealed_bytes", Integer, nullable=False),
+    Column("parts", Integer, nullable=False),
+    Column("letter", LargeBinary, nullable=False),  # the manifest, sealed to the centre
+    Column("created_at", Float, nullable=False),
+    Column("state", String, nullable=False),  # ready | shed
+    Column("state_at", Float, nullable=False),
+    Index("transfers_by_case", "case_id", "tier"),
+    Index("transfers_by_sha256", "sha256"),
+    sqlite_autoincrement=True,
 )
 
 sendings = Table(
@@ -31,13 +60,39 @@ sendings = Table(
     Column("code", String, nullable=False),  # why refused, or why it cannot be sent; "" otherwise
     Index("sendings_by_state", "state", "case_id"),
 )
+passages = Table(  # how far each transfer has come
+    "passages",
+    LINK,
+    Column("transfer_id", String, primary_key=True),
+    Column("case_id", String, nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("state", String, nullable=False),  # sending | received | refused
+    Column("have", String, nullable=False),  # hexadecimal number: bit i is part i, durable at the centre
+    Column("parts_have", Integer, nullable=False),
+    Column("parts", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),  # how often its manifest was sent
+    Column("last_sent_at", Float),
+    Column("received_at", Float),  # the centre's receipt
+    Column("code", String, nullable=False),  # why it cannot be sent or was refused; "" otherwise
+    Index("passages_by_case", "case_id"),
+)
+requests = Table(  # what the centre wants more of a case
+    "requests",
+    LINK,
+    Column("id", Integer, primary_key=True),
+    Column("case_id", String, nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("received_at", Float, nullable=False),
+    UniqueConstraint("case_id", "tier"),
+    sqlite_autoincrement=True,
+)
 verdicts = Table(
     "verdicts",
     LINK,
     Column("id", Integer, primary_key=True),
     Column("case_id", String, nullable=False),
     Column("rev", Integer, nullable=False),
-    Column("body", Text, nullable=False),  # canonical JSON of the Verdict; its reader parses it strictly again
+    Column("letter", Text, nullable=False),  # base64 of a letter to triage, which uplink cannot read
     Column("received_at", Float, nullable=False),
     UniqueConstraint("case_id", "rev"),
 )

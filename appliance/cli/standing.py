@@ -1,0 +1,46 @@
+"""How it stands now, for `status` and `metrics`: the same list of alarms as the page's, from the same databases."""
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from appliance.config import Config, Places
+from appliance.core.alarms import Alarm, Condition, alarms
+from appliance.review.condition import condition
+from appliance.world import ledger, sqlite, wire
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One look: the condition, its alarms, and how many studies and cases are in each state."""
+
+    condition: Condition
+    alarms: tuple[Alarm, ...]
+    studies: dict[str, int]
+    cases: dict[str, int]
+
+
+def standing(config: Config, places: Places, now: float | None = None) -> Standing:
+    """Opens whatever databases there are, query-only, and looks once."""
+    with ExitStack() as held:
+
+        def opened(path: Path) -> Connection | None:
+            if not path.exists():
+                return None
+            engine = sqlite.open_reader(path)
+            held.callback(engine.dispose)
+            connection = held.enter_context(engine.connect())
+            made = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            return connection if made else None
+
+        studies, cases, link = (opened(path) for path in (places.studies_db, places.cases_db, places.link_db))
+        root = places.root if places.root.exists() else Path("/")
+        found = condition(config, root, time.time() if now is None else now, studies, cases, link)
+        states = {} if cases is None else wire.wire_states(cases, link)
+        counts: dict[str, int] = {}
+        for state in states.values():
+            counts[state] = counts.get(state, 0) + 1
+        return Standing(found, tuple(alarms(found)), {} if studies is None else ledger.counts(studies), counts)

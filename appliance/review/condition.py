@@ -1,0 +1,74 @@
+"""How the appliance stands, read from its databases and its disk: what core.alarms makes its list from. Read only."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from appliance.config import Config
+from appliance.core.alarms import Condition, Queue
+from appliance.core.document import URGENCIES, Urgency
+from appliance.core.volume import history_s, silence
+from appliance.review.silence import silent_models
+from appliance.world import archive, ledger, wire
+from appliance.world.keyring import CENTRE_FILE
+from appliance.world.wire import freight, queue
+
+
+def condition(
+    config: Config,
+    root: Path,
+    now: float,
+    studies: Connection | None,
+    cases: Connection | None,
+    link: Connection | None,
+) -> Condition:
+    """Everything at once. A database that is not there yet has nothing to say."""
+    told: dict[str, Any] = {"enrolled": (config.keys.folder / CENTRE_FILE).exists()}
+    told["disk_low"] = archive.free_bytes(root) < config.receive.disk_reserve_bytes
+    if cases is not None:
+        told |= _wire(config, now, cases, link)
+    if studies is not None:
+        told["silent"] = tuple(
+            found for source, at in arrivals(studies, now).items() if (found := silence(source, at, now)) is not None
+        )
+        told["models"] = silent_models(studies, now)
+    return Condition(**told)
+
+
+def arrivals(c: Connection, now: float) -> Mapping[str, list[float]]:
+    """When each modality's studies began to come, within the history that is looked at."""
+    columns = (ledger.studies.c.modality, ledger.studies.c.first_received_at)
+    found: dict[str, list[float]] = {}
+    for modality, at in c.execute(select(*columns).where(ledger.studies.c.first_received_at >= now - history_s())):
+        found.setdefault(modality, []).append(at)
+    return found
+
+
+def _wire(config: Config, now: float, cases: Connection, link: Connection | None) -> dict[str, Any]:
+    arrived = freight.received_transfers(link) if link is not None else set()
+    received = wire.received_case_ids(link) if link is not None else set()
+    opened = queue.open_now(cases, link)
+    last = queue.last_word_at(link) if link is not None else None
+    return {
+        "queues": {urgency: _queue(config, now, urgency, opened) for urgency in URGENCIES},
+        "shed": queue.shed_cases(cases),
+        "spool_bytes": queue.spooled_bytes(cases, arrived, received),
+        "spool_bytes_max": config.network.spool_bytes_max,
+        "refused": sum(each.state == "refused" for each in opened),
+        "damaged": sum(bool(each.code) and each.state == "sending" for each in opened),
+        "heard_s": None if last is None else max(now - last, 0.0),
+    }
+
+
+def _queue(config: Config, now: float, urgency: Urgency, opened: list[queue.Open]) -> Queue:
+    own = [each for each in opened if each.urgency == urgency and each.state not in ("answered", "refused")]
+    waiting = [each for each in own if each.state in ("queued", "sending")]
+    deadline_s = config.triage.deadline_s(urgency)
+    return Queue(
+        waiting=len(waiting),
+        oldest_s=max((now - each.created_at for each in waiting), default=0.0),
+        unanswered=len(own) - len(waiting),
+        overdue=sum(now - each.created_at > deadline_s for each in own),
+    )

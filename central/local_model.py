@@ -1,0 +1,31 @@
+"""`central fetch-model`, `central serve-model`: a real language model on one machine, to demonstrate and to test."""
+
+import argparse
+import signal
+import sys
+
+from central import weights
+from central.embedded import MODEL_ID, Embedded
+
+VERBS = ("fetch-model", "serve-model")
+
+
+def arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The verbs' places on the command line."""
+    commands.add_parser("fetch-model", help=f"fetch {weights.NAME} ({weights.SIZE_BYTES / 1e6:.0f} MB), once")
+    server = commands.add_parser("serve-model", help="serve it on loopback; a plumbing demonstration, no reader")
+    server.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs one of VERBS. Raises Misconfigured: "weights-missing" or "llm-runtime-missing"."""
+    path = weights.fetch(lambda line: print(f"central: {line}", file=sys.stderr, flush=True))
+    if options.command == "fetch-model":
+        print(path)
+        return 0
+    stop = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before the server's threads start, so that they inherit it
+    server = Embedded(path, options.port)
+    print(f"central: {MODEL_ID} at {server.url}", flush=True)
+    signal.sigwait(stop)
+    return 0

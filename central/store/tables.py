@@ -1,0 +1,134 @@
+"""The tables of the centre's store: portable, SQLite or PostgreSQL. Nothing here reads or writes."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+METADATA = MetaData()
+
+cases = Table(
+    "cases",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("device_id", String(40), nullable=False),
+    Column("partition", Integer, nullable=False),  # the device's: whose share speaks to it
+    Column("case_id", String(32), nullable=False),
+    Column("transfer_id", String(32), nullable=False),  # which brought it
+    Column("sha256", String(64), nullable=False),  # of all sealed bytes of that transfer
+    Column("tier", Integer, nullable=False),
+    Column("body", LargeBinary),  # the case document; None where it bears what looks like identity
+    Column("urgency", String(16), nullable=False),
+    Column("urgency_rank", Integer, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("state", String(16), nullable=False),  # received | asked | answered | refused
+    Column("state_at", Float, nullable=False),
+    Column("code", String(80), nullable=False),  # why refused; "" otherwise
+    Column("claimed_by", String(64), nullable=False),  # the worker that asks about it; "" nobody
+    Column("claimed_until", Float, nullable=False),  # by the wall clock
+    UniqueConstraint("device_id", "case_id"),
+    Index("cases_by_state", "state", "urgency_rank", "id"),
+)
+transfers = Table(
+    "transfers",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("device_id", String(40), nullable=False),
+    Column("transfer_id", String(32), nullable=False),
+    Column("case_id", String(32), nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("sealed_bytes", BigInteger, nullable=False),
+    # The manifest bears the key: it is kept as long as the ciphertext is, its digest for ever.
+    Column("manifest", LargeBinary),
+    Column("manifest_sha256", String(64), nullable=False),
+    Column("have", Text, nullable=False),  # hexadecimal, bit i stands for part i; only what is durable
+    Column("state", String(16), nullable=False),  # open | whole | refused | passed (another brought the case)
+    Column("code", String(80), nullable=False),  # why refused; "" otherwise
+    Column("resets", Integer, nullable=False),  # how often the bytes on our disk were not what had come
+    Column("opened_at", Float, nullable=False),
+    Column("touched_at", Float, nullable=False),
+    UniqueConstraint("device_id", "transfer_id"),
+    Index("transfers_open", "device_id", "state", "touched_at"),
+    Index("transfers_by_case", "device_id", "case_id"),
+)
+requests = Table(
+    "requests",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("device_id", String(40), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("case_id", String(32), nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("state", String(16), nullable=False),  # open | whole | refused
+    UniqueConstraint("device_id", "case_id"),
+    Index("requests_open", "state", "id"),
+)
+asks = Table(
+    "asks",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("case_number", ForeignKey("cases.id"), nullable=False),
+    Column("request_hash", String(64), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("last_at", Float, nullable=False),
+    UniqueConstraint("case_number", "request_hash"),
+)
+verdicts = Table(
+    "verdicts",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("case_number", ForeignKey("cases.id"), nullable=False),
+    Column("rev", Integer, nullable=False),
+    Column("request_hash", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("body", LargeBinary, nullable=False),  # the canonical document
+    Column("letter", LargeBinary),  # to the device's triage, made once; None while the device is not enrolled
+    Column("created_at", Float, nullable=False),
+    Column("taken_at", Float),
+    UniqueConstraint("case_number", "rev"),
+    UniqueConstraint("case_number", "request_hash"),
+    Index("verdicts_by_taken", "taken_at", "id"),
+)
+quarantine = Table(
+    "quarantine",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("device_id", String(40), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("code", String(80), nullable=False),
+    Column("sha256", String(64), nullable=False),  # "" for all those beyond the number kept apart
+    Column("bytes_count", Integer, nullable=False),
+    Column("body", LargeBinary),  # None where it is ciphertext or bears what looks like identity
+    Column("at", Float, nullable=False),
+    Column("copies", Integer, nullable=False),
+    UniqueConstraint("device_id", "kind", "code", "sha256"),
+)
+devices = Table(
+    "devices",
+    METADATA,
+    Column("device_id", String(40), primary_key=True),
+    Column("heard_at", Float, nullable=False),
+)
+shares = Table(
+    "shares",
+    METADATA,
+    Column("name", String(40), primary_key=True),  # also the MQTT client id
+    Column("owner", String(64), nullable=False),
+    Column("until", Float, nullable=False),  # by the wall clock
+)
+workers = Table(
+    "workers",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("until", Float, nullable=False),
+)

@@ -1,0 +1,65 @@
+"""Each alarm is raised by what it is for and by nothing else; all of them are in the catalogue."""
+
+from dataclasses import replace
+
+import pytest
+
+from appliance.core.alarms import CENTRE_SILENT_S, Condition, Queue, alarms
+from appliance.core.volume import Silence
+from appliance.errors import CATALOGUE
+
+WELL = Condition(
+    queues={
+        "routine": Queue(waiting=3, oldest_s=60.0, unanswered=1),
+        "urgent": Queue(),
+        "critical": Queue(waiting=1, oldest_s=5.0),
+    },
+    spool_bytes=10,
+    spool_bytes_max=100,
+    heard_s=CENTRE_SILENT_S - 1,
+)
+
+PLANTED = [
+    ("not-enrolled", "alarm", {"enrolled": False}),
+    ("disk-low", "alarm", {"disk_low": True}),
+    ("verdict-overdue", "alarm", {"queues": {"critical": Queue(overdue=1)}}),
+    ("verdict-overdue", "alarm", {"queues": {"urgent": Queue(overdue=2)}}),
+    ("verdict-overdue", "warning", {"queues": {"routine": Queue(overdue=1)}}),
+    ("centre-silent", "alarm", {"heard_s": CENTRE_SILENT_S}),
+    ("centre-silent", "alarm", {"heard_s": None}),
+    ("spool-full", "alarm", {"spool_bytes": 101}),
+    ("spool-filling", "warning", {"spool_bytes": 81}),
+    ("spool-shed", "warning", {"shed": 2}),
+    ("case-refused", "alarm", {"refused": 1}),
+    ("part-damaged", "warning", {"damaged": 1}),
+    ("scanner-silent", "warning", {"silent": (Silence("CT", 5400.0, 18.0, 12.0),)}),
+    ("model-silent", "notice", {"models": ("Certificate harbour: the model has not flagged a study for 20 days.",)}),
+]
+
+
+def test_all_is_well() -> None:
+    assert alarms(WELL) == []
+    assert alarms(Condition()) == []
+
+
+@pytest.mark.parametrize(("code", "severity", "changes"), PLANTED)
+def test_what_is_not_well_is_said_and_nothing_else(code: str, severity: str, changes: dict) -> None:
+    (found,) = alarms(replace(WELL, **changes))
+    assert (found.code, found.severity) == (code, severity)
+    assert found.said.endswith(".")
+    assert code in CATALOGUE
+
+
+def test_a_silent_centre_is_none_while_nothing_waits() -> None:
+    assert alarms(replace(WELL, queues={}, heard_s=1e6)) == []
+
+
+def test_an_appliance_without_keys_is_not_told_that_the_centre_is_silent() -> None:
+    assert [alarm.code for alarm in alarms(replace(WELL, enrolled=False, heard_s=None))] == ["not-enrolled"]
+
+
+def test_the_gravest_come_first() -> None:
+    all_at_once = replace(WELL, **{name: value for _, _, changes in PLANTED for name, value in changes.items()})
+    kinds = [alarm.severity for alarm in alarms(all_at_once)]
+    assert kinds == sorted(kinds, key=["alarm", "warning", "notice"].index)
+    assert len(kinds) >= 8

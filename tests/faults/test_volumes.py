@@ -1,0 +1,49 @@
+"""The power cut really cuts: what was synced is there, what was not is gone; and a full disk is full."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from appliance.world import archive, ballast
+from tests.faults.network import is_root
+from tests.faults.volumes import LEAST_BYTES, MIB, Kind, Volume
+
+pytestmark = pytest.mark.skipif(not is_root(), reason="loop mounts need root; CI is root")
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_a_cut_loses_what_was_not_synced_and_nothing_else(tmp_path: Path, kind: Kind) -> None:
+    with Volume(tmp_path, kind, LEAST_BYTES[kind]) as volume:
+        archive.put(volume.root / "kept", b"synced" * 1000)
+        (volume.root / "lost").write_bytes(b"not synced" * 1000)
+        volume.cut()
+        with pytest.raises(OSError, match=r"Input/output error|Read-only|Structure"):
+            archive.put(volume.root / "later", b"no power")
+        volume.power()
+        assert (volume.root / "kept").read_bytes() == b"synced" * 1000
+        lost = volume.root / "lost"
+        assert not lost.exists() or not lost.read_bytes()
+        assert not (volume.root / "later").exists()
+
+
+def test_on_a_full_disk_a_row_cannot_even_be_deleted_until_the_ballast_is_given_up(tmp_path: Path) -> None:
+    with Volume(tmp_path, "ext4", 32 * MIB) as volume:
+        assert ballast.take_on(volume.root, 4 * MIB)
+        assert ballast.bytes_held(volume.root) >= 4 * MIB
+        c = sqlite3.connect(volume.root / "rows.db", isolation_level=None)
+        c.execute("pragma journal_mode = wal")
+        c.execute("create table t (a)")
+        c.executemany("insert into t values (?)", [(os.urandom(2000),) for _ in range(200)])
+        c.execute("pragma wal_checkpoint(truncate)")
+        with volume.full():
+            assert not ballast.take_on(volume.root, 8 * MIB)  # there is no room, and the attempt leaves nothing behind
+            assert not ballast.bytes_held(volume.root)
+        assert ballast.take_on(volume.root, 4 * MIB)
+        with volume.full():
+            with pytest.raises(sqlite3.OperationalError, match="full"):
+                c.execute("delete from t")
+            assert ballast.give_up(volume.root) >= 4 * MIB
+            c.execute("delete from t")
+        c.close()

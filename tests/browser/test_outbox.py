@@ -32,7 +32,7 @@ def test_the_outbox_shows_what_waits_how_far_it_is_and_what_went(signed_in: Tab,
     page = signed_in
     fill(seeded)
     page.goto(address)
-    page.get_by_role("link", name="Outbox").click()
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Outbox").click()
     expect(page.get_by_role("heading", name="Outbox", level=1)).to_be_visible()
     half = page.locator("tr[data-case='a1000000']").filter(has_text="key images")
     expect(half).to_contain_text("2 of 3")

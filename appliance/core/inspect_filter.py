@@ -38,8 +38,9 @@ _RUN = re.compile(r"\d{4,}")
 _LONG_RUN = re.compile(rb"\d{6,}")
 _SPACED = re.compile(r"\d(?:[ ()./+_-]{0,3}\d){5,}")
 _ENCODED = re.compile(ENCODED.pattern.encode())
-# Letters of two or four bytes each, as many as the shortest needle has.
-WIDE = re.compile(rb"(?:[!-~]\0){5}|(?:[!-~]\0\0\0){5}")
+# Letters of two or four bytes each, as many as the shortest needle has, less the last, whose zeros may be another's.
+# A space is a letter here: dates are spelled with it, and between two of them no word is that long.
+WIDE = re.compile(rb"(?:[ -~]\0){5}|(?:[ -~]\0\0\0){5}")
 _BETWEEN = bytes(byte for byte in range(128) if not chr(byte).isalnum())
 
 

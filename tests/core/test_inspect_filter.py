@@ -3,6 +3,7 @@
 import struct
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from planted_objects import deidentify, planted
@@ -116,6 +117,20 @@ def test_the_pass_over_all_bytes_finds_what_a_naive_one_finds(data: st.DataObjec
     for start, end in naive(body[picture.start : picture.end], strong):
         inside = (picture.start + start, picture.start + end)
         assert inside in found or inside[0] in starts
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_a_date_in_wide_letters_is_found_in_every_spelling(encoding: str) -> None:
+    """Words of a date are short: what looks for letters of two bytes must take the spaces between them for some."""
+    who = Identity((Item("date", "20000101", "StudyDate"),))
+    for spelled in date_forms("20000101"):
+        for around in ("", "x", " "):
+            text = f"{around}{spelled}{around}".encode(encoding)
+            comment = text.ljust(len(text) + len(text) % 2)
+            body = undone(CLEANED, 0x00204000, struct.pack("<HH2sH", 0x0020, 0x4000, b"LT", len(comment)) + comment, 0)
+            starts = {hit.start for hit in hits_in(inspect_read.read(body, strict=True), filters_for(who))}
+            missed = [body[start:end] for start, end in naive(body, who) if start not in starts]
+            assert not missed, (spelled, around)
 
 
 def test_what_was_kept_of_one_patient_is_no_finding_for_another() -> None:

@@ -291,7 +291,12 @@ def calm(town: Town) -> None:
                 return False
         return True
 
-    town.until(rested, f"not at rest: {[Counter(town.states(p).values()) for p in (1, 2)]}", CALM_S)
+    def standing() -> str:
+        places = range(1, len(town.edges) + 1)
+        waiting = [sum(path.is_file() for path in edge.scanner.iterdir()) for edge in town.edges]
+        return f"not at rest: {[Counter(town.states(p).values()) for p in places]}, files not taken: {waiting}"
+
+    town.until(rested, standing, CALM_S)
 
 
 def one_town(report: Report, seed: int, episodes: int, *, keep: bool) -> None:

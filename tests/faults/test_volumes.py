@@ -28,6 +28,18 @@ def test_a_cut_loses_what_was_not_synced_and_nothing_else(tmp_path: Path, kind: 
         assert not (volume.root / "later").exists()
 
 
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_a_disk_that_was_full_has_room_after_a_cut_soon_after(tmp_path: Path, kind: Kind) -> None:
+    with Volume(tmp_path, kind, LEAST_BYTES[kind]) as volume:
+        with volume.full() as filler:
+            assert archive.free_bytes(volume.root) < MIB
+            with filler.open("rb") as file:
+                os.fsync(file.fileno())  # as the databases beside it do all the time
+        volume.cut()
+        volume.power()
+        assert archive.free_bytes(volume.root) > LEAST_BYTES[kind] // 2
+
+
 def test_on_a_full_disk_a_row_cannot_even_be_deleted_until_the_ballast_is_given_up(tmp_path: Path) -> None:
     with Volume(tmp_path, "ext4", 32 * MIB) as volume:
         assert ballast.take_on(volume.root, 4 * MIB)

@@ -250,10 +250,10 @@ class Town:
         while (left := end - time.monotonic()) > 0:
             self.supervise(min(left, LOOK_S))
 
-    def until(self, what: Callable[[], bool], why: str, patience_s: float = PATIENCE_S) -> None:
+    def until(self, what: Callable[[], bool], why: str | Callable[[], str], patience_s: float = PATIENCE_S) -> None:
         end = time.monotonic() + patience_s
         while not what():
-            assert time.monotonic() < end, f"{why}; {self.last_words()}"
+            assert time.monotonic() < end, f"{why if isinstance(why, str) else why()}; {self.last_words()}"
             self.pass_time(LOOK_S)
 
     def wait_ready(self) -> None:

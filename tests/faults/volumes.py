@@ -110,3 +110,12 @@ class Volume:
             yield filler
         finally:
             filler.unlink(missing_ok=True)
+            self._settle()  # else a power cut soon after brings the filler back, and the disk is full for good
+
+    def _settle(self) -> None:
+        """The folder's entries are on the disk."""
+        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -36,7 +36,7 @@ from appliance.world import archive, desk, ledger, sqlite, wire
 from appliance.world.inference import Bench as Inference
 from central import store
 from central.asking import Asking
-from central.question import Answer, Answered, Question
+from appliance.core.drafting.question import Answer, Answered, Question
 from central.registry import Registry
 from central.spool import Spool
 from central.worker import Worker

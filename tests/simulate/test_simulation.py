@@ -15,7 +15,7 @@ from appliance.loop import Moment
 from appliance.receive import Receive
 from appliance.triage.handover import Handover
 from appliance.world import archive, folder, ledger, sqlite, wire
-from tests.simulate.house import simulate
+from tests.simulate.house import Crash, simulate
 
 SEEDS, CHUNK = 100, 10
 MEMORY = Path("/dev/shm")
@@ -69,9 +69,17 @@ def test_moving_a_study_before_its_case_exists_is_seen(room: Path) -> None:
         held.append((case_id, ways, named))
         return True
 
+    struck: list[str] = []
+
     def seal(self: Handover, moment: Moment) -> bool:
         try:
             done = REAL_SEAL(self, moment)
+            # Aimed: left to the seeds, lightning may miss so short a moment in all of them. And often: a study that
+            # gets another file later, or is signed as it is, comes to its end without a case.
+            if held:
+                struck.append(held[0][0])
+                if len(struck) % 2:
+                    raise Crash
             while held:
                 case_id, ways, named = held.pop()
                 with self.cases.begin() as c:
@@ -81,7 +89,8 @@ def test_moving_a_study_before_its_case_exists_is_seen(room: Path) -> None:
         return done
 
     with mock.patch.object(wire, "put_case", later), mock.patch.object(Handover, "seal", seal):
-        assert fails(room)
+        assert fails(room, 4)
+    assert struck
 
 
 REAL_SEAL = Handover.seal

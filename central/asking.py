@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 
 from appliance.core.case import Case, Verdict, decode_case
 from appliance.core.document import encode
+from appliance.core.drafting.guard import unread, verdict_on
+from appliance.core.drafting.question import Answered, Question, question
 from appliance.errors import Fault, Quarantined, Unavailable
 from appliance.loop import Moment, Step, guarded
 from central import store
-from central.guard import unread, verdict_on
-from central.question import Answered, Question, question
 from central.registry import Registry
 from central.telling import verdict_letter
 

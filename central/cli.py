@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from appliance.core.messages import PARTITIONS
 from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.loop import Step, run
@@ -24,7 +25,6 @@ from central import enrol, local_model, series, store
 from central.asking import Asking, Gate
 from central.llm import STRUCTURED, Endpoint, read_key
 from central.no_model import NoModel
-from central.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from central.registry import Registry
 from central.spool import Spool
 from central.worker import Line, Worker

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from appliance.core.case import Case, decode_case
 from appliance.core.document import Document, decode
+from appliance.core.drafting.signs import IDENTITY, identity_in
 from appliance.core.keys import DeviceKeys, PrivateKeys
 from appliance.core.letter import opened
 from appliance.core.messages import UP_KINDS, Roll, Taken, partition
@@ -20,16 +21,6 @@ from appliance.errors import Quarantined
 TOPIC = re.compile(rf"edge/2/up/([0-9a-f]{{2}})/([a-z0-9-]{{3,40}})/({'|'.join(UP_KINDS)})")
 LETTERS: dict[str, type[Document]] = {"manifest": Manifest, "taken": Taken, "roll": Roll}
 
-YEAR, MONTH, DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
-# No pattern may take more than linear time: a stranger chooses the text.
-IDENTITY: dict[str, re.Pattern[str]] = {
-    "date": re.compile(rf"(?<!\d){YEAR}[-./_]?{MONTH}[-./_]?{DAY}(?!\d)|(?<!\d){DAY}[-./_]{MONTH}[-./_]{YEAR}(?!\d)"),
-    "digits": re.compile(r"\d{6,}"),
-    "uid": re.compile(r"(?<![\d.])[0-2](?:\.\d+){4,}"),
-    "caret": re.compile(r"\^"),
-    "email": re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}\.[A-Za-z0-9-]"),
-    "phone": re.compile(r"\+?\d{2,5}(?:[-/. ]\d{2,5}){2,}"),
-}
 # The edge's model is named by its maker, and versions, digests and certificates hold dates and long numbers.
 OF_A_MODEL = ("uid", "caret", "email")
 ORDINARY = re.compile(r'"[0-9a-f]{32}(?:[0-9a-f]{32})?"|(?<=[:,\[])-?\d{1,5}\.\d+(?:e[+-]?\d+)?(?=[,}\]])')
@@ -105,11 +96,6 @@ def read_case(document: bytes, manifest: Manifest) -> CaseRead:
     if (case.case_id, case.urgency) != (manifest.case_id, manifest.urgency):
         return CaseRead(None, "case-invalid", False)
     return CaseRead(case, "", False)
-
-
-def identity_in(text: str) -> str | None:
-    """The name of the first pattern of IDENTITY that the text matches, None when there is none."""
-    return next((name for name, pattern in IDENTITY.items() if pattern.search(text)), None)
 
 
 def identity_in_bytes(data: bytes) -> bool:

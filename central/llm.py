@@ -22,9 +22,9 @@ from typing import Annotated, Any, Literal, get_args
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from appliance.core.drafting.question import Answer, Answered, Question, repaired
 from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.loop import LOG
-from central.question import Answer, Answered, Question, repaired
 
 TRIES_MAX = 3  # of one request, where time may help
 REPAIRS_MAX = 1  # of one answer of the wrong shape

@@ -10,8 +10,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from appliance.errors import Misconfigured
-from central.question import NO_MODEL_ID, NO_MODEL_NOTICE
 
 HOST = "127.0.0.1"
 REQUEST_BYTES_MAX = 768 * 1024  # a case with its pictures, and the schema of its answer

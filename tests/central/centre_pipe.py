@@ -21,6 +21,7 @@ from centre_samples import (
 from sqlalchemy import Connection, Engine
 
 from appliance.core.document import Document, encode
+from appliance.core.drafting.question import Answered, Question
 from appliance.core.keys import DeviceKeys
 from appliance.core.link import Acknowledged, Event, Message, Up
 from appliance.core.messages import Delivery, Have, Receipt, Refusal, Roll, Standing, Taken
@@ -30,7 +31,6 @@ from central import store
 from central.asking import Asking
 from central.exchange import Exchange
 from central.intake import Intake
-from central.question import Answered, Question
 from central.spool import Spool
 
 WINDOW = 16

@@ -18,6 +18,7 @@ import numpy as np
 
 from appliance.core.case import Case, Finding, KeyImage, Model, Opinion, Verdict
 from appliance.core.document import Document, decode, encode
+from appliance.core.drafting.question import Answer
 from appliance.core.enclosure import Enclosed, Sender, announced, enclosed
 from appliance.core.keys import DeviceKeys, PrivateKeys, key_file
 from appliance.core.letter import opened, sealed
@@ -33,7 +34,6 @@ from appliance.core.messages import (
     verdict_place,
 )
 from appliance.core.transfer import Manifest, part_message, sealed_parts, span
-from central.question import Answer
 
 DEVICE, OTHER = "appliance-1", "appliance-2"
 DOWN: dict[str, type[Document]] = {
@@ -249,7 +249,7 @@ def an_answer(**changes: Any) -> Answer:
         "opinions": (Opinion(label="pneumonia", assessment="present", evidence=("F1",)),),
         "impression": "The score speaks for pneumonia at 87 %. This study needs a reader.",
         "urgency": "urgent",
-        "limitations": ("One score only.",),
+        "limitations": ("The score may be uncertain.",),
     }
     return Answer(**{**fields, **changes})
 

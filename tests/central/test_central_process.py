@@ -30,13 +30,13 @@ from centre_samples import (
 
 from appliance.core.case import Verdict
 from appliance.core.document import Document, decode, encode
+from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from appliance.core.link import Message
 from appliance.core.messages import Delivery, Have, Receipt, Roll, Standing, Taken, topic_down
 from appliance.core.transfer import missing
 from appliance.world import broker
 from appliance.world.mqtt import Link
 from central import store
-from central.question import NO_MODEL_ID, NO_MODEL_NOTICE
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 90.0

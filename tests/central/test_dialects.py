@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from centre_samples import Scripted, ScriptedServer, a_case, an_answer, answered, content, status
 
+from appliance.core.drafting.guard import verdict_on
+from appliance.core.drafting.question import question
 from appliance.errors import Quarantined, Unavailable
-from central.guard import verdict_on
 from central.llm import STRUCTURED, Endpoint, in_dialect
 from central.no_model import NoModel
-from central.question import question
 
 Serve = Callable[..., ScriptedServer]
 ASKED = question(a_case(), "some-model")

@@ -7,8 +7,8 @@ from centre_samples import a_case, an_answer
 
 from appliance.core.case import Finding, Opinion, Verdict
 from appliance.core.document import Urgency, decode, encode
-from central.guard import CHECKS, WITHHELD, higher, unread, verdict_on
-from central.question import NO_MODEL_ID, NO_MODEL_NOTICE, Answered
+from appliance.core.drafting.guard import CHECKS, WITHHELD, higher, unread, verdict_on
+from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE, Answered
 
 
 def judged(case: Any = None, **changes: Any) -> Verdict:
@@ -62,6 +62,8 @@ FAULTS: list[tuple[str, Any, dict[str, Any]]] = [
     ("numbers-given", None, {"impression": "Score 0.88."}),
     ("numbers-given", None, {"impression": "Score 1.2.3."}),
     ("numbers-given", None, {"limitations": ("Trained on 5000 films.",)}),
+    ("words-listed", None, {"impression": "Über die Lunge: Pneumonie möglich – bitte lesen."}),
+    ("words-listed", None, {"impression": "The image shows pneumonia."}),
     ("sides-given", None, {"impression": "Opacity on the left."}),
     ("sides-given", None, {"limitations": ("Right-sided view only.",)}),
     ("sides-given", None, {"impression": "Bilateral pneumonia."}),
@@ -124,9 +126,8 @@ ALLOWED = [
     "This does not rule out pneumonia.",
     "No image was seen.",
     "The score clearly speaks for pneumonia.",
-    "The probability is 0.874, or 87.4 %, from 1 image.",
+    "The probability is 0.874, or 87.4 %, from 1 score.",
     "F1 supports pneumonia; entropy_bits is 5.25.",
-    "Über die Lunge: Pneumonie möglich – bitte lesen.",
 ]
 
 

@@ -24,6 +24,7 @@ from centre_samples import (
 )
 from sqlalchemy import select
 
+from appliance.core.drafting.question import Answered
 from appliance.core.messages import Have, Receipt, Refusal, Request, Roll, topic_up
 from appliance.core.transfer import all_parts, part_message
 from appliance.errors import Misconfigured, Quarantined, Unavailable
@@ -33,7 +34,6 @@ from central.answers import have
 from central.cli import main
 from central.exchange import HAVE_EVERY_PARTS, HAVE_EVERY_S
 from central.intake import RESETS_MAX
-from central.question import Answered
 from central.series import write_series
 from central.store import freight
 

@@ -12,9 +12,9 @@ from centre_samples import Scripted, ScriptedServer, a_case, an_answer, answered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from appliance.core.drafting.question import Answer, question
 from appliance.errors import Fault, Misconfigured, Quarantined, Unavailable
 from central.llm import RESPONSE_BYTES_MAX, TRIES_MAX, Endpoint, Patience, read_key
-from central.question import Answer, question
 
 ASKED = question(a_case(), "some-model")
 SHORT = Patience(connect_s=10.0, write_s=10.0, read_s=10.0, whole_s=60.0)

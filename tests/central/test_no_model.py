@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.core.case import Finding
+from appliance.core.drafting.guard import verdict_on
+from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE, question
 from appliance.errors import Misconfigured
-from central.guard import verdict_on
 from central.llm import Endpoint
 from central.no_model import NoModel, completion
-from central.question import NO_MODEL_ID, NO_MODEL_NOTICE, question
 
 
 @pytest.fixture(scope="module")

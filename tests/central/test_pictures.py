@@ -23,15 +23,8 @@ from centre_samples import (
 
 from appliance.core.case import CASE_BYTES_MAX, Case, KeyImage, Opinion, Verdict, final
 from appliance.core.document import encode
-from appliance.core.messages import topic_down
-from appliance.loop import Moment
-from central import store
-from central.cli import main
-from central.guard import IMAGES_SEEN, SCORES_ONLY, verdict_on
-from central.inbound import CaseRead, read_case
-from central.llm import Endpoint
-from central.no_model import NoModel, completion
-from central.question import (
+from appliance.core.drafting.guard import IMAGES_SEEN, SCORES_ONLY, verdict_on
+from appliance.core.drafting.question import (
     INSTRUCTIONS,
     NO_MODEL_ID,
     PROMPT_SHA256,
@@ -41,6 +34,13 @@ from central.question import (
     question,
     repaired,
 )
+from appliance.core.messages import topic_down
+from appliance.loop import Moment
+from central import store
+from central.cli import main
+from central.inbound import CaseRead, read_case
+from central.llm import Endpoint
+from central.no_model import NoModel, completion
 
 
 def of_case(document: bytes) -> CaseRead:

@@ -6,7 +6,7 @@ from centre_samples import a_case
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central.question import (
+from appliance.core.drafting.question import (
     UNLISTED,
     Answer,
     Question,

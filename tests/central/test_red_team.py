@@ -16,11 +16,11 @@ import pytest
 
 from appliance.core.case import CASE_BYTES_MAX, Case, Opinion, decode_case
 from appliance.core.document import encode
+from appliance.core.drafting.guard import CHECKS, verdict_on
+from appliance.core.drafting.question import INSTRUCTIONS, INSTRUCTIONS_WITH_IMAGES, Answered, question
 from appliance.core.transfer import packed, unpacked
 from appliance.errors import Quarantined
-from central.guard import CHECKS, verdict_on
 from central.inbound import identity_in_case
-from central.question import INSTRUCTIONS, INSTRUCTIONS_WITH_IMAGES, Answered, question
 from tests.central.centre_samples import a_case, an_answer
 from tests.core.test_key_images import picture
 
@@ -188,7 +188,7 @@ def test_a_sound_case_and_answer_do_come_through() -> None:
 
 
 def test_without_its_guards_hostile_answers_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("central.guard.CHECKS", {})
+    monkeypatch.setattr("appliance.core.drafting.guard.CHECKS", {})
     assert sum(let_through(changes) for _, changes in OBEYED) == len(OBEYED)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from centre_samples import a_case
 
+from appliance.core.drafting.guard import IMAGES_SEEN, SCORES_ONLY, verdict_on
+from appliance.core.drafting.question import question
 from appliance.errors import Misconfigured
 from central import weights
 from central.embedded import MODEL_ID
-from central.guard import IMAGES_SEEN, SCORES_ONLY, verdict_on
 from central.llm import Endpoint
-from central.question import question
 
 CONTENT = b"the weights, in three pieces" * 1000
 

@@ -27,12 +27,12 @@ from sqlalchemy import Engine, func, select
 
 from appliance.core.case import Finding, Verdict
 from appliance.core.document import encode
+from appliance.core.drafting.question import NO_MODEL_ID, Answered, Question
 from appliance.core.messages import ROLL_MAX, Roll, Taken, topic_down, topic_up
 from appliance.errors import Quarantined, Unavailable
 from appliance.loop import Moment
 from central import asking, exchange, intake, store, telling
 from central.asking import ATTEMPTS_MAX, PAUSE_MAX_S
-from central.question import NO_MODEL_ID, Answered, Question
 from central.spool import SWEEP_AGE_S, Spool
 from central.store import freight
 from central.telling import RESEND_MAX_S, RESEND_MIN_S
@@ -491,7 +491,7 @@ def test_an_answer_that_comes_late_changes_nothing(engine: Engine, pipe: Pipe) -
         first.ask(Moment(store.CLAIM_S / 2, 0.0))
         assert rows(engine, store.verdicts) == [], "a claimed case is asked about twice"
         first.ask(Moment(store.CLAIM_S, 0.0))
-        return Answered(an_answer(impression="Another draft for pneumonia."), "some-model", "server")
+        return Answered(an_answer(impression="The draft suggests pneumonia."), "some-model", "server")
 
     a_worker(engine, pipe, meanwhile).ask(Moment(0.0, 0.0))
     (verdict,) = rows(engine, store.verdicts)

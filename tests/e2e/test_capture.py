@@ -8,12 +8,12 @@ import pytest
 from enrolled import known_keys
 from recorder import Recorder
 
+from appliance.core.drafting.question import NO_MODEL_NOTICE
 from appliance.core.letter import sealed
 from appliance.core.link import Acknowledged, Up
 from appliance.core.messages import topic_up
 from appliance.world import broker, keyring
 from appliance.world.mqtt import Link
-from central.question import NO_MODEL_NOTICE
 from central.registry import Registry
 from tests.e2e.capture import documents, findings, words
 from tests.e2e.identities import identities, telling_file, traces

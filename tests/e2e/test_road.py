@@ -15,8 +15,8 @@ from marked_files_kill import HEADER_MARK, IMAGE_MARK
 
 from appliance import review
 from appliance.cli.reconcile import Check, reconcile
+from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from appliance.world import ledger
-from central.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from tests.e2e.identities import identities, telling_file, traces
 from tests.faults.processes import Processes
 from tests.simulate.house import tiny

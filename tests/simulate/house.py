@@ -25,6 +25,7 @@ from sqlalchemy import Engine, event
 from appliance.cli.reconcile import reconcile
 from appliance.config import Config, Places
 from appliance.core.decide import Decision
+from appliance.core.drafting.question import Answer, Answered, Question
 from appliance.core.lifecycle import END_STATES
 from appliance.core.study import Reason
 from appliance.loop import Moment, Step
@@ -36,7 +37,6 @@ from appliance.world import archive, desk, ledger, sqlite, wire
 from appliance.world.inference import Bench as Inference
 from central import store
 from central.asking import Asking
-from appliance.core.drafting.question import Answer, Answered, Question
 from central.registry import Registry
 from central.spool import Spool
 from central.worker import Worker

@@ -10,8 +10,8 @@ from typing import Any
 
 from appliance.core.case import Case, Guard, Reader, Verdict
 from appliance.core.document import URGENCIES, Urgency
-from central.inbound import identity_in
-from central.question import (
+from appliance.core.drafting.numbers import number_invented
+from appliance.core.drafting.question import (
     NO_MODEL_ID,
     NO_MODEL_NOTICE,
     PROMPT_SHA256,
@@ -21,6 +21,8 @@ from central.question import (
     case_data,
     evidence_ids,
 )
+from appliance.core.drafting.signs import identity_in
+from appliance.core.drafting.words import MEASURES, signs_listed, unlisted
 
 FIRST_REV = 1
 PRESENT_FROM = 0.05  # a probability below this supports no `present`
@@ -56,7 +58,7 @@ RULES_OUT = re.compile(
     rf"|\b(?:no|not|nor|none|nothing|neither|without|\w+n't)\s+(?:[\w-]+\s+){{0,4}}?{_SOUGHT}",
     re.IGNORECASE,
 )
-NUMBER = re.compile(r"\d+(?:[.,]\d+)*(\s?%)?")
+QUOTED = re.compile(r"\b[FI][1-9][0-9]?\b")  # ids of findings and key images
 SIDE = re.compile(r"\b(?:left|right|bilateral(?:ly)?|both (?:sides|lungs))(?:[- ]sided)?\b", re.IGNORECASE)
 CODE_LIKE = re.compile(r"\b[A-Z]{2,8}[:_][A-Za-z0-9.]+\b|\b[A-Z]\d{2}(?:\.\d+)?\b|\bRID\d+\b|\b\d{6,18}\b")
 MARKUP = re.compile(r"[<>{}\[\]`|\\]|https?:|www\.|[^\x20-\x7e\u00a0-\u024f\u2010-\u201f\u2030\u2264\u2265]")
@@ -186,16 +188,25 @@ def absent_unopposed(case: Case, answer: Answer, _images: bool) -> str | None:
 
 
 def numbers_given(case: Case, answer: Answer, images: bool) -> str | None:
-    """Every number in the words occurs in the data, as it stands or rounded, or as the percentage of one in 0..1."""
-    data = case_data(case, images)
-    given = [abs(number) for number in _numbers(data)]
+    """Every number in the words is the case's, as it stands or rounded, and said of what it was measured on."""
+    return "number-invented" if number_invented(case, _texts(answer), images=images) else None
+
+
+def words_listed(case: Case, answer: Answer, images: bool) -> str | None:
+    """Every word is one a draft may be written in, or of a label of the case; between them is plain punctuation.
+
+    Ids of findings and key images, and names of measures, may be quoted as they stand.
+    """
+    labels = [finding.label for finding in case.findings]
+    quotable = [name for name in case.gates if name in MEASURES]
     for text in _texts(answer):
-        bare = text
-        for word in sorted(_words(data), key=len, reverse=True):
-            bare = bare.replace(word, " ")
-        for match in NUMBER.finditer(bare):
-            if not _is_given(match[0], percent=match[1] is not None, given=given):
-                return "number-invented"
+        bare = QUOTED.sub(" ", HONEST.sub(" ", text))
+        for name in sorted(quotable, key=len, reverse=True):
+            bare = re.sub(rf"\b{name}\b", " ", bare)
+        if not signs_listed(text):
+            return "sign-unlisted"
+        if unlisted(bare, labels, images=images):
+            return "word-unlisted"
     return None
 
 
@@ -237,6 +248,7 @@ CHECKS: dict[str, Check] = {
     "present-supported": present_supported,
     "absent-unopposed": absent_unopposed,
     "numbers-given": numbers_given,
+    "words-listed": words_listed,
     "sides-given": sides_given,
     "codes-given": codes_given,
     "nothing-ruled-out": nothing_ruled_out,
@@ -249,27 +261,6 @@ def _texts(answer: Answer) -> list[str]:
     return [answer.impression, *answer.limitations]
 
 
-def _numbers(data: Any) -> Iterator[float]:
-    if isinstance(data, list):
-        yield float(len(data))
-    if isinstance(data, dict | list):
-        for each in data.values() if isinstance(data, dict) else data:
-            yield from _numbers(each)
-    elif isinstance(data, int | float):
-        yield float(data)
-
-
-def _words(data: Any) -> Iterator[str]:
-    """Strings of the data, keys included, that bear a digit: quoting one invents no number."""
-    if isinstance(data, dict):
-        data = [*data.keys(), *data.values()]
-    if isinstance(data, list):
-        for each in data:
-            yield from _words(each)
-    elif isinstance(data, str) and any(letter.isdigit() for letter in data):
-        yield data
-
-
 def _all_words(data: Any) -> Iterator[str]:
     """Every string of the data, keys included."""
     if isinstance(data, dict):
@@ -279,15 +270,3 @@ def _all_words(data: Any) -> Iterator[str]:
             yield from _all_words(each)
     elif isinstance(data, str):
         yield data
-
-
-def _is_given(text: str, *, percent: bool, given: list[float]) -> bool:
-    plain = text.rstrip("% ").replace(",", ".")
-    if plain.count(".") > 1:
-        return False
-    value, decimals = float(plain), len(plain.partition(".")[2])
-    if percent:
-        return any(round(100 * each, decimals) == value for each in given if each <= 1)
-    if decimals == 0:
-        return value in given
-    return any(round(each, decimals) == value for each in given)

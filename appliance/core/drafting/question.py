@@ -16,6 +16,7 @@ from pydantic import Field
 
 from appliance.core.case import BODY_PARTS, MODALITIES, VIEWS, Case, KeyImage, Opinion
 from appliance.core.document import URGENCIES, Document, Urgency
+from appliance.core.drafting.words import pattern, told
 
 SEED = 7
 ANSWER_TOKENS_MAX = 900
@@ -36,6 +37,7 @@ INSTRUCTIONS = (
     "finding's own id among them. Say present only where a score supports it, absent only where the probability is "
     "low, else uncertain. Never call a study normal, negative or free of findings and never rule anything out: you "
     "cannot. "
+    f"Write impression and limitations only with the labels of the findings and these words: {told()}. "
     "Use no numbers except those in the data. You may raise the urgency, never lower it. The impression has at most "
     "three short sentences. Answer with one JSON object of the given schema and nothing else."
 )
@@ -130,7 +132,7 @@ def evidence_ids(case: Case, images: bool = False) -> frozenset[str]:
 
 
 def answer_schema(case: Case, images: bool = False) -> dict[str, Any]:
-    """JSON Schema of an answer to this very case: labels and evidence are enumerations.
+    """JSON Schema of an answer to this very case: labels and evidence are enumerations, words are of the guard's list.
 
     The weakest word stands first in every enumeration.
     """
@@ -146,10 +148,11 @@ def answer_schema(case: Case, images: bool = False) -> dict[str, Any]:
     )
     # An empty enumeration is no schema: without findings there is nothing to have an opinion on.
     items = opinion if labels else {"type": "string"}
-    text: dict[str, Any] = {"type": "string", "maxLength": LIMITATION_LENGTH_MAX}
+    listed = pattern(labels, images=images)
+    text: dict[str, Any] = {"type": "string", "maxLength": LIMITATION_LENGTH_MAX, "pattern": listed}
     return _object(
         opinions={"type": "array", "items": items, "minItems": len(labels), "maxItems": len(labels)},
-        impression={"type": "string", "minLength": 1, "maxLength": IMPRESSION_LENGTH_MAX},
+        impression={"type": "string", "minLength": 1, "maxLength": IMPRESSION_LENGTH_MAX, "pattern": listed},
         urgency={"type": "string", "enum": list(URGENCIES)},
         limitations={"type": "array", "items": text, "maxItems": LIMITATIONS_MAX},
     )

@@ -1,12 +1,18 @@
 """What the language model is asked: coded fields only, fenced, the same bytes for the same case."""
 
 import json
+import re
 
 from centre_samples import a_case
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.core.drafting import words
 from appliance.core.drafting.question import (
+    IMPRESSION_LENGTH_MAX,
+    IMPRESSION_WORDS_MAX,
+    LIMITATION_LENGTH_MAX,
+    LIMITATION_WORDS_MAX,
     UNLISTED,
     Answer,
     Question,
@@ -73,3 +79,18 @@ def test_the_schema_names_exactly_what_may_be_cited() -> None:
     assert opinion["evidence"]["items"]["enum"] == ["F1", "entropy_bits"]
     assert set(schema["required"]) == set(Answer.model_fields) == set(schema["properties"])
     assert answer_schema(a_case(findings=()))["properties"]["opinions"]["maxItems"] == 0
+
+
+def test_the_schema_holds_a_decoder_to_the_words_of_the_guard() -> None:
+    listed = answer_schema(a_case())["properties"]["impression"]["pattern"]
+    assert re.fullmatch(listed, "The score speaks for pneumonia at 87.4 %.")
+    for other in ("The lungs are normal.", "No pneumonia.", "The score speaks for effusion.", "Pneumonia (-)."):
+        assert not re.search(listed, other)
+    assert not re.search(listed, "The image shows pneumonia.")
+    assert re.search(answer_schema(a_case(), images=True)["properties"]["impression"]["pattern"], "The image shows it.")
+
+
+def test_as_many_words_as_the_schema_allows_are_no_longer_than_it_allows() -> None:
+    longest = max(map(len, words.PLAIN | words.OF_PICTURES)) + len(", ")
+    assert longest * LIMITATION_WORDS_MAX <= LIMITATION_LENGTH_MAX
+    assert longest * IMPRESSION_WORDS_MAX <= IMPRESSION_LENGTH_MAX

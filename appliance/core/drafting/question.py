@@ -23,6 +23,8 @@ ANSWER_TOKENS_MAX = 900
 LIMITATIONS_MAX = 5
 LIMITATION_LENGTH_MAX = 200
 IMPRESSION_LENGTH_MAX = 600
+# A server that holds to a pattern may not hold to a length beside it: so many words are no longer than that.
+LIMITATION_WORDS_MAX, IMPRESSION_WORDS_MAX = 12, 30
 UNLISTED = "UNLISTED"
 
 # The stand-in of no_model.py: its id is how the guard knows that nobody has read the case.
@@ -148,11 +150,11 @@ def answer_schema(case: Case, images: bool = False) -> dict[str, Any]:
     )
     # An empty enumeration is no schema: without findings there is nothing to have an opinion on.
     items = opinion if labels else {"type": "string"}
-    listed = pattern(labels, images=images)
-    text: dict[str, Any] = {"type": "string", "maxLength": LIMITATION_LENGTH_MAX, "pattern": listed}
+    short, long = (pattern(labels, words, images=images) for words in (LIMITATION_WORDS_MAX, IMPRESSION_WORDS_MAX))
+    text: dict[str, Any] = {"type": "string", "maxLength": LIMITATION_LENGTH_MAX, "pattern": short}
     return _object(
         opinions={"type": "array", "items": items, "minItems": len(labels), "maxItems": len(labels)},
-        impression={"type": "string", "minLength": 1, "maxLength": IMPRESSION_LENGTH_MAX, "pattern": listed},
+        impression={"type": "string", "minLength": 1, "maxLength": IMPRESSION_LENGTH_MAX, "pattern": long},
         urgency={"type": "string", "enum": list(URGENCIES)},
         limitations={"type": "array", "items": text, "maxItems": LIMITATIONS_MAX},
     )

@@ -29,7 +29,7 @@ suspicious text than that the their them then there therefore these they this th
 uncertainty unclear urgency urgent urgently use used uses value values view warrant warrants where which while with
 """
 WRITTEN_NUMBER = "[0-9]{1,3}(?:[.][0-9]{1,3})?(?: %)?"
-WORDS_MIN, WORDS_MAX = 3, 26  # of a text that a server holds to the list
+WORDS_MIN = 3  # of a text that a server holds to the list
 PLAIN = frozenset(LISTED.split())
 # Names of what core.gates measures: where a case has them, they may be quoted as they stand.
 MEASURES = frozenset(
@@ -58,14 +58,14 @@ def vocabulary(labels: Iterable[str], *, images: bool) -> Collection[str]:
     return PLAIN | named | (OF_PICTURES if images else frozenset())
 
 
-def pattern(labels: Iterable[str], *, images: bool) -> str:
+def pattern(labels: Iterable[str], words_max: int, *, images: bool) -> str:
     """The same list as a regular expression (ECMA 262, as JSON Schema wants it), for servers that hold to one.
 
     Whoever decodes by it cannot leave the list; whether it did is looked at all the same.
     """
     words = "|".join(_either_case(word) for word in sorted(vocabulary(labels, images=images)))
     said = f"(?:{words}|{WRITTEN_NUMBER})"
-    return f"^(?:{said}[.,;:]? ){{{WORDS_MIN - 1},{WORDS_MAX - 1}}}{said}[.]$"
+    return f"^(?:{said}[.,;:]? ){{{WORDS_MIN - 1},{words_max - 1}}}{said}[.]$"
 
 
 def _either_case(word: str) -> str:

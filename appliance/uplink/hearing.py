@@ -89,9 +89,7 @@ class Hearing:
         self.mailboxes, self.link, self.own, self.centre = mailboxes, link, own, centre
         self.sending, self.say, self.randomness = sending, say, randomness
         self._kinds = {topic_down(device_id, kind): kind for kind in DOCUMENTS}
-        self._unkept: list[
-            Message
-        ] = []  # heard and not committed: a full disk must not lose them until a new connection
+        self._unkept: list[Message] = []  # heard and not committed: a full disk must not lose them
         self._taken: dict[tuple[str, int], None] = {}  # in order; said when the window has room
         self._nonces: deque[str] = deque(maxlen=NONCES_MAX)
         self._roll_due, self._roll_sent, self._roll_after = 0.0, 0.0, ""
@@ -110,8 +108,10 @@ class Hearing:
                     if not event.sent:
                         FAULTS["centre-silent" if reason == NO_SUBSCRIBERS else "publish-refused"] += 1
                         LOG.info("uplink.listen: not sent, reason code 0x%02x", reason)
-                case Up():
-                    self._unkept.clear()  # all of it comes again
+                case Up(epoch):
+                    # What came on an older connection comes again. Not so what came on this one, which a broker with a
+                    # session hands over before it acknowledges the subscription: dropped, it would fill the window.
+                    self._unkept = [each for each in self._unkept if each.epoch == epoch]
                     self.sending.broken()
                     self._roll_due = moment.mono
                 case Down():

@@ -5,6 +5,7 @@ the WAL-reset bug (before 3.51.3, sqlite.org/wal.html) are refused. Every transa
 a deferred one fails with "locked" at its first write whatever the busy time-out says.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ SAFE_VERSION = (3, 51, 3)
 BUSY_TIMEOUT_MS = 5_000
 JOURNAL_BYTES_MAX = 64 * 2**20
 SCHEMA_VERSION = 2
-SQLITE_FULL = 13  # result code, sqlite.org/rescode.html
+SQLITE_FULL, SQLITE_IOERR = 13, 10  # primary result codes, sqlite.org/rescode.html
+NO_ROOM_BYTES = 2**20  # with less than this an I/O error is taken for a full disk
 
 
 def open_writer(path: Path, metadata: MetaData) -> Engine:
@@ -84,8 +86,19 @@ def _engine(path: Path, mode: str) -> Engine:
 
     @event.listens_for(engine, "handle_error")
     def _full(context: Any) -> None:
-        """A full disk is a matter of time for whoever writes here: the transaction is gone, the step comes again."""
-        if getattr(context.original_exception, "sqlite_errorcode", None) == SQLITE_FULL:
+        """A full disk is a matter of time for whoever writes here: the transaction is gone, the step comes again.
+
+        Where a database is opened, its shared memory cannot grow there, which SQLite calls an I/O error.
+        """
+        code = (getattr(context.original_exception, "sqlite_errorcode", None) or 0) & 0xFF
+        if code == SQLITE_FULL or (code == SQLITE_IOERR and _no_room(path.parent)):
             raise Unavailable("disk-low") from None
 
     return engine
+
+
+def _no_room(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < NO_ROOM_BYTES
+    except OSError:
+        return False

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.world import archive, ballast
+from appliance.errors import Unavailable
+from appliance.world import archive, ballast, sqlite, wire
 from tests.faults.network import is_root
 from tests.faults.volumes import LEAST_BYTES, MIB, Kind, Volume
 
@@ -59,3 +60,13 @@ def test_on_a_full_disk_a_row_cannot_even_be_deleted_until_the_ballast_is_given_
             assert ballast.give_up(volume.root) >= 4 * MIB
             c.execute("delete from t")
         c.close()
+
+
+def test_a_database_that_cannot_be_opened_on_a_full_disk_is_waited_for(tmp_path: Path) -> None:
+    """Its shared memory cannot grow, which SQLite calls an I/O error and not a full disk."""
+    with Volume(tmp_path, "ext4", LEAST_BYTES["ext4"]) as volume:
+        path = volume.root / "link.db"
+        sqlite.open_writer(path, wire.LINK).dispose()
+        with volume.full(), pytest.raises(Unavailable, match="disk-low"):
+            sqlite.open_writer(path, wire.LINK)
+        sqlite.open_writer(path, wire.LINK).dispose()

@@ -5,6 +5,8 @@ from collections.abc import Hashable
 
 from appliance.core.link import Acknowledged, Down, Event, Message, Up
 
+WINDOW = 5  # delivered to a client and not acknowledged by it (Receive Maximum, MQTT 5.0, 3.3.4)
+
 
 class Net:
     """Two ends and what is between them. In calm weather everything sent while both are connected arrives once."""
@@ -46,13 +48,14 @@ class End:
         self.connected = False
         self.epoch = 0
         self.events: list[Event] = []
+        self.flight: set[int] = set()
         self.mid = max(session, default=0)
 
     def connect(self) -> None:
         self.connected, self.epoch = True, self.epoch + 1
+        self.flight.clear()
+        self._deliver()  # what was not acknowledged comes again, and comes before the subscription is acknowledged
         self.events.append(Up(self.epoch))
-        for mid, (topic, payload) in self.session.items():  # what was not acknowledged comes again
-            self.events.append(Message(topic, payload, self.epoch, mid, 1))
 
     def stop(self) -> None:
         """Its owner lets go of it; the session stays."""
@@ -69,7 +72,15 @@ class End:
         self.mid += 1
         self.session[self.mid] = (topic, payload)
         if self.connected:
-            self.events.append(Message(topic, payload, self.epoch, self.mid, 1))
+            self._deliver()
+
+    def _deliver(self) -> None:
+        for mid, (topic, payload) in self.session.items():
+            if len(self.flight) >= WINDOW:
+                return
+            if mid not in self.flight:
+                self.flight.add(mid)
+                self.events.append(Message(topic, payload, self.epoch, mid, 1))
 
     def publish(self, topic: str, payload: bytes, *, token: Hashable) -> bool:
         if not self.connected:
@@ -85,3 +96,5 @@ class End:
     def ack(self, message: Message) -> None:
         if message.epoch == self.epoch and self.connected:
             self.session.pop(message.mid, None)
+            self.flight.discard(message.mid)
+            self._deliver()

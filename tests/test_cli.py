@@ -14,7 +14,7 @@ from appliance.config import Places
 from appliance.core.decide import REASONS
 from appliance.errors import CATALOGUE
 from appliance.world import desk, sqlite
-from tests.simulate.house import tiny
+from tests.tiny import tiny
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
 MODELS = Path(__file__).parents[1] / "models"

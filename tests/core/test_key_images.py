@@ -26,7 +26,7 @@ from appliance.core.pixels import Image, decode
 from appliance.core.study import Instance
 from appliance.errors import Fault, Quarantined
 from tests.core.planted_objects import REAL_FILES
-from tests.simulate.house import tiny
+from tests.tiny import tiny
 
 UID = "2.25.987654321"
 

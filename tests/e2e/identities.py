@@ -11,7 +11,7 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 
-from tests.simulate.house import tiny
+from tests.tiny import tiny
 
 CODED = ("CS", "AS", "IS", "DS")  # terms of the standard and plain numbers: nobody is found by them
 STANDARD_UIDS = "1.2.840.10008."

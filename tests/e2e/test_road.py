@@ -19,7 +19,7 @@ from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from appliance.world import ledger
 from tests.e2e.identities import identities, telling_file, traces
 from tests.faults.processes import Processes
-from tests.simulate.house import tiny
+from tests.tiny import tiny
 
 USER, PASSWORD = "reader", "blue whale counting 7 stars"
 STUDIES = {f"1.2.826.0.1.3680043.10.{number}": f"77{number}31" for number in (501, 502, 503)}

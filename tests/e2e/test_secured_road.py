@@ -15,7 +15,7 @@ from appliance.cli import enrol
 from appliance.cli.up import Child
 from central import cli
 from tests.faults.processes import CENTRE, Processes
-from tests.simulate.house import tiny
+from tests.tiny import tiny
 
 REVOKED = "1.2.826.0.1.77.902"
 

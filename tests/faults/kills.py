@@ -20,7 +20,7 @@ from appliance.core.case import Verdict
 from appliance.world import ledger, sqlite, wire
 from central import store
 from tests.faults.processes import PATIENCE_S, Processes
-from tests.simulate.house import tiny
+from tests.tiny import tiny
 
 VICTIMS = ("receive", "triage", "triage", "uplink", "central", "central", "broker", "broker")
 GAP_MAX_S = 1.1

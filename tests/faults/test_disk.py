@@ -26,7 +26,8 @@ from appliance.triage.looking import Court
 from appliance.world import archive, ledger, sqlite
 from appliance.world.inference import Bench as Inference
 from tests.correspondents import post
-from tests.simulate.house import SITE_KEY, tiny
+from tests.simulate.house import SITE_KEY
+from tests.tiny import tiny
 
 MARGIN_BYTES = 256 * 2**20  # what other tests may write or remove meanwhile
 ROUNDS_MAX = 10

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.network import Gate, Line, apart, is_root
+from tests.faults.network import Gate, Line, apart, told_to_skip
 
 ROOT = Path(__file__).parents[2]
 QUIET_S = 0.7
@@ -99,7 +99,7 @@ def _listen(end: socket.socket) -> None:
 
 def test_a_line_in_a_namespace_is_thin_loses_and_parts() -> None:
     """In a process of its own, because it moves into another network namespace."""
-    if not is_root():
+    if told_to_skip():
         pytest.skip("network namespaces need root: the proxy alone is used, and the campaign's report says so")
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.test_network"],

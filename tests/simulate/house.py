@@ -18,8 +18,6 @@ from typing import Any
 from unittest import mock
 
 import pydicom
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
 from sqlalchemy import Engine, event
 
 from appliance.cli.reconcile import reconcile
@@ -42,6 +40,7 @@ from central.spool import Spool
 from central.worker import Worker
 from tests import correspondents
 from tests.simulate.net import Net
+from tests.tiny import tiny
 
 SITE_KEY = hashlib.sha256(b"the key of no site").digest()
 CALM_ROUNDS_MAX = 4000
@@ -353,28 +352,6 @@ class House:
         assert len(told) == len(set(told)), "a verdict counted twice"
         left = [path.name for path in self.places.parts.iterdir() if path.name in parts]
         assert not left, f"parts not freed: {left}"
-
-
-def tiny(study: str, number: int, patient: str, modality: str, value: int) -> bytes:
-    """A small valid object; the same arguments give the same bytes."""
-    dataset = Dataset()
-    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1" if modality == "CR" else "1.2.840.10008.5.1.4.1.1.4"
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, f"{study}.7"
-    dataset.SOPInstanceUID = f"{study}.7.{number}"
-    dataset.PatientID, dataset.PatientName = patient, f"Simulated^{patient}"
-    dataset.PatientBirthDate, dataset.PatientSex, dataset.StudyDate = "20200102", "O", "20260301"
-    dataset.Modality, dataset.BodyPartExamined, dataset.InstanceNumber = modality, "CHEST", number
-    dataset.Rows = dataset.Columns = 8
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = 8
-    dataset.HighBit, dataset.PixelRepresentation = 7, 0
-    dataset.PixelData = bytes((value + place) % 256 for place in range(64))
-    dataset["PixelData"].VR = "OB"
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    out = BytesIO()
-    pydicom.dcmwrite(out, dataset, enforce_file_format=True)
-    return out.getvalue()
 
 
 def simulate(root: Path, seed: int, rounds: int = 100) -> House:

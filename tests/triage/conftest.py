@@ -15,7 +15,8 @@ from appliance.triage.looking import Court
 from appliance.world import ledger, sqlite, wire
 from appliance.world.inference import Bench as Inference
 from tests import correspondents
-from tests.simulate.house import SITE_KEY, tiny
+from tests.simulate.house import SITE_KEY
+from tests.tiny import tiny
 from tests.triage.stand_in import StandIn
 
 UID = "1.2.826.0.1.7"

@@ -18,7 +18,7 @@ from appliance.triage.glance import repeats
 from appliance.triage.looking import Court
 from appliance.world.ledger import glances
 from tests.core.test_decide import GATES, MODEL, REFERENCE
-from tests.simulate.house import tiny
+from tests.tiny import tiny
 from tests.triage.conftest import UID, Bench
 from tests.triage.test_headers import DATA, ELEMENTS, Clearing, file_of
 

@@ -31,8 +31,9 @@ from appliance.world.inference import Bench as Inference
 from appliance.world.ledger import departures
 from tests.core.planted_objects import REAL_FILES
 from tests.correspondents import post
-from tests.simulate.house import SITE_KEY, tiny
+from tests.simulate.house import SITE_KEY
 from tests.test_units import dialler_sees_no_patient, settings
+from tests.tiny import tiny
 from tests.triage.conftest import UID, Bench
 from tests.triage.stand_in import StandIn
 

@@ -15,7 +15,7 @@ from appliance.triage.spool import LOOK_PERIOD_S
 from appliance.world import ledger, wire
 from appliance.world.wire import freight
 from tests.correspondents import SENDER, documents
-from tests.simulate.house import tiny
+from tests.tiny import tiny
 from tests.triage.conftest import Bench
 
 UIDS = [f"1.2.826.0.1.{number}" for number in range(1, 5)]

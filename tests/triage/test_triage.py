@@ -23,7 +23,8 @@ from appliance.world import archive, desk, ledger, sqlite, wire
 from appliance.world.inference import Bench as Inference
 from sample_dicom.enrolment import enrol_locally
 from tests.correspondents import CENTRE, DEVICE, TRIAGE, UPLINK, verdict_letter
-from tests.simulate.house import SITE_KEY, tiny
+from tests.simulate.house import SITE_KEY
+from tests.tiny import tiny
 from tests.triage.conftest import UID, Bench
 
 READER = Reader(model="none", server="bench", prompt_sha256="0" * 64, connected=False)

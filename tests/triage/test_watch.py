@@ -26,7 +26,8 @@ from appliance.world import audit_desk, desk, ledger, sqlite
 from appliance.world.inference import Bench as Inference
 from appliance.world.ledger import watch as book
 from tests.core import test_decide as rule
-from tests.simulate.house import SITE_KEY, tiny
+from tests.simulate.house import SITE_KEY
+from tests.tiny import tiny
 from tests.triage.conftest import Bench
 
 TITLE = rule.MANIFEST.title

@@ -13,7 +13,7 @@ from appliance.errors import Quarantined
 from appliance.loop import FAULTS
 from appliance.world import wire
 from tests.correspondents import manifest
-from tests.simulate.house import tiny
+from tests.tiny import tiny
 from tests.triage.conftest import UID, Bench
 
 SLICES = 7

@@ -139,13 +139,14 @@ def answer_schema(case: Case, images: bool = False) -> dict[str, Any]:
     The weakest word stands first in every enumeration.
     """
     labels = sorted({finding.label for finding in case.findings})
+    citable = sorted(evidence_ids(case, images))
     opinion = _object(
         label={"type": "string", "enum": labels},
         assessment={"type": "string", "enum": ["uncertain", "present", "absent"]},
         evidence={
             "type": "array",
-            "items": {"type": "string", "enum": sorted(evidence_ids(case, images))},
-            "maxItems": 20,
+            "items": {"type": "string", "enum": citable},
+            "maxItems": min(20, len(citable)),
         },
     )
     # An empty enumeration is no schema: without findings there is nothing to have an opinion on.

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from appliance.core.document import Document, encode
 from appliance.core.letter import sealed
 from appliance.core.link import Message, Up, Wire
-from appliance.core.messages import DownKind, Roll, Standing, Taken, topic_down
+from appliance.core.messages import DownKind, Gone, Roll, Standing, Status, Taken, topic_down
 from appliance.errors import Fault
 from appliance.loop import FAULTS, LOG, Moment, Step, guarded
 from central import store
@@ -25,7 +25,7 @@ from central.answers import Answer, case_answer, ended_answer, have
 from central.inbound import Inbound, Keyring, read
 from central.intake import Batch, Intake, Key
 from central.registry import Registry
-from central.store import freight
+from central.store import freight, lives
 from central.telling import Telling
 
 HEARD_MAX = 256  # messages taken from one connection and not yet committed
@@ -139,6 +139,19 @@ class Exchange:
                     self.telling.taken(number)
             case Roll():
                 batch.answers += self._roll(c, heard.device_id, heard.said)
+            case Status() | Gone():
+                self._life(c, heard.device_id, heard.said, at)
+
+    def _life(self, c: Connection, device_id: str, said: Status | Gone, at: float) -> None:
+        """A sign of life, or of its end. A copy or an old one changes nothing; a broker may bring such at any time."""
+        device = self.registry.device(device_id)
+        if device is None:
+            return
+        key_id = device.uplink.signing_id
+        if isinstance(said, Status):
+            lives.file_status(c, device_id, key_id, said, at)
+        else:
+            lives.file_gone(c, device_id, key_id, said.life, at)
 
     def _roll(self, c: Connection, device_id: str, roll: Roll) -> list[Answer]:
         """One word for every case, and once more whatever the edge seems to have missed."""

@@ -115,7 +115,7 @@ class Exchange:
         line.heard.clear()
         for message in messages:
             line.link.ack(message)
-        self.intake.clear(batch)
+        self.intake.clear(batch, moment.mono)
         self._noted.update(dict.fromkeys(known, moment.mono))
         self._follow(batch, line, moment)
         if batch.new_case:

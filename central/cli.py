@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -170,17 +170,7 @@ def _run(options: argparse.Namespace) -> int:
     engine, registry = _open_store(options.state, options.store), Registry(options.keys)
     name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
     brokers: list[tuple[str, int]] = options.broker or [("127.0.0.1", 1883)]
-    dialled = [(host, port, enrol.line(options.keys, host, tls=options.tls)) for host, port in brokers]
-
-    def connect(client_id: str, topics: Sequence[str]) -> list[Line]:
-        links = [
-            Link(host, port, client_id, topics, KEEPALIVE_S, SESSION_EXPIRY_S, wire_wake, tls=tls)
-            for host, port, tls in dialled
-        ]
-        for link in links:
-            link.start()
-        return list(links)
-
+    dial = _dialling(options, brokers, wire_wake)
     gate = Gate()
     told = {"api_key": key, "structured": options.structured, "canary": True, "pause": stop.wait}
     endpoints = [Endpoint(options.endpoint, **told) for _ in range(options.asks_in_flight)]
@@ -202,7 +192,8 @@ def _run(options: argparse.Namespace) -> int:
         Spool(options.state / "spool"),
         registry,
         name=name,
-        connect=connect,
+        connect=lambda client_id, topics: dial(client_id, topics, SESSION_EXPIRY_S),
+        discard=lambda client_id: dial(client_id, (), 0),
         shares=options.shares,
         asks=ask_wake,
         askings=askings,
@@ -229,6 +220,24 @@ def _run(options: argparse.Namespace) -> int:
         with contextlib.suppress(Unavailable):
             worker.close()
     return 1 if failed.is_set() else 0
+
+
+def _dialling(
+    options: argparse.Namespace, brokers: Sequence[tuple[str, int]], wake: threading.Event
+) -> Callable[[str, Sequence[str], int], list[Line]]:
+    """Makes and starts a connection to each broker: by client id, subscriptions and how long a session is kept (s)."""
+    dialled = [(host, port, enrol.line(options.keys, host, tls=options.tls)) for host, port in brokers]
+
+    def dial(client_id: str, topics: Sequence[str], session_expiry_s: int) -> list[Line]:
+        links = [
+            Link(host, port, client_id, topics, KEEPALIVE_S, session_expiry_s, wake, tls=tls)
+            for host, port, tls in dialled
+        ]
+        for link in links:
+            link.start()
+        return list(links)
+
+    return dial
 
 
 def _open_store(folder: Path, url: str) -> Engine:

@@ -7,7 +7,7 @@ nothing is lost, and unique keys see that nothing counts twice, even when two wo
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -62,6 +62,7 @@ class Exchange:
 
     links       one to each broker, under the share's own client id; or anything of their shape
     partitions  whose devices' verdicts and requests are ours to send
+    fence       within a transaction: whether this share is still ours, so that what was heard may be filed
     """
 
     def __init__(
@@ -72,8 +73,11 @@ class Exchange:
         links: Sequence[Wire],
         partitions: Collection[int],
         wake: threading.Event,
+        *,
+        fence: Callable[[Connection], bool] = lambda _: True,
     ) -> None:
         self.engine, self.intake, self.registry, self.wake = engine, intake, registry, wake
+        self.fence = fence
         self.keyring = Keyring(registry.own, registry.device)
         self.lines = [Line(link) for link in links]
         self._where: OrderedDict[str, Line] = OrderedDict()  # on which connection a device was heard last
@@ -107,6 +111,8 @@ class Exchange:
         heard = [self._read(message) for message in messages]
         batch = self.intake.prepare(heard)
         with store.transaction(self.engine) as c:
+            if not self.fence(c):  # another worker holds this share by now, and is handed what we do not acknowledge
+                return False
             self.intake.commit(c, batch, moment.wall)
             for place, (message, each) in enumerate(zip(messages, heard, strict=True)):
                 self._file(c, batch, message, each, batch.aside.get(place, each.code), moment.wall)

@@ -18,10 +18,13 @@ from central.store.leases import (
     LEASE_S,
     claim_share,
     clock,
+    forget_share,
+    holds_share,
     live_workers,
     release,
     renew_claims,
     shares_held,
+    shares_of_former_times,
     worker_ends,
     worker_lives,
 )
@@ -47,6 +50,8 @@ __all__ = [
     "cases",
     "claim_share",
     "devices",
+    "forget_share",
+    "holds_share",
     "live_workers",
     "open_server",
     "open_store",
@@ -56,6 +61,7 @@ __all__ = [
     "requests",
     "shares",
     "shares_held",
+    "shares_of_former_times",
     "transaction",
     "transfers",
     "verdicts",
@@ -211,10 +217,15 @@ def untaken(c: Connection, partitions: Collection[int], after: int, limit: int) 
 
 
 def untaken_verdict(c: Connection, number: int) -> Row[Any, Any, Any, Any, Any] | None:
-    """(device_id, case_id, rev, body, letter) of a verdict nobody has taken; None when it was taken meanwhile."""
+    """(device_id, case_id, rev, body, letter) of a verdict nobody has taken; None when it was taken meanwhile.
+
+    Locked where the database locks rows: its letter is written once. Two letters of one verdict are a contradiction to
+    the edge, which would never take it.
+    """
     columns = (cases.c.device_id, cases.c.case_id, verdicts.c.rev, verdicts.c.body, verdicts.c.letter)
     joined = select(*columns).join(cases, cases.c.id == verdicts.c.case_number)
-    return c.execute(joined.where(verdicts.c.id == number, verdicts.c.taken_at.is_(None))).one_or_none()
+    found = joined.where(verdicts.c.id == number, verdicts.c.taken_at.is_(None)).with_for_update(of=verdicts)
+    return c.execute(found).one_or_none()
 
 
 def keep_letter(c: Connection, number: int, letter: bytes) -> None:

@@ -1,6 +1,5 @@
 """Which appliances are alive: only a new status proves it, a last will is a hint, on both stores."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,9 @@ from appliance.loop import Moment
 from central import store
 from central.store import lives
 from central.store.leases import clock
-from tests.faults.postgres import Postgres
 
 WALL = 1_700_000_000.0
 LIFE, NEXT_LIFE = "a" * 32, "b" * 32
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    with Postgres() as made:
-        yield made
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    made = store.open_store(tmp_path, "" if request.param == "sqlite" else request.getfixturevalue("server").url)
-    with store.transaction(made) as c:
-        for table in reversed(store.METADATA.sorted_tables):
-            c.execute(table.delete())
-    yield made
-    made.dispose()
 
 
 class Bench:
@@ -69,8 +51,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(engine: Engine, tmp_path: Path) -> Bench:
-    return Bench(engine, tmp_path)
+def bench(any_store: Engine, tmp_path: Path) -> Bench:
+    return Bench(any_store, tmp_path)
 
 
 def status(bench: Bench, number: int, life: str = LIFE, said_before_s: float = 0.0) -> tuple[str, bytes]:

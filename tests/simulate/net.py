@@ -54,7 +54,7 @@ class End:
         for mid, (topic, payload) in self.session.items():  # what was not acknowledged comes again
             self.events.append(Message(topic, payload, self.epoch, mid, 1))
 
-    def stop(self) -> None:
+    def stop(self, wait_s: float = 0.0) -> None:
         """Its owner lets go of it; the session stays."""
         self.drop()
 

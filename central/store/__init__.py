@@ -28,6 +28,7 @@ from central.store.leases import (
     worker_ends,
     worker_lives,
 )
+from central.store.looking import counts
 from central.store.opening import insert_once, open_server, open_store, transaction
 from central.store.tables import (
     METADATA,
@@ -49,6 +50,7 @@ __all__ = [
     "asks",
     "cases",
     "claim_share",
+    "counts",
     "devices",
     "forget_share",
     "holds_share",
@@ -262,14 +264,3 @@ def cases_of(c: Connection, device_id: str, case_ids: Iterable[str]) -> dict[str
 def cases_named(c: Connection, case_id: str) -> list[CaseRow]:
     """The cases of that name; of several devices only where two gave one name."""
     return list(c.execute(select(cases).filter_by(case_id=case_id).order_by(cases.c.id)).all())
-
-
-def counts(c: Connection) -> dict[str, int]:
-    """How many cases stand in each state, verdicts by status, verdicts not taken, messages aside."""
-    found = {"received": 0, "asked": 0, "answered": 0, "refused": 0, "ok": 0, "needs_human": 0}
-    for column in (cases.c.state, verdicts.c.status):
-        found.update(dict(c.execute(select(column, func.count()).group_by(column)).all()))
-    not_taken = select(func.count()).select_from(verdicts).where(verdicts.c.taken_at.is_(None))
-    found["verdicts_untaken"] = c.execute(not_taken).scalar_one()
-    found["put_aside"] = c.execute(select(func.count()).select_from(quarantine)).scalar_one()
-    return found

@@ -1,5 +1,6 @@
 """A share changes hands, or its number changes: nobody files what is another's, nobody waits long, nothing is left."""
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,9 +11,10 @@ import pytest
 from centre_pipe import Fate, Known, Pipe
 from centre_samples import DEVICE, OTHER, parcel
 from sqlalchemy import Engine, select
+from test_central_process import CENTRAL, ROOT, run_arguments
 
-from appliance.core.link import NO_SUBSCRIBERS, Acknowledged, Message
-from appliance.loop import Moment, moment
+from appliance.core.link import NO_SUBSCRIBERS, Acknowledged, Event, Message
+from appliance.loop import Moment
 from appliance.world import broker, mqtt
 from central import store
 from central.spool import Spool
@@ -235,55 +237,63 @@ def until(what: Callable[[], bool]) -> None:
         pace.wait(0.02)
 
 
-def test_a_broker_keeps_nothing_for_a_share_that_is_no_more(
-    any_store: Engine, tmp_path: Path, mosquitto: broker.Broker
-) -> None:
-    """Real sessions at a real broker: before, it queues for the old client id; then nobody is there to queue for."""
-    wake = threading.Event()
+class Client:
+    """A client of a real broker."""
 
-    def dial(client_id: str, topics: Sequence[str], session_expiry_s: int) -> list[mqtt.Link]:
-        link = mqtt.Link("127.0.0.1", mosquitto.port, client_id, topics, 30, session_expiry_s, wake)
-        link.start()
-        return [link]
+    def __init__(self, port: int, client_id: str, *topics: str, session_expiry_s: int = 3600) -> None:
+        self.link = mqtt.Link("127.0.0.1", port, client_id, topics, 30, session_expiry_s, threading.Event())
+        self.link.start()
+        until(lambda: self.link.connected)
 
-    def reason(edge: mqtt.Link) -> int:
-        until(lambda: edge.connected)
-        assert edge.publish("for/the/old", b"x", token=1)
-        found: list[Acknowledged] = []
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Returns the broker's reason code."""
+        assert self.link.publish(topic, payload, token=payload)
+        (told,) = self.heard(Acknowledged)
+        assert isinstance(told, Acknowledged)
+        return told.reason_code
 
-        def answered() -> bool:
-            found.extend(event for event in edge.poll() if isinstance(event, Acknowledged))
+    def heard(self, kind: type[Message] | type[Acknowledged]) -> list[Event]:
+        """Waits for the first events of that kind."""
+        found: list[Event] = []
+
+        def came() -> bool:
+            found.extend(event for event in self.link.poll() if isinstance(event, kind))
             return bool(found)
 
-        until(answered)
-        return found[0].reason_code
+        until(came)
+        return found
 
-    (old,), (edge,) = dial("centre-0-of-2", ("for/the/old",), 3600), dial("unit", (), 0)
-    until(lambda: old.connected)
-    old.stop()
-    assert reason(edge) == 0, "the broker queues for who is away"
-    former(any_store, "centre-0-of-2")
-    worker = Worker(
-        any_store,
-        Spool(tmp_path / "spool"),
-        Known(DEVICE),  # type: ignore[arg-type]
-        name="a",
-        connect=lambda client_id, topics: dial(client_id, topics, 3600),
-        shares=1,
-        asks=threading.Event(),
-        discard=lambda client_id: dial(client_id, (), 0),
-    )
 
-    def cleared() -> bool:
-        for step in worker.steps().values():
-            step(moment())
-        return shares(any_store) == {share_name(0, 1)}
+def test_a_running_worker_leaves_no_broker_queueing_for_a_share_that_is_no_more(
+    any_store: Engine, store_url: str, tmp_path: Path, mosquitto: broker.Broker
+) -> None:
+    """Real sessions at a real broker: before, it queues for the old client id; then nobody is there to queue for."""
+    folder = tmp_path / "centre"
+    engine = any_store if store_url else store.open_store(folder)
+    old, edge = Client(mosquitto.port, "centre-0-of-2", "for/the/old"), Client(mosquitto.port, "unit")
+    old.link.stop()
+    assert edge.publish("for/the/old", b"queued") == 0, "the broker queues for who is away"
+    former(engine, "centre-0-of-2")
+    arguments = [*run_arguments(folder, mosquitto, "http://127.0.0.1:9"), "--shares", "1"]
+    command = [*CENTRAL, *arguments, *(["--store", store_url] if store_url else [])]
+    worker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: shares(engine) == {share_name(0, 1)})
+        until(lambda: edge.publish("for/the/old", b"late") == NO_SUBSCRIBERS)
+    finally:
+        worker.terminate()
+        worker.wait(PATIENCE_S)
+        edge.link.stop()
+        if not store_url:
+            engine.dispose()
 
-    until(cleared)
-    assert reason(edge) == NO_SUBSCRIBERS
-    (again,) = dial("centre-0-of-2", (), 3600)
-    until(lambda: again.connected)
-    assert not [event for event in again.poll() if isinstance(event, Message)], "what was queued is gone"
-    worker.close()
-    for link in (edge, again):
-        link.stop()
+
+def test_a_connection_that_keeps_no_session_is_handed_nothing_of_a_former_one(mosquitto: broker.Broker) -> None:
+    old, edge = Client(mosquitto.port, "centre-0-of-2", "for/the/old"), Client(mosquitto.port, "unit")
+    old.link.stop()
+    assert edge.publish("for/the/old", b"queued") == 0
+    clean = Client(mosquitto.port, "centre-0-of-2", "now", session_expiry_s=0)
+    assert edge.publish("now", b"said now") == 0
+    assert [each.payload for each in clean.heard(Message) if isinstance(each, Message)] == [b"said now"]
+    for each in (clean, edge):
+        each.link.stop()

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import secrets
@@ -10,7 +9,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -20,8 +19,7 @@ from appliance.core.messages import PARTITIONS
 from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.loop import Step, run
 from appliance.world.mqtt import Link
-from appliance.world.sqlite import open_reader
-from central import enrol, local_model, series, store
+from central import enrol, local_model, overview, series, store
 from central.asking import Asking, Gate
 from central.llm import STRUCTURED, Endpoint, read_key
 from central.no_model import NoModel
@@ -35,16 +33,6 @@ SESSION_EXPIRY_S = 2_592_000
 SHARES = 4
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 WAIT_S = 0.5
-STATUS_WORDS = {
-    "received": "cases waiting",
-    "asked": "cases being asked about",
-    "answered": "cases with a verdict",
-    "refused": "cases refused",
-    "ok": "verdicts that passed every check",
-    "needs_human": "verdicts that only say: a person must read this",
-    "verdicts_untaken": "verdicts the edge has not taken yet",
-    "put_aside": "messages put aside for a person",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             case verb if verb in local_model.VERBS:
                 return local_model.run(options)
             case _:
-                return _status(options.state, options.store, as_json=options.json)
+                return overview.run(options)
     except (Unavailable, Quarantined) as fault:
         print(f"central: {fault}: {fault.text}. {fault.hint}", file=sys.stderr)
         return 1
@@ -116,9 +104,10 @@ def _parser() -> argparse.ArgumentParser:
         "no-model", help=f"a stand-in endpoint on loopback whose every answer is: {NO_MODEL_NOTICE}"
     )
     stand_in.add_argument("--port", type=_port, default=0, help="port to listen on; 0 takes a free one")
-    status = commands.add_parser("status", help="what stands in the centre's store")
+    status = commands.add_parser("status", help="which appliances are alive, who serves them, and what waits")
     status.add_argument("--state", type=Path, required=True, help="folder of the centre's database")
     _store(status)
+    status.add_argument("--keys", type=Path, help="the centre's key folder: lists devices that were never heard, too")
     status.add_argument("--json", action="store_true", help="for machines")
     series.arguments(commands)
     enrol.arguments(commands)
@@ -170,17 +159,7 @@ def _run(options: argparse.Namespace) -> int:
     engine, registry = _open_store(options.state, options.store), Registry(options.keys)
     name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
     brokers: list[tuple[str, int]] = options.broker or [("127.0.0.1", 1883)]
-    dialled = [(host, port, enrol.line(options.keys, host, tls=options.tls)) for host, port in brokers]
-
-    def connect(client_id: str, topics: Sequence[str]) -> list[Line]:
-        links = [
-            Link(host, port, client_id, topics, KEEPALIVE_S, SESSION_EXPIRY_S, wire_wake, tls=tls)
-            for host, port, tls in dialled
-        ]
-        for link in links:
-            link.start()
-        return list(links)
-
+    dial = _dialling(options, brokers, wire_wake)
     gate = Gate()
     told = {"api_key": key, "structured": options.structured, "canary": True, "pause": stop.wait}
     endpoints = [Endpoint(options.endpoint, **told) for _ in range(options.asks_in_flight)]
@@ -202,7 +181,8 @@ def _run(options: argparse.Namespace) -> int:
         Spool(options.state / "spool"),
         registry,
         name=name,
-        connect=connect,
+        connect=lambda client_id, topics: dial(client_id, topics, SESSION_EXPIRY_S),
+        discard=lambda client_id: dial(client_id, (), 0),
         shares=options.shares,
         asks=ask_wake,
         askings=askings,
@@ -229,6 +209,24 @@ def _run(options: argparse.Namespace) -> int:
         with contextlib.suppress(Unavailable):
             worker.close()
     return 1 if failed.is_set() else 0
+
+
+def _dialling(
+    options: argparse.Namespace, brokers: Sequence[tuple[str, int]], wake: threading.Event
+) -> Callable[[str, Sequence[str], int], list[Line]]:
+    """Makes and starts a connection to each broker: by client id, subscriptions and how long a session is kept (s)."""
+    dialled = [(host, port, enrol.line(options.keys, host, tls=options.tls)) for host, port in brokers]
+
+    def dial(client_id: str, topics: Sequence[str], session_expiry_s: int) -> list[Line]:
+        links = [
+            Link(host, port, client_id, topics, KEEPALIVE_S, session_expiry_s, wake, tls=tls)
+            for host, port, tls in dialled
+        ]
+        for link in links:
+            link.start()
+        return list(links)
+
+    return dial
 
 
 def _open_store(folder: Path, url: str) -> Engine:
@@ -262,20 +260,6 @@ def _no_model(port: int) -> int:
     _wait(threading.Event())
     server.shutdown()
     server.server_close()
-    return 0
-
-
-def _status(folder: Path, url: str, *, as_json: bool) -> int:
-    path = folder / "central.db"
-    if not url and not path.exists():
-        raise Misconfigured("state-folder", "--state")
-    with store.transaction(store.open_server(url) if url else open_reader(path)) as c:
-        counts = store.counts(c)
-    if as_json:
-        print(json.dumps(counts))
-    else:
-        for name, count in counts.items():
-            print(f"{count:>8}  {STATUS_WORDS[name]}")
     return 0
 
 

@@ -7,7 +7,7 @@ nothing is lost, and unique keys see that nothing counts twice, even when two wo
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from appliance.core.document import Document, encode
 from appliance.core.letter import sealed
 from appliance.core.link import Message, Up, Wire
-from appliance.core.messages import DownKind, Roll, Standing, Taken, topic_down
+from appliance.core.messages import DownKind, Gone, Roll, Standing, Status, Taken, topic_down
 from appliance.errors import Fault
 from appliance.loop import FAULTS, LOG, Moment, Step, guarded
 from central import store
@@ -25,7 +25,7 @@ from central.answers import Answer, case_answer, ended_answer, have
 from central.inbound import Inbound, Keyring, read
 from central.intake import Batch, Intake, Key
 from central.registry import Registry
-from central.store import freight
+from central.store import freight, lives
 from central.telling import Telling
 
 HEARD_MAX = 256  # messages taken from one connection and not yet committed
@@ -62,6 +62,7 @@ class Exchange:
 
     links       one to each broker, under the share's own client id; or anything of their shape
     partitions  whose devices' verdicts and requests are ours to send
+    fence       within a transaction: whether this share is still ours, so that what was heard may be filed
     """
 
     def __init__(
@@ -72,8 +73,11 @@ class Exchange:
         links: Sequence[Wire],
         partitions: Collection[int],
         wake: threading.Event,
+        *,
+        fence: Callable[[Connection], bool] = lambda _: True,
     ) -> None:
         self.engine, self.intake, self.registry, self.wake = engine, intake, registry, wake
+        self.fence = fence
         self.keyring = Keyring(registry.own, registry.device)
         self.lines = [Line(link) for link in links]
         self._where: OrderedDict[str, Line] = OrderedDict()  # on which connection a device was heard last
@@ -107,6 +111,8 @@ class Exchange:
         heard = [self._read(message) for message in messages]
         batch = self.intake.prepare(heard)
         with store.transaction(self.engine) as c:
+            if not self.fence(c):  # another worker holds this share by now, and is handed what we do not acknowledge
+                return False
             self.intake.commit(c, batch, moment.wall)
             for place, (message, each) in enumerate(zip(messages, heard, strict=True)):
                 self._file(c, batch, message, each, batch.aside.get(place, each.code), moment.wall)
@@ -115,7 +121,7 @@ class Exchange:
         line.heard.clear()
         for message in messages:
             line.link.ack(message)
-        self.intake.clear(batch)
+        self.intake.clear(batch, moment.mono)
         self._noted.update(dict.fromkeys(known, moment.mono))
         self._follow(batch, line, moment)
         if batch.new_case:
@@ -139,6 +145,19 @@ class Exchange:
                     self.telling.taken(number)
             case Roll():
                 batch.answers += self._roll(c, heard.device_id, heard.said)
+            case Status() | Gone():
+                self._life(c, heard.device_id, heard.said, at)
+
+    def _life(self, c: Connection, device_id: str, said: Status | Gone, at: float) -> None:
+        """A sign of life, or of its end. A copy or an old one changes nothing; a broker may bring such at any time."""
+        device = self.registry.device(device_id)
+        if device is None:
+            return
+        key_id = device.uplink.signing_id
+        if isinstance(said, Status):
+            lives.file_status(c, device_id, key_id, said, at)
+        else:
+            lives.file_gone(c, device_id, key_id, said.life, at)
 
     def _roll(self, c: Connection, device_id: str, roll: Roll) -> list[Answer]:
         """One word for every case, and once more whatever the edge seems to have missed."""

@@ -6,7 +6,7 @@ to be nothing but coded samples before anything decodes it; what is written in i
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from appliance.core.case import Case, decode_case
@@ -14,12 +14,12 @@ from appliance.core.document import Document, decode
 from appliance.core.drafting.signs import IDENTITY, identity_in
 from appliance.core.keys import DeviceKeys, PrivateKeys
 from appliance.core.letter import opened
-from appliance.core.messages import UP_KINDS, Roll, Taken, partition
+from appliance.core.messages import UP_DOCUMENTS, UP_KINDS, Gone, Roll, Status, Taken, partition
 from appliance.core.transfer import Manifest, Part, read_part_message
 from appliance.errors import Quarantined
 
 TOPIC = re.compile(rf"edge/2/up/([0-9a-f]{{2}})/([a-z0-9-]{{3,40}})/({'|'.join(UP_KINDS)})")
-LETTERS: dict[str, type[Document]] = {"manifest": Manifest, "taken": Taken, "roll": Roll}
+LETTERS: Mapping[str, type[Document]] = UP_DOCUMENTS
 
 # The edge's model is named by its maker, and versions, digests and certificates hold dates and long numbers.
 OF_A_MODEL = ("uid", "caret", "email")
@@ -47,7 +47,7 @@ class Inbound:
     device_id: str
     kind: str
     code: str
-    said: Manifest | Taken | Roll | Part | None
+    said: Manifest | Taken | Roll | Status | Gone | Part | None
 
 
 def read(topic: str, payload: bytes, keyring: Keyring) -> Inbound:
@@ -67,7 +67,7 @@ def read(topic: str, payload: bytes, keyring: Keyring) -> Inbound:
         said = decode(LETTERS[kind], text)
     except Quarantined as fault:
         return Inbound(device_id, kind, fault.code, None)
-    assert isinstance(said, Manifest | Taken | Roll), "one of LETTERS"
+    assert isinstance(said, Manifest | Taken | Roll | Status | Gone), "one of LETTERS"
     return Inbound(device_id, kind, "", said)
 
 

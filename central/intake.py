@@ -31,10 +31,11 @@ from central import store
 from central.answers import SERIES, Answer, case_answer, ended_answer, have, receipt, refusal
 from central.inbound import CaseRead, Inbound, read_case
 from central.spool import Spool
-from central.store import freight
+from central.store import freight, lives
 
 CASE_SEALED_BYTES_MAX = (CASE_BYTES_MAX // PART_BYTES + 2) * SEALED_PART_BYTES
-RESETS_MAX = 3  # of a transfer whose bytes on our disk are not what came; then a person looks
+RESETS_MAX = 3  # of a transfer whose bytes on our disk are not what came; then it is refused
+SAY_AGAIN_S = 60.0  # that parts are dropped, while they are
 RESERVE_BYTES = 2 * 2**30  # of the disk, for cases: below it the parts of series are dropped, and sent again later
 
 Key = tuple[str, str]  # device, transfer id
@@ -78,6 +79,7 @@ class Batch:
     remove: list[Key] = field(default_factory=list)
     open: dict[Key, tuple[int, int]] = field(default_factory=dict)
     new_case: bool = False
+    dropped: int = 0  # parts of series for which the disk has no room
 
 
 class Intake:
@@ -85,6 +87,7 @@ class Intake:
 
     def __init__(self, engine: Engine, spool: Spool) -> None:
         self.engine, self.spool = engine, spool
+        self._dropped, self._say_due = 0, 0.0
 
     def prepare(self, heard: Sequence[Inbound]) -> Batch:
         """Opens, checks and stores parts. Raises Unavailable("store-away"): nothing of it may be acknowledged."""
@@ -160,6 +163,7 @@ class Intake:
                 return
             draft = batch.drafts[key] = Draft(device_id, decode(Manifest, row.manifest), row, int(row.have, 16))
         if draft.manifest.tier == SERIES and crowded:
+            batch.dropped += 1
             return
         if (draft.have | draft.bits) >> part.index & 1:
             draft.asks = True
@@ -189,7 +193,9 @@ class Intake:
             data = self.spool.read(device_id, manifest.transfer_id)
         if hashlib.sha256(data).hexdigest() != manifest.sha256:
             draft.ended = "whole" if at_once else "damaged"
-            draft.found = CaseRead(None, "case-invalid", False)  # at once: the sender's own digest is wrong
+            # At once: nothing of ours lay between, the sender's own digest is wrong. Else our disk has lost it, and of
+            # the case itself nothing is known.
+            draft.found = CaseRead(None, "case-invalid", False) if at_once else None
             return
         draft.ended = "whole"
         found = guarded("centre.intake", partial(_disclosed, manifest, data))
@@ -204,6 +210,8 @@ class Intake:
 
     def commit(self, c: Connection, batch: Batch, at: float) -> None:
         """Everything one batch changes, in one order on every worker."""
+        if batch.dropped:
+            lives.count_up(c, "series-parts-dropped", batch.dropped, at)
         for key, draft in sorted(batch.drafts.items(), key=lambda each: each[0]):
             manifest = draft.manifest
             new = draft.row is None and freight.open_transfer(
@@ -241,26 +249,33 @@ class Intake:
                 freight.record_parts(c, row.id, held, at)
             if draft.fresh or draft.asks:
                 batch.open[key] = (len(draft.fresh), held)
+        elif draft.ended == "damaged":
+            self._lose(c, batch, draft, row, at)
         elif manifest.tier == SERIES:
-            code = "part-invalid" if draft.ended == "damaged" else ""
-            self._end_series(c, batch, draft, row, code, at)
+            freight.end_transfer(c, row.id, "whole", "", keep_manifest=True, at=at)
+            freight.settle_request(c, draft.device_id, manifest.case_id, "whole")
+            batch.answers.append(receipt(draft.device_id, manifest.case_id, manifest.transfer_id, manifest.sha256))
         else:
             self._end_case(c, batch, draft, row, at)
 
-    def _end_series(self, c: Connection, batch: Batch, draft: Draft, row: Any, code: str, at: float) -> None:
-        manifest = draft.manifest
-        state = "refused" if code else "whole"
-        freight.end_transfer(c, row.id, state, code, keep_manifest=not code, at=at)
-        freight.settle_request(c, draft.device_id, manifest.case_id, state)
-        if code:
-            batch.remove.append((draft.device_id, manifest.transfer_id))
-            batch.answers.append(refusal(draft.device_id, manifest.case_id, manifest.transfer_id, code))
-        else:
-            batch.answers.append(receipt(draft.device_id, manifest.case_id, manifest.transfer_id, manifest.sha256))
+    def _lose(self, c: Connection, batch: Batch, draft: Draft, row: Any, at: float) -> None:
+        """Our disk lost a transfer again and again: this one is refused, and nothing is said against its case.
+
+        The edge seals a case anew, under another transfer id and so into another file here.
+        """
+        manifest, code = draft.manifest, "part-invalid"
+        LOG.warning("centre: a transfer that the spool lost again and again is refused")
+        lives.count_up(c, "spool-damaged", 1, at)
+        freight.end_transfer(c, row.id, "refused", code, keep_manifest=False, at=at)
+        if manifest.tier == SERIES:
+            freight.settle_request(c, draft.device_id, manifest.case_id, "refused")
+        batch.remove.append((draft.device_id, manifest.transfer_id))
+        batch.answers.append(refusal(draft.device_id, manifest.case_id, manifest.transfer_id, code))
 
     def _end_case(self, c: Connection, batch: Batch, draft: Draft, row: Any, at: float) -> None:
         """The whole document of a case: it stands unless another one was quicker."""
-        manifest, found = draft.manifest, draft.found or CaseRead(None, "part-invalid", False)
+        manifest, found = draft.manifest, draft.found
+        assert found is not None, "what came whole was looked at"
         case, new = store.file_case(
             c,
             draft.device_id,
@@ -284,8 +299,19 @@ class Intake:
         batch.answers.append(case_answer(draft.device_id, case, manifest.transfer_id))
         batch.new_case |= new and not found.code
 
-    def clear(self, batch: Batch) -> None:
-        """After the commit: files that nobody needs any more."""
+    def clear(self, batch: Batch, mono: float) -> None:
+        """After the commit: files that nobody needs any more go, and what was dropped is said, once a minute.
+
+        mono  s, of the clock that never jumps
+        """
+        self._dropped += batch.dropped
+        if self._dropped and mono >= self._say_due:
+            LOG.warning(
+                "centre: the spool's disk has less than %d MiB free: %d parts of series dropped, to be sent again",
+                RESERVE_BYTES // 2**20,
+                self._dropped,
+            )
+            self._dropped, self._say_due = 0, mono + SAY_AGAIN_S
         for device_id, transfer_id in batch.remove:
             self.spool.remove(device_id, transfer_id)
 

@@ -14,6 +14,14 @@ from appliance.errors import Misconfigured, Quarantined
 DEVICE_ID = re.compile(r"[a-z0-9-]{3,40}")
 
 
+def enrolled(folder: Path) -> set[str]:
+    """The names of all enrolled devices, by their files; no key is read. Raises Misconfigured: no key folder."""
+    devices = folder / "devices"
+    if not devices.is_dir():
+        raise Misconfigured("keys-missing", "--keys")
+    return {path.stem for path in devices.glob("*.json") if DEVICE_ID.fullmatch(path.stem)}
+
+
 class Registry:
     """Reads the folder; what a file said is kept until the file changes.
 

@@ -4,19 +4,27 @@ Each travels in a letter (core.letter) on a topic that bears the device's name a
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
+from appliance.core.command import Command
 from appliance.core.document import CaseId, Code, Document, Hex64
-from appliance.core.transfer import PARTS_MAX
+from appliance.core.transfer import PARTS_MAX, Manifest
 
 PARTITIONS = 64
 ROLL_MAX = 500
 ROLL_TRANSFERS_MAX = 50
 VERDICT_LETTER_LENGTH_MAX = 96 * 1024
+COUNT_MAX = 1_000_000
+STATUS_NUMBER_MAX = 2**53
+STATUS_PERIOD_S = 180  # between two statuses of one appliance
+WILL_DELAY_S = 60  # a line that comes back within it was never gone
+REFUSED_MAX = 3  # transfers of one case and tier that the centre may lose; then a person looks
+OF_THE_TRANSFER = frozenset({"part-invalid"})  # codes of a refusal that speak of one transfer's bytes, not of its case
 
-UpKind = Literal["manifest", "part", "taken", "roll"]
+UpKind = Literal["manifest", "part", "taken", "roll", "status", "gone"]
 UP_KINDS: tuple[UpKind, ...] = get_args(UpKind)
 DownKind = Literal["receipt", "have", "refusal", "verdict", "standing", "request", "command"]
 DOWN_KINDS: tuple[DownKind, ...] = get_args(DownKind)
@@ -48,7 +56,11 @@ class Have(Document):
 
 
 class Refusal(Document):
-    """The centre will not take this transfer: a person here must look."""
+    """The centre will not take this transfer.
+
+    code  `part-invalid`: these bytes were lost at the centre, the case is not refused and is sealed and sent anew; any
+          other: the centre will not take the case, and a person here must look
+    """
 
     schema_version: Literal["refusal/2"] = "refusal/2"
     case_id: CaseId
@@ -103,6 +115,65 @@ class Request(Document):
     schema_version: Literal["request/1"] = "request/1"
     case_id: CaseId
     tier: Literal[2]
+
+
+class Waiting(Document):
+    """How many open cases wait for the centre's receipt, by urgency."""
+
+    critical: Annotated[int, Field(ge=0, le=COUNT_MAX)]
+    urgent: Annotated[int, Field(ge=0, le=COUNT_MAX)]
+    routine: Annotated[int, Field(ge=0, le=COUNT_MAX)]
+
+
+class Status(Document):
+    """The appliance lives, and how full it is: said on every connect and every few minutes. It speaks of no patient.
+
+    number      greater than in every status before it, over restarts too: an older one, heard again, proves nothing
+    life        drawn at random at the start of the program: only the `gone` that bears it speaks of this life
+    said_at     seconds since 1970 by the appliance's clock
+    product     what runs there
+    oldest_s    for how long the oldest of those that wait has waited
+    free_bytes  what the spool of sealed cases can still take
+    """
+
+    schema_version: Literal["status/1"] = "status/1"
+    number: Annotated[int, Field(ge=1, le=STATUS_NUMBER_MAX)]
+    life: CaseId
+    said_at: Annotated[int, Field(ge=0, le=2**40)]
+    product: Code
+    waiting: Waiting
+    oldest_s: Annotated[int, Field(ge=0, le=2**31)]
+    free_bytes: Annotated[int, Field(ge=0, le=2**60)]
+
+
+class Gone(Document):
+    """The last will of an appliance, which the broker says in its name when the line broke and stayed broken.
+
+    life  as in the statuses of the same life: the will of an earlier life says nothing about this one
+    """
+
+    schema_version: Literal["gone/1"] = "gone/1"
+    life: CaseId
+
+
+# Which document travels under which kind: the one list that both ends parse by and that the printed page is made from.
+# A part is no document.
+UP_DOCUMENTS: Mapping[str, type[Document]] = {
+    "manifest": Manifest,
+    "taken": Taken,
+    "roll": Roll,
+    "status": Status,
+    "gone": Gone,
+}
+DOWN_DOCUMENTS: Mapping[str, type[Document]] = {
+    "receipt": Receipt,
+    "have": Have,
+    "refusal": Refusal,
+    "verdict": Delivery,
+    "standing": Standing,
+    "request": Request,
+    "command": Command,
+}
 
 
 def partition(device_id: str) -> str:

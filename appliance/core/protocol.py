@@ -9,45 +9,30 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from appliance.core.case import CASE_BYTES_MAX, KEY_IMAGES_MAX, Case, Verdict
-from appliance.core.command import Command
 from appliance.core.document import MESSAGE_BYTES_MAX, Document
 from appliance.core.letter import OVERHEAD_BYTES
 from appliance.core.lifecycle import WIRE_MOVES, WIRE_STATES
 from appliance.core.link import NO_SUBSCRIBERS
 from appliance.core.messages import (
+    DOWN_DOCUMENTS,
     DOWN_KINDS,
     PARTITIONS,
+    REFUSED_MAX,
     ROLL_MAX,
+    STATUS_PERIOD_S,
+    UP_DOCUMENTS,
     UP_KINDS,
-    Delivery,
+    WILL_DELAY_S,
     DownKind,
-    Have,
-    Receipt,
-    Refusal,
-    Request,
-    Roll,
-    Standing,
-    Taken,
     UpKind,
     topic_down,
     topic_up,
 )
 from appliance.core.picture import SIDE_PX_MAX
 from appliance.core.schedule import AGEING_S
-from appliance.core.transfer import PART_BYTES, PARTS_MAX, SEALED_PART_BYTES, Manifest
+from appliance.core.transfer import PART_BYTES, PARTS_MAX, SEALED_PART_BYTES
 
-ON_TOPICS: dict[UpKind | DownKind, type[Document]] = {
-    "manifest": Manifest,
-    "taken": Taken,
-    "roll": Roll,
-    "receipt": Receipt,
-    "have": Have,
-    "refusal": Refusal,
-    "verdict": Delivery,
-    "standing": Standing,
-    "request": Request,
-    "command": Command,
-}
+ON_TOPICS: Mapping[str, type[Document]] = {**UP_DOCUMENTS, **DOWN_DOCUMENTS}
 INSIDE: tuple[type[Document], ...] = (Case, Verdict)  # what a transfer and a delivery bear
 
 RULES = f"""\
@@ -140,6 +125,27 @@ of it. The receipt itself does not travel: it names attributes and objects, and 
    what
    it once acknowledged and no longer knows is named by `appliance reconcile`.
 7. **A receiver commits before it acknowledges,** on both sides, so that a killed process is handed the message again.
+8. **A refusal with the code `part-invalid` is of one transfer, not of its case:** the centre's disk lost it again and
+   again. The edge seals the case anew, under another transfer id and key, at most {REFUSED_MAX} times; then the case is
+   refused.
+
+## Who is alive
+
+An appliance says a `status` on every connect and every {STATUS_PERIOD_S} s, in a letter of uplink's. It holds numbers,
+a version and times; nothing in it is about a patient.
+
+- **Only a status proves life,** and only one whose number is greater than all before it under the same signing key. The
+  number is kept on the appliance's disk, counted before it is said, and never smaller than the milliseconds of its
+  clock: it grows over restarts, over a clock that is put back, and over a lost `link.db`. Anything else that is heard,
+  a copy of a roll or of a part too, proves nothing.
+- **An old status that nobody had heard yet** (a broker kept it for a centre that was away, or held it back) bears a new
+  number. It counts as a sign of life of the moment at which it was said, not of that at which it came.
+- **The last will, `gone`, is a hint and no more.** The broker holds it from the moment of connecting and says it, after
+  {WILL_DELAY_S} s, when the line broke without a goodbye. It cannot bear a number that is fresh at that time, so it
+  bears the life instead: it is a letter of uplink's, nobody else can write one, and the will of another life is not
+  believed. Within one life the broker may say it without cause, twice, late or never. So it changes one word, *away*
+  for *alive*, until the next status, and nothing else in the house follows from it. An orderly stop says no will.
+- Nothing answers a status. One that is lost is followed by the next.
 """
 
 

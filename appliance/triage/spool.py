@@ -110,7 +110,7 @@ class Spool:
             yield from sorted(crowd, key=lambda row: (row.transfer_id in begun, -row.created_at, row.id))
 
     def _damaged(self, waiting: list[Row[Any]]) -> list[Row[Any]]:
-        """Those uplink could not send as they lie here; a series is asked for again by whoever wants it."""
+        """Those uplink could not send or the centre lost; a series is asked for again by whoever wants it."""
         link = self._mailbox()
         if link is None:
             return []

@@ -20,15 +20,16 @@ from appliance.config import Config, Places
 from appliance.core.document import Document, encode
 from appliance.core.keys import CentreKeys, PrivateKeys
 from appliance.core.letter import sealed
-from appliance.core.link import Wire
-from appliance.core.messages import UpKind, topic_down, topic_up
+from appliance.core.link import Will, Wire
+from appliance.core.messages import DOWN_KINDS, UpKind, topic_down, topic_up
 from appliance.errors import Misconfigured
 from appliance.loop import FAULTS, LOG, Moment, Step
-from appliance.uplink.hearing import DOCUMENTS, Hearing
+from appliance.uplink.hearing import Hearing
+from appliance.uplink.pulse import Pulse, last_will
 from appliance.uplink.sending import Sending
 from appliance.world import keyring, mqtt, sqlite, wire
 
-__all__ = ["DOCUMENTS", "Enrolling", "Hearing", "Ring", "Sending", "Uplink", "dial"]
+__all__ = ["Enrolling", "Hearing", "Ring", "Sending", "Uplink", "dial"]
 
 LOOK_PERIOD_S = 5.0  # for keys, while there are none
 
@@ -41,16 +42,22 @@ class Ring:
     centre: CentreKeys
 
 
-def dial(config: Config, wake: threading.Event) -> mqtt.Link:
+def dial(config: Config, wake: threading.Event, will: Will | None = None) -> mqtt.Link:
     """The connection uplink uses: its own topics, under the device's name. The caller starts and stops it.
 
+    will    what the broker says when we are gone
     raises  Misconfigured("not-enrolled"): the broker is dialled with TLS and there is no certificate yet
     """
     network, device = config.network, config.site.device_id
-    topics = [topic_down(device, kind) for kind in DOCUMENTS]
+    topics = [topic_down(device, kind) for kind in DOWN_KINDS]
     timing = (network.keepalive_s, network.session_expiry_s)
     tls = keyring.line(network, config.keys)
-    return mqtt.Link(network.broker_host, network.broker_port, device, topics, *timing, wake, tls=tls)
+    return mqtt.Link(network.broker_host, network.broker_port, device, topics, *timing, wake, tls=tls, will=will)
+
+
+def new_life(randomness: random.Random) -> str:
+    """A name for one start of the program."""
+    return f"{randomness.getrandbits(128):032x}"
 
 
 class Mailboxes:
@@ -81,7 +88,10 @@ class Mailboxes:
 
 
 class Uplink:
-    """The service. randomness spreads resends in time and draws nonces; the link's thread is not its business."""
+    """The service. randomness spreads resends in time and draws nonces; the link's thread is not its business.
+
+    life  of this start of the program, as its last will has it; drawn when there is no will
+    """
 
     def __init__(
         self,
@@ -91,6 +101,7 @@ class Uplink:
         link: Wire,
         randomness: random.Random | None = None,
         *,
+        life: str = "",
         hearing: type[Hearing] = Hearing,
         sending: type[Sending] = Sending,
     ) -> None:
@@ -100,12 +111,14 @@ class Uplink:
         drawn = randomness or random.SystemRandom()
         self.sending = sending(config.network, self.mailboxes, link, self.device, drawn)
         self.hearing = hearing(self.mailboxes, link, self.device, ring.own, ring.centre, self.sending, self.say, drawn)
+        self.pulse = Pulse(config, self.mailboxes, link, self.hearing, self.say, life or new_life(drawn))
 
     def steps(self) -> dict[str, Step]:
         return {
             "uplink.listen": self.hearing.listen,
             "uplink.roll_call": self.hearing.roll_call,
             "uplink.send": self.sending.send,
+            "uplink.pulse": self.pulse.pulse,
         }
 
     def say(self, kind: UpKind, document: Document, token: str) -> bool:
@@ -133,6 +146,7 @@ class Enrolling:
             "uplink.listen": lambda moment: self._run("uplink.listen", moment),
             "uplink.roll_call": lambda moment: self._run("uplink.roll_call", moment),
             "uplink.send": lambda moment: self._run("uplink.send", moment),
+            "uplink.pulse": lambda moment: self._run("uplink.pulse", moment),
         }
 
     def _run(self, name: str, moment: Moment) -> bool:
@@ -146,7 +160,8 @@ class Enrolling:
             return False
         try:
             ring = Ring(keyring.own(self.config.keys, "uplink"), keyring.centre(self.config.keys))
-            link = dial(self.config, self.wake)
+            life = new_life(self.randomness)
+            link = dial(self.config, self.wake, last_will(self.config.site.device_id, ring.own, ring.centre, life))
         except Misconfigured as fault:
             if fault.code != "not-enrolled":
                 raise
@@ -156,7 +171,7 @@ class Enrolling:
             self._look_again = moment.mono + LOOK_PERIOD_S
             return False
         self.link = link
-        self.uplink = Uplink(self.config, self.places, ring, link, self.randomness)
+        self.uplink = Uplink(self.config, self.places, ring, link, self.randomness, life=life)
         self.link.start()
         return True
 

@@ -18,10 +18,13 @@ from appliance.core.keys import CentreKeys, PrivateKeys
 from appliance.core.letter import opened
 from appliance.core.link import NO_SUBSCRIBERS, Acknowledged, Down, Message, Up, Wire
 from appliance.core.messages import (
+    DOWN_DOCUMENTS,
+    DOWN_KINDS,
+    OF_THE_TRANSFER,
+    REFUSED_MAX,
     ROLL_MAX,
     ROLL_TRANSFERS_MAX,
     Delivery,
-    DownKind,
     Have,
     Receipt,
     Refusal,
@@ -42,16 +45,6 @@ from appliance.world.wire import freight
 ROLL_PERIOD_S = 300.0
 NONCES_MAX = 4  # rolls whose standing may still come
 TAKEN_MAX = 1000  # verdicts whose `taken` waits for the window; beyond that the centre asks again by itself
-
-DOCUMENTS: dict[DownKind, type[Document]] = {
-    "receipt": Receipt,
-    "have": Have,
-    "refusal": Refusal,
-    "verdict": Delivery,
-    "standing": Standing,
-    "request": Request,
-    "command": Command,
-}
 
 Say = Callable[[UpKind, Document, str], bool]
 
@@ -88,7 +81,8 @@ class Hearing:
     ) -> None:
         self.mailboxes, self.link, self.own, self.centre = mailboxes, link, own, centre
         self.sending, self.say, self.randomness = sending, say, randomness
-        self._kinds = {topic_down(device_id, kind): kind for kind in DOCUMENTS}
+        self._kinds = {topic_down(device_id, kind): kind for kind in DOWN_KINDS}
+        self.connects = 0  # so that what is said on every connect is said
         self._unkept: list[Message] = []  # heard and not committed: a full disk must not lose them
         self._taken: dict[tuple[str, int], None] = {}  # in order; said when the window has room
         self._nonces: deque[str] = deque(maxlen=NONCES_MAX)
@@ -114,6 +108,7 @@ class Hearing:
                     self._unkept = [each for each in self._unkept if each.epoch == epoch]
                     self.sending.broken()
                     self._roll_due = moment.mono
+                    self.connects += 1
                 case Down():
                     self.sending.broken()
                     FAULTS["broker-away"] += 1
@@ -149,7 +144,7 @@ class Hearing:
         def document() -> Document:
             letter, place = message.payload, message.topic
             said = opened(letter, place=place, senders=self.centre.keys, recipients=(self.own,))
-            return decode(DOCUMENTS[kind], said)
+            return decode(DOWN_DOCUMENTS[kind], said)
 
         return guarded("uplink.listen", document)
 
@@ -207,9 +202,17 @@ class Hearing:
                     return "message-contradicts"
                 freight.record_transfer_received(c, row, moment.wall)
             case Refusal(case_id=case_id, code=code):
-                FAULTS["case-refused"] += 1
                 if case_id != row.case_id:
                     return "message-contradicts"
+                if row.tier < SERIES_TIER and code in OF_THE_TRANSFER:
+                    # The centre lost these bytes and says nothing against the case: triage seals it anew. A centre that
+                    # loses whatever it is given must not keep it at that for ever.
+                    freight.refuse_transfer(c, row, code)
+                    if freight.refused_transfers(c, case_id, row.tier, code) < REFUSED_MAX:
+                        FAULTS[code] += 1
+                        wire.record_unsendable(c, case_id, code)
+                        return ""
+                FAULTS["case-refused"] += 1
                 if row.tier < SERIES_TIER and not wire.record_refusal(c, case_id, code):
                     return "message-contradicts"
                 freight.refuse_transfer(c, row, code)

@@ -18,13 +18,17 @@ from central.store.leases import (
     LEASE_S,
     claim_share,
     clock,
+    forget_share,
+    holds_share,
     live_workers,
     release,
     renew_claims,
     shares_held,
+    shares_of_former_times,
     worker_ends,
     worker_lives,
 )
+from central.store.looking import counts
 from central.store.opening import insert_once, open_server, open_store, transaction
 from central.store.tables import (
     METADATA,
@@ -46,7 +50,10 @@ __all__ = [
     "asks",
     "cases",
     "claim_share",
+    "counts",
     "devices",
+    "forget_share",
+    "holds_share",
     "live_workers",
     "open_server",
     "open_store",
@@ -56,6 +63,7 @@ __all__ = [
     "requests",
     "shares",
     "shares_held",
+    "shares_of_former_times",
     "transaction",
     "transfers",
     "verdicts",
@@ -211,10 +219,15 @@ def untaken(c: Connection, partitions: Collection[int], after: int, limit: int) 
 
 
 def untaken_verdict(c: Connection, number: int) -> Row[Any, Any, Any, Any, Any] | None:
-    """(device_id, case_id, rev, body, letter) of a verdict nobody has taken; None when it was taken meanwhile."""
+    """(device_id, case_id, rev, body, letter) of a verdict nobody has taken; None when it was taken meanwhile.
+
+    Locked where the database locks rows: its letter is written once. Two letters of one verdict are a contradiction to
+    the edge, which would never take it.
+    """
     columns = (cases.c.device_id, cases.c.case_id, verdicts.c.rev, verdicts.c.body, verdicts.c.letter)
     joined = select(*columns).join(cases, cases.c.id == verdicts.c.case_number)
-    return c.execute(joined.where(verdicts.c.id == number, verdicts.c.taken_at.is_(None))).one_or_none()
+    found = joined.where(verdicts.c.id == number, verdicts.c.taken_at.is_(None)).with_for_update(of=verdicts)
+    return c.execute(found).one_or_none()
 
 
 def keep_letter(c: Connection, number: int, letter: bytes) -> None:
@@ -251,14 +264,3 @@ def cases_of(c: Connection, device_id: str, case_ids: Iterable[str]) -> dict[str
 def cases_named(c: Connection, case_id: str) -> list[CaseRow]:
     """The cases of that name; of several devices only where two gave one name."""
     return list(c.execute(select(cases).filter_by(case_id=case_id).order_by(cases.c.id)).all())
-
-
-def counts(c: Connection) -> dict[str, int]:
-    """How many cases stand in each state, verdicts by status, verdicts not taken, messages aside."""
-    found = {"received": 0, "asked": 0, "answered": 0, "refused": 0, "ok": 0, "needs_human": 0}
-    for column in (cases.c.state, verdicts.c.status):
-        found.update(dict(c.execute(select(column, func.count()).group_by(column)).all()))
-    not_taken = select(func.count()).select_from(verdicts).where(verdicts.c.taken_at.is_(None))
-    found["verdicts_untaken"] = c.execute(not_taken).scalar_one()
-    found["put_aside"] = c.execute(select(func.count()).select_from(quarantine)).scalar_one()
-    return found

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, exists, func, or_, select, tuple_, update
 
 from appliance.core.messages import partition
 from central.store.opening import insert_once
-from central.store.tables import requests, transfers
+from central.store.tables import cases, requests, transfers
 
 TransferRow = Row[Any]
 CASE_TIERS = (0, 1)
@@ -104,6 +104,32 @@ def pass_others(c: Connection, device_id: str, case_id: str, at: float) -> list[
 def forget_stale(c: Connection, before: float) -> None:
     """Forgets open transfers that nobody touched since; whoever still sends one is told and begins again."""
     c.execute(transfers.delete().where(transfers.c.state == "open", transfers.c.touched_at < before))
+
+
+def prune_ended(c: Connection, after: int, limit: int, before: float) -> int:
+    """Deletes rows of transfers that ended before then, among the next `limit` rows with an id greater than `after`.
+
+    Returns the last id looked at, 0 when there are no more. Copies of what they brought are still refused: only rows go
+    whose case is on file, and the row of a case stands for ever. A manifest that comes again is then answered with the
+    receipt or the refusal of its case and opens nothing, and a part of a transfer without a row is not taken in. The
+    rows of series stay: no case row would hold back a copy of a series that was asked for once. So do those of a
+    transfer that was refused alone and whose case never came.
+    """
+    looked = select(transfers.c.id).where(transfers.c.id > after).order_by(transfers.c.id).limit(limit)
+    ids = list(c.execute(looked).scalars())
+    if not ids:
+        return 0
+    same = (cases.c.device_id == transfers.c.device_id, cases.c.case_id == transfers.c.case_id)
+    where = (
+        transfers.c.id.in_(ids),
+        transfers.c.tier.in_(CASE_TIERS),
+        transfers.c.state != "open",
+        transfers.c.touched_at < before,
+        exists().where(*same),
+    )
+    c.execute(transfers.delete().where(*where))
+    last: int = ids[-1]
+    return last
 
 
 def needs_file(c: Connection, device_id: str, transfer_ids: Iterable[str]) -> set[str]:

@@ -59,6 +59,28 @@ def claim_share(c: Connection, name: str, worker: str, at: float) -> bool:
     return c.execute(taken).rowcount == 1
 
 
+def holds_share(c: Connection, name: str, worker: str) -> bool:
+    """Whether this share is still this worker's, and stays so until this transaction ends.
+
+    By its owner, not by its end: a lease that ran out and that nobody took is nobody else's. Its row is locked where
+    the database locks rows, so that a worker that takes it over does so after this commit, or before it is looked at.
+    """
+    found = select(shares.c.owner).where(shares.c.name == name).with_for_update(read=True)
+    return c.execute(found).scalar_one_or_none() == worker
+
+
+def shares_of_former_times(c: Connection, names: Collection[str], at: float) -> list[str]:
+    """Shares that nobody holds and that are none of these: another number of shares was configured once."""
+    at = clock(c, at)
+    where = (shares.c.name.not_in(sorted(names)), shares.c.until < at)
+    return list(c.execute(select(shares.c.name).where(*where).order_by(shares.c.name)).scalars())
+
+
+def forget_share(c: Connection, name: str, worker: str) -> None:
+    """A share that is no more and of which no broker keeps anything."""
+    c.execute(delete(shares).where(shares.c.name == name, shares.c.owner == worker))
+
+
 def release(c: Connection, name: str, worker: str) -> None:
     """Lets go of a share."""
     c.execute(update(shares).where(shares.c.name == name, shares.c.owner == worker).values(until=0.0))

@@ -117,7 +117,26 @@ devices = Table(
     "devices",
     METADATA,
     Column("device_id", String(40), primary_key=True),
-    Column("heard_at", Float, nullable=False),
+    Column("heard_at", Float, nullable=False),  # anything of its own, a copy too: no proof of life
+)
+statuses = Table(  # the last sign of life of each device; a table of its own: older stores have `devices` without it
+    "statuses",
+    METADATA,
+    Column("device_id", String(40), primary_key=True),
+    Column("key_id", String(32), nullable=False),  # who signed it: under another key numbers begin anew
+    Column("life", String(32), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("lived_at", Float, nullable=False),  # by our clock: when it was said, at the latest when it came
+    Column("heard_at", Float, nullable=False),  # by our clock: when it came
+    Column("gone_at", Float),  # by our clock: when the will of this life came; None after any later status
+    Column("body", LargeBinary, nullable=False),  # the canonical document
+)
+tallies = Table(  # what this centre had to leave undone, counted
+    "tallies",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("times", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
 )
 shares = Table(
     "shares",

@@ -16,6 +16,7 @@ from centre_samples import (
     Parcel,
     an_answer,
     case_number,
+    enclosing,
     heard,
     large_parcel,
     letter_up,
@@ -35,7 +36,7 @@ from central.cli import main
 from central.exchange import HAVE_EVERY_PARTS, HAVE_EVERY_S
 from central.intake import RESETS_MAX
 from central.series import write_series
-from central.store import freight
+from central.store import freight, lives
 
 WALL = 1_700_000_000.0
 
@@ -171,13 +172,36 @@ def test_a_spool_that_lost_what_it_held_asks_for_all_of_it_again(bench: Bench) -
     assert made.receipt in bench.hear(*made.messages, after_s=HAVE_EVERY_S)
 
 
-def test_a_spool_that_always_loses_ends_as_a_case_for_a_person(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spool_that_always_loses_refuses_the_transfer_and_takes_the_case_in_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = large_parcel()
-    monkeypatch.setattr(type(bench.centre.intake.spool), "read", lambda *_: b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(bench.centre.intake.spool), "read", lambda *_: b"")
+        for _ in range(RESETS_MAX + 1):
+            bench.hear(*made.messages[:-1])
+            said = bench.hear(made.messages[-1], after_s=HAVE_EVERY_S)
+    refused = Refusal(case_id=made.case_id, transfer_id=made.transfer_id, code="part-invalid")
+    assert refused in said
+    assert bench.rows(store.cases) == [], "nothing is known of the case, so nothing is said against it"
+    assert bench.rows(store.quarantine) == []
+    assert not bench.path(made).exists()
+    assert refused in bench.hear(*made.messages, after_s=HAVE_EVERY_S), "it stays refused"
+    anew = enclosing(made.document, urgency=made.manifest.urgency, case_id=made.case_id, name="sealed anew")
+    assert anew.receipt in bench.hear(*anew.messages, after_s=HAVE_EVERY_S)
+    assert [row.state for row in bench.rows(store.cases)] == ["received"]
+    with store.transaction(bench.engine) as c:
+        assert lives.tally(c, "spool-damaged")[0] == 1
+
+
+def test_a_series_that_the_spool_always_loses_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested(bench)
+    made = series_parcel({"000001.dcm": dicom(90_000)})
+    monkeypatch.setattr(type(bench.centre.intake.spool), "digest", lambda *_: "")
     for _ in range(RESETS_MAX + 1):
-        bench.hear(*made.messages[:-1])
-        said = bench.hear(made.messages[-1], after_s=HAVE_EVERY_S)
-    assert Refusal(case_id=made.case_id, transfer_id=made.transfer_id, code="case-invalid") in said
+        said = bench.hear(*made.messages, after_s=HAVE_EVERY_S)
+    assert Refusal(case_id=made.case_id, transfer_id=made.transfer_id, code="part-invalid") in said
+    assert [row.state for row in bench.rows(store.requests)] == ["refused"]
 
 
 def test_a_full_disk_under_the_spool_acknowledges_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +321,9 @@ def test_a_series_that_nobody_asked_for_is_refused(bench: Bench) -> None:
     assert bench.rows(store.transfers) == []
 
 
-def test_a_crowded_disk_holds_back_series_and_no_case(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crowded_disk_holds_back_series_and_no_case(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     requested(bench)
     series, case = series_parcel({"000001.dcm": dicom(90_000)}), large_parcel(2)
     bench.hear(series.announcement)
@@ -305,6 +331,20 @@ def test_a_crowded_disk_holds_back_series_and_no_case(bench: Bench, monkeypatch:
     said = bench.hear(*series.messages[1:], *case.messages)
     assert case.receipt in said
     assert bench.pipe.delivered == {}, "what is held back must not block the line"
+    dropped = series.told.parts
+
+    def told() -> list[int]:
+        return [record.args[1] for record in caplog.records if "parts of series dropped" in record.msg]  # type: ignore
+
+    assert told() == [dropped]
+    bench.hear(*series.messages[1:], after_s=intake.SAY_AGAIN_S - 1.0)
+    bench.hear(*series.messages[1:], after_s=0.5)
+    assert told() == [dropped], "once a minute is enough"
+    bench.hear(after_s=1.0)
+    bench.hear(*series.messages[1:])
+    assert told() == [dropped, 3 * dropped], "and then of all"
+    with store.transaction(bench.engine) as c:
+        assert lives.tally(c, "series-parts-dropped") == (4 * dropped, WALL + bench.now)
     monkeypatch.undo()
     assert series.receipt in bench.hear(*series.messages)
 

@@ -33,8 +33,9 @@ class Link:
     def poll(self) -> list[Any]:
         return []
 
-    def stop(self) -> None:
+    def stop(self, wait_s: float) -> None:
         self.stopped = True
+        self.waited_s = getattr(self, "waited_s", 0.0) + wait_s
 
 
 class Worked:

@@ -38,9 +38,17 @@ class Workers:
         self.children[number].wait()
         self.children[number] = self._start()
 
+    def _await(self, child: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while f"-{child.pid}-" not in self.log.read_text() and child.poll() is None:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
     def stop(self) -> str:
         for child in self.children:
+            # One killed a moment ago may still be loading Python, where the signal means what it means to any process.
             child.send_signal(signal.SIGCONT)
+            self._await(child)
             child.terminate()
         codes = [child.wait(30) for child in self.children]
         said = self.log.read_text()

@@ -57,7 +57,7 @@ class End:
         self._deliver()  # what was not acknowledged comes again, and comes before the subscription is acknowledged
         self.events.append(Up(self.epoch))
 
-    def stop(self) -> None:
+    def stop(self, wait_s: float = 0.0) -> None:
         """Its owner lets go of it; the session stays."""
         self.drop()
 

@@ -171,6 +171,28 @@ def test_what_a_disk_damaged_is_made_again(full: Bench, tier: int) -> None:
         assert len(documents(c, full.places.parts)) == 8, "each opens"
 
 
+def test_what_the_centre_lost_is_sealed_anew_and_of_a_refused_case_nothing_is(full: Bench) -> None:
+    lost, refused = full.result(UIDS[1]).case_id, full.result(UIDS[2]).case_id
+    rows = [each for each in transfers(full) if each.case_id in (lost, refused) and each.tier == 1]
+    engine = full.link()
+    with engine.begin() as c:
+        for row in rows:
+            freight.refuse_transfer(c, row, "part-invalid")
+        wire.record_unsendable(c, lost, "part-invalid")
+        assert wire.record_refusal(c, refused, "part-invalid")
+    for _ in range(2):
+        full.step("mend", passed=LOOK_PERIOD_S)
+    found = {each.case_id: each for each in transfers(full) if each.tier == 1 and each.state == "ready"}
+    assert found[lost].transfer_id not in [row.transfer_id for row in rows]
+    assert found[refused].transfer_id in [row.transfer_id for row in rows]
+    with full.triage.cases.connect() as c, engine.connect() as own:
+        waiting = {load.enclosed.transfer_id for load in freight.unsettled_transfers(c, own, full.now)}
+    engine.dispose()
+    assert found[lost].transfer_id in waiting
+    full.step("free")
+    assert len(ready(full)) == 8
+
+
 def test_what_cannot_be_made_again_is_tried_once_and_stops_nothing(
     full: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,10 @@ from appliance.core.letter import sealed as letter_of
 from appliance.core.lifecycle import WIRE_MOVES, WIRE_STATES
 from appliance.core.link import NO_SUBSCRIBERS, Acknowledged, Down, Event, Message, Up
 from appliance.core.messages import (
+    DOWN_DOCUMENTS,
     DOWN_KINDS,
+    UP_DOCUMENTS,
+    UP_KINDS,
     Delivery,
     Have,
     Receipt,
@@ -39,7 +42,7 @@ from appliance.core.schedule import PART_MESSAGE_BYTES, Window
 from appliance.core.transfer import Manifest, opened_part, read_part_message
 from appliance.errors import CATALOGUE, Unavailable
 from appliance.loop import Moment
-from appliance.uplink import DOCUMENTS, Enrolling, Hearing, Sending, Uplink, dial
+from appliance.uplink import Enrolling, Hearing, Sending, Uplink, dial
 from appliance.uplink.flight import AHEAD_PARTS_MAX
 from appliance.uplink.hearing import ROLL_PERIOD_S
 from appliance.uplink.sending import IN_FLIGHT_MAX, NOBODY_PAUSE_S
@@ -97,17 +100,14 @@ def down(kind: str, document: Document) -> tuple[str, bytes]:
 def heard(kind: str, payload: bytes) -> Document:
     """What a letter to uplink says."""
     said = opened(payload, place=topic_down(DEVICE, kind), senders=[CENTRE.public], recipients=[UPLINK])
-    return decode(DOCUMENTS[kind], said)
-
-
-UP = {"taken": Taken, "roll": Roll, "manifest": Manifest}
+    return decode(DOWN_DOCUMENTS[kind], said)
 
 
 def said(kind: str, payload: bytes) -> Document:
     """What a letter to the centre says: manifests are triage's, all else is uplink's."""
     sender = TRIAGE if kind == "manifest" else UPLINK
     data = opened(payload, place=topic_up(DEVICE, kind), senders=[sender.public], recipients=[CENTRE])
-    return decode(UP[kind], data)
+    return decode(UP_DOCUMENTS[kind], data)
 
 
 class Crash(BaseException):
@@ -646,7 +646,8 @@ def put(edge: World, number: int, urgency: str = "routine", at: float = 1e9, **m
 
 
 def test_every_kind_of_answer_has_its_document_and_its_topic():
-    assert tuple(DOCUMENTS) == DOWN_KINDS
+    assert tuple(DOWN_DOCUMENTS) == DOWN_KINDS
+    assert {*UP_DOCUMENTS, "part"} == {*UP_KINDS}
     link = dial(CONFIG, __import__("threading").Event())
     assert link.subscriptions == tuple(topic_down(DEVICE, kind) for kind in DOWN_KINDS)
     assert link.client_id == DEVICE
@@ -1177,7 +1178,7 @@ def test_without_a_connection_or_a_mailbox_nothing_is_tried(tmp_path):
     uplink = Uplink(CONFIG, places, RING, link, random.Random(0))
     moment = Moment(0.0, 0.0)
     link.connect()
-    assert [step(moment) for step in uplink.steps().values()] == [True, False, False]  # Up was news
+    assert [step(moment) for step in uplink.steps().values()] == [True, False, False, True]  # Up was news
     places.cases_db.write_bytes(b"")
     assert not uplink.sending.send(moment), "the file is there, its tables are not"
     uplink.close()

@@ -31,6 +31,7 @@ EVENTS_MAX = 256  # waiting for the service: more than both windows together
 CROWDED = EVENTS_MAX - 64
 RECONNECT_MIN_S = 0.5
 RECONNECT_MAX_S = 30.0
+STOP_WAIT_S = CONNECT_TIMEOUT_S + HANDSHAKE_TIMEOUT_S
 STEADY_S = 10.0  # after a connection that lasted this long, waiting starts from the shortest again
 
 
@@ -38,7 +39,8 @@ class Link:
     """The service's end: start, poll, publish, ack, stop; all from the service's one thread.
 
     subscriptions     topic filters, each at QoS 1, made again on every connect
-    session_expiry_s  how long the broker keeps our session while we are away (MQTT 5.0, 3.1.2.11.2)
+    session_expiry_s  how long the broker keeps our session while we are away (MQTT 5.0, 3.1.2.11.2); 0: what it kept
+                      under this client id is thrown away, and nothing is kept
     wake              set whenever an event waits
     tls               None speaks in clear, which is for loopback only: the configuration sees to that
     will              what the broker says when we are gone and have not said goodbye
@@ -81,14 +83,18 @@ class Link:
         self._thread = threading.Thread(target=self._run, name=f"mqtt {self.client_id}", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Says goodbye to the broker, which keeps the session, and ends the thread. Not to be started again."""
+    def stop(self, wait_s: float = STOP_WAIT_S) -> None:
+        """Says goodbye to the broker, which keeps the session, and ends the thread. Not to be started again.
+
+        wait_s  for the thread to end; one that hangs in a connection ends by itself later. 0 only tells it to, so that
+                many links can be told before any is waited for
+        """
         self._stopping.set()
         self._nudge()
         if self._thread is not None:
-            self._thread.join(CONNECT_TIMEOUT_S + HANDSHAKE_TIMEOUT_S)
-        self._near.close()
-        self._far.close()
+            self._thread.join(wait_s)
+        if self._thread is None or not self._thread.is_alive():
+            self._close_bell()
 
     @property
     def connected(self) -> bool:
@@ -136,6 +142,11 @@ class Link:
             self._nudge()
         return events
 
+    def _close_bell(self) -> None:
+        """By whoever is the last to use it: the network thread where there is one."""
+        self._near.close()
+        self._far.close()
+
     def _nudge(self) -> None:
         with contextlib.suppress(OSError):  # full of wake-ups already, or closed by `stop`
             self._near.send(b"!")
@@ -153,6 +164,7 @@ class Link:
             if not self._stopping.is_set():
                 LOG.info("no connection: %s, %s", self.down_code, self.why_down)
             self._stopping.wait(self._randomness.uniform(0, min(self._reconnect_max_s, RECONNECT_MIN_S * 2**failures)))
+        self._close_bell()
 
     def _begin_epoch(self) -> int:
         with self._lock:

@@ -73,10 +73,11 @@ class Connection:
         properties.SessionExpiryInterval = link.session_expiry_s
         properties.ReceiveMaximum = RECEIVE_MAX
         properties.MaximumPacketSize = PACKET_BYTES_MAX
-        if not self._dress():
+        if not self._dress() or link._stopping.is_set():  # whoever goes must not take the session over once more
             return
         try:
-            self.client.connect(link.host, link.port, link.keepalive_s, clean_start=False, properties=properties)
+            clean = link.session_expiry_s == 0
+            self.client.connect(link.host, link.port, link.keepalive_s, clean_start=clean, properties=properties)
             self._work()
         except OSError as error:
             self.why, self.code = type(error).__name__, tls.fault_of(error)

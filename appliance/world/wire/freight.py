@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance.core.enclosure import Enclosed
+from appliance.core.messages import OF_THE_TRANSFER
 from appliance.core.schedule import AGEING_S, CLASSES, CLIMB_TO, SERIES_CLASS, SERIES_TIER
 from appliance.world.wire.tables import cases, passages, requests, sendings, transfers
 
@@ -151,6 +152,13 @@ def refuse_transfer(c: Connection, row: Row[Any], code: str) -> None:
     c.execute(update(passages).where(*where).values(state="refused", code=code))
 
 
+def refused_transfers(c: Connection, case_id: str, tier: int, code: str) -> int:
+    """How many transfers of a case and tier the centre has refused with this code."""
+    same = select(func.count()).select_from(passages).filter_by(case_id=case_id, tier=tier, state="refused", code=code)
+    count: int = c.execute(same).scalar_one()
+    return count
+
+
 def _ensure_passage(c: Connection, row: Row[Any]) -> None:
     first = {"transfer_id": row.transfer_id, "case_id": row.case_id, "tier": row.tier, "parts": row.parts}
     first |= {"state": "sending", "have": "0", "parts_have": 0, "attempts": 0, "code": ""}
@@ -173,8 +181,14 @@ def received_transfers(link_c: Connection) -> set[str]:
 
 
 def damaged_transfers(link_c: Connection) -> list[str]:
-    """Transfers whose bytes uplink found to be other than what was sealed, or gone."""
-    where = (passages.c.state == "sending", passages.c.code == "part-damaged")
+    """Transfers whose bytes uplink found to be other than what was sealed, or gone, and those the centre has lost.
+
+    Of a case that is refused itself nothing is damaged: a person looks at it.
+    """
+    here = and_(passages.c.state == "sending", passages.c.code == "part-damaged")
+    there = and_(passages.c.state == "refused", passages.c.code.in_(sorted(OF_THE_TRANSFER)))
+    refused = exists().where(sendings.c.case_id == passages.c.case_id, sendings.c.state == "refused")
+    where = (or_(here, there), ~refused)
     return list(link_c.execute(select(passages.c.transfer_id).where(*where)).scalars())
 
 

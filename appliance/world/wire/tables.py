@@ -113,6 +113,12 @@ commands = Table(  # signed orders about models; triage believes none of them un
     UniqueConstraint("body"),
     sqlite_autoincrement=True,
 )
+pulse = Table(  # one row: the number of the last status
+    "pulse",
+    LINK,
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
 rejects = Table(
     "rejects",
     LINK,

@@ -44,7 +44,8 @@ def _ordered(instances: Sequence[Instance], members: list[int]) -> list[int]:
         return numbered
     places = np.empty(len(order))
     places[order] = np.arange(len(order))
-    along = float((places - places.mean()) @ np.arange(len(order)))  # numbers rise with the height, or fall
+    ranks = np.unique(numbers, return_inverse=True)[1][np.argsort(numbers, kind="stable")]
+    along = float((places - places.mean()) @ ranks)  # numbers rise with the height, or fall
     return [numbered[at] for at in (order if along >= 0 else order[::-1])]
 
 

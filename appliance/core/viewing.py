@@ -13,6 +13,8 @@ from appliance.core.pixels import Image, looked_up
 
 VERSION = 2  # of the description; what version 1 did not say is unknown to a reader of version 2
 LEVELS = 2**16 - 1
+# Defined terms of Rescale Type (PS3.3 C.11.1.1.2): another word there could be anything.
+UNITS = frozenset({"OD", "HU", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"})
 
 
 def frame_bytes(image: Image, n: int) -> bytes:
@@ -57,6 +59,7 @@ def frame_description(image: Image) -> dict[str, object]:
     common = len(image.rescales) == 1
     rescale = image.rescales[0] if common else Rescale()
     slope, intercept = rescale.slope, rescale.intercept
+    unit = image.modality_lut.unit if image.modality_lut is not None else rescale.unit
     plain = not colour and not through_table and image.span is None
     if image.span is not None and not colour:
         slope, intercept = slope * _step(image.span), intercept + slope * image.span[0]
@@ -74,7 +77,7 @@ def frame_description(image: Image) -> dict[str, object]:
         "slope": slope,
         "intercept": intercept,
         "values": "modality" if common else "stored",
-        "unit": image.modality_lut.unit if image.modality_lut is not None else rescale.unit,
+        "unit": unit if unit in UNITS else "",
         "windows": [list(pair) for pair in image.windows] if common else [],
         "voi_function": image.voi_function,
         "voi_luts": [{"first": each.first, "bits": each.bits, "entries": len(each.entries)} for each in luts],

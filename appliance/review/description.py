@@ -10,9 +10,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from appliance.core.viewing import UNITS
+
 DESCRIPTION_BYTES_MAX = 64 * 1024
 VERSIONS = (1, 2)
 SAMPLE_BYTES = {"uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "rgb8": 3}
+COUNT_MAX = 2**16 - 1  # of rows, columns and frames: Rows and Columns are 16 bits wide
 WINDOWS_MAX, VOI_LUTS_MAX, LUT_ENTRIES_MAX = 16, 4, 2**16
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 PHOTOMETRICS = ("MONOCHROME1", "MONOCHROME2", "RGB")
@@ -20,7 +23,6 @@ SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
 RATES = ("RecommendedDisplayFrameRate", "CineRate", "FrameTime", "FrameTimeVector")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 LETTERS = re.compile(r"[APLRHF]{1,3}")
-UNIT = re.compile(r"[A-Z0-9_]{1,16}")
 
 
 def description(frames: Path, sha256: str) -> dict[str, Any] | None:
@@ -30,9 +32,12 @@ def description(frames: Path, sha256: str) -> dict[str, Any] | None:
         said = json.loads(bounded(frames / sha256 / "frames.json", DESCRIPTION_BYTES_MAX))
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(said, dict) or said.get("version", 1) not in VERSIONS or said.get("dtype") not in SAMPLE_BYTES:
+    if not isinstance(said, dict) or _one_of(said.get("dtype"), tuple(SAMPLE_BYTES)) is None:
         return None
-    if any(type(said.get(key)) is not int or said[key] < 1 for key in ("rows", "columns", "frames")):
+    if any(type(said.get(key)) is not int or not 1 <= said[key] <= COUNT_MAX for key in ("rows", "columns", "frames")):
+        return None
+    version = said.get("version", 1)
+    if type(version) is not int or version not in VERSIONS:
         return None
     return {
         **{key: said[key] for key in ("rows", "columns", "frames", "dtype")},
@@ -48,12 +53,11 @@ def _values(said: dict[str, Any]) -> dict[str, Any]:
     function = _one_of(said.get("voi_function"), FUNCTIONS) or "LINEAR"
     low, high = finite(said.get("padding")), finite(said.get("padding_limit"))
     extent = _numbers(said.get("extent"), 2)
-    unit = said.get("unit")
     return {
         "slope": finite(said.get("slope")) or 1.0,
         "intercept": finite(said.get("intercept")) or 0.0,
         "values": "stored" if said.get("values") == "stored" else "modality",
-        "unit": unit if isinstance(unit, str) and UNIT.fullmatch(unit) else "",
+        "unit": _one_of(said.get("unit"), tuple(UNITS)) or "",
         "photometric": _one_of(said.get("photometric"), PHOTOMETRICS) or "",
         "windows": _windows(said.get("windows"), 1.0 if function == "LINEAR" else 0.0),
         "voi_function": function,

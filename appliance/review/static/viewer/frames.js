@@ -37,10 +37,8 @@ export function values(entry) {
 }
 
 async function fetched(key, entry) {
-  const answer = await fetch(key, { cache: "no-store" });
-  if (!answer.ok) return null;
-  const buffer = await answer.arrayBuffer();
-  if (buffer.byteLength !== size(entry)) return null;
+  const buffer = await fetch(key, { cache: "no-store" }).then((answer) => answer.ok && answer.arrayBuffer(), () => null);
+  if (!buffer || buffer.byteLength !== size(entry)) return null;
   const found = new ARRAYS[entry.image.dtype](buffer);
   held.set(key, found);
   bytes += buffer.byteLength;
@@ -57,12 +55,12 @@ export function fetchAround(entries, at, step = 1) {
   const wanted = [];
   let room = AHEAD_BYTES_MAX;
   const next = [1, 2, 3, 4].map((by) => at + by * step);
-  for (let by = 1; by < entries.length && wanted.length < AHEAD_FRAMES_MAX; by++) next.push(at + by * step, at - by * step);
+  for (let by = 1; by < Math.min(entries.length, AHEAD_FRAMES_MAX); by++) next.push(at + by * step, at - by * step);
   for (const place of new Set(next)) {
     const entry = entries[place];
     if (!entry?.image.here) continue;
     room -= size(entry);
-    if (room < 0 || wanted.length >= AHEAD_FRAMES_MAX) break;
+    if (room < 0) break;
     if (!held.has(address(entry))) wanted.push(entry);
   }
   ahead = wanted;
@@ -73,7 +71,7 @@ function pump() {
   while (coming.size < FETCHES_MAX && ahead.length) {
     const entry = ahead.shift();
     if (held.has(address(entry)) || coming.has(address(entry))) continue;
-    Promise.resolve(values(entry)).then(pump, () => { ahead = []; });
+    Promise.resolve(values(entry)).then(pump);
   }
 }
 

@@ -43,6 +43,12 @@ export function aspect(image) {
 }
 
 const SAID = { patient: "mm", detector: "mm at detector", untold: "mm (calibration not told)" };
+export const RULES = {
+  mm: "mm in the patient, by the file's PixelSpacing",
+  "mm at detector": "mm at the detector, by ImagerPixelSpacing: shorter in the patient",
+  "mm (calibration not told)": "mm by PixelSpacing; whether magnification was corrected is not told",
+  px: "the file tells no pixel spacing: lengths are in pixels",
+};
 
 // Millimetres between rows and between columns, or pixels where the file does not tell (PS3.3 10.7.1.3).
 export function spacing(image) {

@@ -1,8 +1,7 @@
 // The page around the viewports: tools, keys, series, other studies of the patient. It adds nothing to what a file says.
 
 import { values } from "./frames.js";
-import { spacing } from "./geometry.js";
-import { fileLook, isColour, paint } from "./render.js";
+import { fileLook, isColour, paint, whole } from "./render.js";
 import { Viewport } from "./viewport.js";
 
 const THUMBS_MAX = 40;
@@ -50,14 +49,15 @@ function reflect(viewport) {
     part("preset").replaceChildren(...options, own);
   }
   part("preset").disabled = !current || isColour(current.image);
-  const same = look && offers.find((each) => ["lut", "fn", "centre", "width"].every((name) => each.look[name] === look[name] || (look.lut && name !== "lut")));
+  const alike = (each, name) => each.look[name] === look[name];
+  const same = look && offers.find((each) => alike(each, "lut") && (look.lut || ["fn", "centre", "width"].every((name) => alike(each, name))));
   part("preset").value = same ? same.key : "hand";
   part("invert").setAttribute("aria-pressed", String(invert));
   part("cine").setAttribute("aria-pressed", String(viewport.playing));
   part("cine").disabled = viewport.entries.length < 2;
+  const rate = String(Math.round(viewport.rate() * 10) / 10);
+  if (part("rate").dataset.file !== rate) part("rate").dataset.file = part("rate").value = rate;
   for (const button of root.querySelectorAll("[data-mode]")) button.setAttribute("aria-pressed", String(button.dataset.mode === viewport.mode));
-  part("rule").hidden = viewport.mode !== "length";
-  part("rule").textContent = current ? RULES[spacing(current.image).unit] : "";
   const here = viewport.entries[0];
   for (const button of part("series").querySelectorAll("button")) {
     const mine = series[Number(button.dataset.series)].entries[0] === here;
@@ -66,15 +66,8 @@ function reflect(viewport) {
   }
 }
 
-const RULES = {
-  mm: "Lengths are in mm in the patient, by the file's PixelSpacing.",
-  "mm at detector": "Lengths are in mm at the detector, by the file's ImagerPixelSpacing: in the patient they are shorter.",
-  "mm (calibration not told)": "Lengths are in mm by the file's PixelSpacing; it does not tell whether magnification was corrected.",
-  px: "The file tells no pixel spacing: lengths are in pixels.",
-};
-
 function mirrored(viewport) {
-  const { look, at, current } = viewport;
+  const { look, shown: at, current } = viewport;
   Object.assign(root.dataset, { at, centre: look?.centre ?? "", width: look?.width ?? "", ready: current ? "yes" : "no" });
 }
 
@@ -142,8 +135,7 @@ function drawThumb(canvas, image, stored) {
   [canvas.width, canvas.height] = [columns, rows];
   const pen = canvas.getContext("2d", { alpha: false });
   const out = pen.createImageData(columns, rows);
-  const area = { left: 0, top: 0, right: image.columns, bottom: image.rows, step };
-  paint(image, stored, fileLook(image, stored), new Uint32Array(out.data.buffer), area);
+  paint(image, stored, fileLook(image, stored), new Uint32Array(out.data.buffer), whole(image, step));
   pen.putImageData(out, 0, 0);
 }
 
@@ -181,20 +173,14 @@ function layout(two) {
 // Tools
 
 function mode(name) {
-  for (const each of viewports) each.mode = name;
+  for (const each of viewports) each.choose(name);
   reflect(shown());
 }
 
 function cine() {
   const viewport = shown();
   if (viewport.playing) viewport.pause();
-  else if (viewport.entries.length > 1) {
-    if (!part("rate").value || part("rate").dataset.of !== String(viewport.rate())) {
-      part("rate").value = String(Math.round(viewport.rate() * 10) / 10);
-      part("rate").dataset.of = String(viewport.rate());
-    }
-    viewport.play(() => Math.max(0.5, Math.min(60, Number(part("rate").value) || viewport.rate())));
-  }
+  else if (viewport.entries.length > 1) viewport.play(() => Math.max(0.5, Math.min(60, Number(part("rate").value) || viewport.rate())));
   reflect(viewport);
 }
 

@@ -7,6 +7,7 @@ import { extent, fileLook, isColour, isPadding, modality, paint, presets, short,
 const ZOOM_MAX = 32;
 const RATE_DEFAULT = 10;
 const MEASURES_MAX = 50; // of one frame
+const NOT_FETCHED = "This image could not be fetched from the appliance. The original file is kept.";
 const NOT_HERE = "This image is not decoded here: not yet, not any more, or it could not be. The original file is kept.";
 
 export class Viewport {
@@ -27,7 +28,7 @@ export class Viewport {
 
   open(entries, at = 0) {
     this.pause();
-    [this.entries, this.at, this.current, this.step, this.byFile, this.look] = [entries, 0, null, 1, true, null];
+    [this.entries, this.at, this.shown, this.current, this.step, this.byFile, this.look] = [entries, 0, 0, null, 1, true, null];
     this.view = { zoom: 1, x: 0, y: 0, turns: 0, flip: false, fitted: true };
     [this.invert, this.held, this.painted] = [false, null, ""];
     return entries.length ? this.show(at) : this.draw();
@@ -45,7 +46,8 @@ export class Viewport {
     const luts = stored && entry.image.voi_luts?.length ? await voiTables(entry) : [];
     if (mine !== this.asked) return;
     this.current = stored && { image: entry.image, stored, luts, key: address(entry) };
-    this.say(stored ? "" : NOT_HERE);
+    this.shown = to; // where the picture comes from, also while the next one is on its way
+    this.say(stored ? "" : entry.image.here ? NOT_FETCHED : NOT_HERE);
     if (stored && this.byFile) this.look = fileLook(entry.image, stored, luts[0]);
     this.heard.changed(this);
     this.draw();
@@ -60,6 +62,11 @@ export class Viewport {
 
   offers() {
     return this.current ? presets(this.current.image, this.current.stored, this.current.luts) : [];
+  }
+
+  choose(mode) {
+    this.mode = mode;
+    this.caption();
   }
 
   setLook(look) {
@@ -262,16 +269,17 @@ export class Viewport {
     const { current, look } = this;
     const height = current && geometry.place(current.image);
     const told = height === null || !current ? "" : ` · ${height.toFixed(1)} mm`;
-    this.part("place-words").textContent = this.entries.length ? `image ${this.at + 1} / ${this.entries.length}${told}` : "";
+    this.part("place-words").textContent = this.entries.length ? `image ${this.shown + 1} / ${this.entries.length}${told}` : "";
     const pixels = current && !isColour(current.image);
     const fn = look && look.fn !== "LINEAR" ? ` ${look.fn}` : "";
     const words = pixels ? (look.lut ? "file table" : `W ${short(look.width)} L ${short(look.centre)}${fn}`) : "colour";
     this.part("window-words").textContent = current ? `${words} · zoom ${Math.round(this.view.zoom * 100)} %` : "";
     const sides = current ? geometry.edges(current.image, this.view) : { left: "", right: "", top: "", bottom: "" };
     for (const [side, letters] of Object.entries(sides)) this.part(`edge-${side}`).textContent = letters;
+    this.part("rule-words").textContent = current && this.mode === "length" ? geometry.RULES[geometry.spacing(current.image).unit] : "";
     const pairs = (current && this.measures.get(current.key)) ?? [];
     this.part("measure-words").textContent = pairs.map((pair) => geometry.said(geometry.distance(current.image, ...pair))).join(", ");
-    Object.assign(this.port.dataset, { at: this.at, turns: this.view.turns, flip: this.view.flip });
+    Object.assign(this.port.dataset, { at: this.shown, turns: this.view.turns, flip: this.view.flip });
   }
 
   // Hands

@@ -382,7 +382,8 @@ def test_a_prior_opens_beside_and_is_audited(signed_in: Page, address: str, seed
     second = signed_in.locator(".port").nth(1)
     expect(second.locator(".prior-words")).to_contain_text(f"PRIOR · 2025-01-10 · CR · study no. {old}")
     expect(second.locator(".place-words")).to_have_text("image 1 / 1")
-    expect(second.locator(".now-words")).to_be_hidden()
+    for of_the_present in second.locator(".now-words").all():
+        expect(of_the_present).to_be_hidden()
     keep("viewer-prior")
     rows = [each for each in seeded.desk_rows(desk.audit) if each.act == "prior-opened"]
     assert [each.subject for each in rows] == [f"study {old}"]

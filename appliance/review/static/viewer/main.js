@@ -40,11 +40,11 @@ const shown = () => active ?? viewports[0];
 function reflect(viewport) {
   const { look, current, invert } = viewport;
   const offers = viewport.offers();
-  const keys = JSON.stringify(offers.map(({ words }) => words));
+  const own = new Option(current && isColour(current.image) ? "Colour" : "By hand", "hand");
+  const keys = JSON.stringify([own.text, ...offers.map(({ words }) => words)]);
   if (keys !== offered) {
     offered = keys;
     const options = offers.map(({ key, words }, at) => new Option(at < 9 ? `${at + 1} ${words}` : words, key));
-    const own = new Option("By hand", "hand");
     own.disabled = true;
     part("preset").replaceChildren(...options, own);
   }
@@ -68,6 +68,7 @@ function reflect(viewport) {
 
 function mirrored(viewport) {
   const { look, shown: at, current } = viewport;
+  part("forget").hidden = !viewport.lengths().length;
   Object.assign(root.dataset, { at, centre: look?.centre ?? "", width: look?.width ?? "", ready: current ? "yes" : "no" });
 }
 
@@ -99,20 +100,20 @@ async function start() {
     part("priors").append(new Option(`${date || "no date"} · ${modality} · study no. ${study}`, study));
   }
   part("priors-row").hidden = !priors?.length;
-  await strip(0);
+  await strip();
 }
 
-// The strip of thumbnails, from the given series on: the middle frame of each, one fetched after the other.
-async function strip(from) {
-  part("strip").hidden = series.length < 2;
+// The strip of thumbnails: the middle frame of each series, one fetched after the other.
+async function strip() {
+  part("strip").hidden = series.length < 2 && part("priors-row").hidden;
   if (series.length < 2) return;
   for (let at = part("series").children.length; at < Math.min(series.length, THUMBS_MAX); at++) part("series").append(thumb(at));
   reflect(shown());
-  for (let at = from; at < Math.min(series.length, THUMBS_MAX); at++) {
-    const { entries } = series[at];
-    const entry = entries[Math.floor(entries.length / 2)];
-    const stored = await values(entry);
-    if (stored) drawThumb(part("series").children[at].querySelector("canvas"), entry.image, stored);
+  for (const [at, item] of [...part("series").children].entries()) {
+    const canvas = item.querySelector("canvas");
+    const entry = series[at].entries[Math.floor(series[at].entries.length / 2)];
+    const stored = canvas.dataset.drawn ? null : await values(entry);
+    if (stored) drawThumb(canvas, entry.image, stored);
   }
 }
 
@@ -137,6 +138,7 @@ function drawThumb(canvas, image, stored) {
   const out = pen.createImageData(columns, rows);
   paint(image, stored, fileLook(image, stored), new Uint32Array(out.data.buffer), whole(image, step));
   pen.putImageData(out, 0, 0);
+  canvas.dataset.drawn = "yes";
 }
 
 async function load(viewport, at) {
@@ -157,7 +159,7 @@ async function openPrior(study, words) {
   }
   if (from === series.length) return viewports[1].say("That study has no image to show.");
   await load(viewports[1], from);
-  await strip(from);
+  await strip();
 }
 
 function layout(two) {

@@ -201,7 +201,7 @@ export class Viewport {
     this.pen.fillStyle = "#000";
     this.pen.fillRect(0, 0, width, height);
     if (this.current) {
-      const { image, key } = this.current;
+      const { image } = this.current;
       if (this.view.fitted) Object.assign(this.view, { zoom: geometry.fitZoom(image, this.view, width, height), x: 0, y: 0 });
       const matrix = this.matrix();
       const area = this.ink(matrix, width, height);
@@ -211,7 +211,7 @@ export class Viewport {
       this.pen.drawImage(this.sheet, area.left, area.top, this.sheet.width * area.step, this.sheet.height * area.step);
       this.pen.setTransform(1, 0, 0, 1, 0, 0);
       this.drawScale(scale);
-      for (const pair of this.measures.get(key) ?? []) this.drawLength(matrix, pair, scale);
+      for (const pair of this.lengths()) this.drawLength(matrix, pair, scale);
     }
     this.caption();
     this.heard.drawn(this);
@@ -238,7 +238,7 @@ export class Viewport {
     const bar = geometry.scaleBar(this.current.image, this.view.zoom, this.canvas.width / 4);
     this.port.dataset.scale = bar ? bar.words : "";
     if (!bar || this.view.turns % 2 && geometry.aspect(this.current.image) !== 1) return;
-    const [right, bottom] = [this.canvas.width - 12 * scale, this.canvas.height - 52 * scale];
+    const [right, bottom] = [this.canvas.width - 12 * scale, this.canvas.height - 74 * scale];
     this.pen.lineWidth = 2 * scale;
     this.stroke([[right - bar.pixels, bottom - 5 * scale], [right - bar.pixels, bottom], [right, bottom], [right, bottom - 5 * scale]]);
     this.write(bar.words, right, bottom - 9 * scale, scale, "right");
@@ -277,7 +277,7 @@ export class Viewport {
     const sides = current ? geometry.edges(current.image, this.view) : { left: "", right: "", top: "", bottom: "" };
     for (const [side, letters] of Object.entries(sides)) this.part(`edge-${side}`).textContent = letters;
     this.part("rule-words").textContent = current && this.mode === "length" ? geometry.RULES[geometry.spacing(current.image).unit] : "";
-    const pairs = (current && this.measures.get(current.key)) ?? [];
+    const pairs = this.lengths();
     this.part("measure-words").textContent = pairs.map((pair) => geometry.said(geometry.distance(current.image, ...pair))).join(", ");
     Object.assign(this.port.dataset, { at: this.shown, turns: this.view.turns, flip: this.view.flip });
   }
@@ -317,11 +317,14 @@ export class Viewport {
     if (mode === "length") this.begin(at);
   }
 
+  lengths() {
+    return (this.current && this.measures.get(this.current.key)) ?? [];
+  }
+
   begin(at) {
     const from = geometry.toImage(this.matrix(), at);
-    const pairs = this.measures.get(this.current.key) ?? [];
     this.held.pair = [from, from];
-    this.measures.set(this.current.key, [...pairs, this.held.pair].slice(-MEASURES_MAX));
+    this.measures.set(this.current.key, [...this.lengths(), this.held.pair].slice(-MEASURES_MAX));
   }
 
   move(event) {
@@ -349,8 +352,7 @@ export class Viewport {
   // Takes the last length on this frame away, or all of them.
   forget(all = false) {
     if (!this.current) return;
-    const pairs = this.measures.get(this.current.key) ?? [];
-    this.measures.set(this.current.key, all ? [] : pairs.slice(0, -1));
+    this.measures.set(this.current.key, all ? [] : this.lengths().slice(0, -1));
     this.draw();
   }
 

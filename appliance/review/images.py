@@ -98,9 +98,10 @@ def _listed(frames: Path, found: list[Instance]) -> dict[str, Any]:
 
 def _described(frames: Path, instance: Instance) -> dict[str, Any]:
     said = description(frames, instance.sha256)
+    lossy = instance.lossy_image_compression == "01"  # PS3.3 C.7.6.1.1.5: has been, whatever it is now
     if said is None:
-        return {"here": False, "frames": 1, "modality": instance.modality}
-    return {**said, "here": True, "modality": instance.modality}
+        return {"here": False, "frames": 1, "modality": instance.modality, "lossy": lossy}
+    return {**said, "here": True, "modality": instance.modality, "lossy": lossy}
 
 
 def _priors(request: Request) -> list[dict[str, Any]]:
@@ -128,25 +129,42 @@ def priors_of(c: Connection, study: Row[Any]) -> list[Row[Any]]:
 
 def _instances(request: Request) -> list[Instance] | None:
     """The study's instances in order of arrival, which never changes: an image keeps its number when others come."""
-    asked = next(request.path_params[name] for name in ("number", "audit") if name in request.path_params)
     try:
         with page_of(request).ledgers.studies() as c:
-            if asked >= 2**63:
-                return None
-            if "audit" in request.path_params:
-                drawn = watch.audit(c, asked)
-                return None if drawn is None else ledger.instances_of(c, drawn.study_number)
-            return None if ledger.study_by_number(c, asked) is None else ledger.instances_of(c, asked)
+            number = _study(c, request)
+            return None if number is None else ledger.instances_of(c, number)
     except Unavailable:
         return None
 
 
-def _image(request: Request) -> tuple[str, dict[str, Any]] | None:
-    """Digest and description of the image that a request counts, None where the cache does not hold it."""
-    found, image = _instances(request), request.path_params["image"]
-    if found is None or not 1 <= image <= len(found):
+def _study(c: Connection, request: Request) -> int | None:
+    """The study that a request names, or that its audit drew; None where there is none."""
+    asked = next(request.path_params[name] for name in ("number", "audit") if name in request.path_params)
+    if asked >= 2**63:
         return None
-    sha256 = found[image - 1].sha256
+    if "audit" in request.path_params:
+        drawn = watch.audit(c, asked)
+        return None if drawn is None else int(drawn.study_number)
+    return None if ledger.study_by_number(c, asked) is None else int(asked)
+
+
+def _image(request: Request) -> tuple[str, dict[str, Any]] | None:
+    """Digest and description of the image that a request counts, None where the cache does not hold it.
+
+    One row is read, not the study's: a reader who scrolls asks for sixty frames a second.
+    """
+    image, columns = request.path_params["image"], ledger.instances.c
+    try:
+        with page_of(request).ledgers.studies() as c:
+            number = _study(c, request)
+            if number is None or not 1 <= image < 2**31:
+                return None
+            chosen = select(columns.sha256).where(columns.study_number == number).order_by(columns.id)
+            sha256 = c.execute(chosen.offset(image - 1).limit(1)).scalar_one_or_none()
+    except Unavailable:
+        return None
+    if sha256 is None:
+        return None
     said = description(page_of(request).places.frames, sha256)
     return None if said is None else (sha256, said)
 

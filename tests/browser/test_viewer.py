@@ -1,7 +1,9 @@
 """The viewer under a hand and a keyboard: scroll, window, lengths, letters, series, priors, cine; pictures are kept."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 from playwright.sync_api import Page, expect
 from seeding import Seeded, an_instance, patient, put_decoded, put_frames, ramp
 
+from appliance import review
 from appliance.core.study import Instance
 from appliance.world import desk
-from tests.core.test_pixels import made
+from tests.core.test_pixels import lut, made
 
 AXIAL = [1, 0, 0, 0, 1, 0]
 SLICES = 100
@@ -420,3 +423,57 @@ def test_a_large_film_is_windowed_at_screen_size_and_whole_on_release(
     assert max(during) < 1500
     assert after[-1] == 3000
     keep("viewer-film")
+
+
+def test_an_image_that_does_not_come_says_so_and_the_next_one_is_shown(
+    signed_in: Page, watch: Any, address: str, head: int
+) -> None:
+    signed_in.route(re.compile(r"/images/1/frames/1$"), lambda route: route.abort())
+    signed_in.goto(f"{address}studies/{head}")
+    expect(signed_in.locator("#message")).to_contain_text("could not be fetched")
+    expect(signed_in.locator("#viewer")).to_have_attribute("data-ready", "no")
+    signed_in.get_by_role("button", name="Further image").click()
+    drawn(signed_in)
+    expect(signed_in.locator("#message")).to_be_empty()
+    watch.complaints.clear()  # the browser notes the request that was cut off, which is meant
+
+
+def test_a_lossy_image_is_marked(signed_in: Page, address: str, seeded: Seeded) -> None:
+    put_frames(seeded.places, 55_000, [ramp()])
+    plain = an_instance(55_000, patient("DOE^LOSSY", "P-LOSSY"), study=550)
+    number = seeded.study_of("lossy", [replace(plain, lossy_image_compression="01")])
+    signed_in.goto(f"{address}studies/{number}")
+    expect(signed_in.locator("#place-words")).to_have_text("image 1 / 1 · lossy")
+
+
+def test_frames_and_tables_are_given_only_where_they_fit_their_description(
+    signed_in: Page, address: str, seeded: Seeded
+) -> None:
+    data = made(np.zeros((4, 4), "u2"), VOILUTSequence=[lut([3, 0, 16], [0, 1, 2])])
+    number = one(seeded, 56_000, data)
+    folder = seeded.places.frames / f"{56_000:064x}"
+
+    def status(path: str) -> int:
+        return signed_in.request.get(f"{address}studies/{number}/images/{path}").status
+
+    assert [status(each) for each in ("1/frames/1", "1/luts/1")] == [200, 200]
+    for absent in ("1/frames/0", "1/frames/2", "1/luts/0", "1/luts/2", "0/frames/1", "2/frames/1", f"{2**80}/luts/1"):
+        assert status(absent) == 404, absent
+    for name, path in (("frame-0001.raw", "1/frames/1"), ("voi-01.raw", "1/luts/1")):
+        (folder / name).write_bytes(b"\0" * 31)
+        assert status(path) == 409
+        (folder / name).unlink()
+        assert status(path) == 404
+
+
+def test_the_modules_are_small_and_touch_no_markup() -> None:
+    """No text of a header can become markup where nothing makes markup; nothing is evaluated, nothing is elsewhere."""
+    modules = sorted((Path(review.__file__).parent / "static" / "viewer").glob("*.js"))
+    text = {path.name: path.read_text("utf-8") for path in modules}
+    assert sorted(text) == ["frames.js", "geometry.js", "main.js", "render.js", "viewport.js"]
+    assert sum(map(len, text.values())) < 42_000
+    for name, source in text.items():
+        for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function(", "://"):
+            assert word not in source, (name, word)
+        if name in ("render.js", "geometry.js"):
+            assert not re.search(r"\b(document|window|fetch)\b\s*[.(]", source), name

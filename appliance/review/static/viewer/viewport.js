@@ -268,7 +268,8 @@ export class Viewport {
   caption() {
     const { current, look } = this;
     const height = current && geometry.place(current.image);
-    const told = height === null || !current ? "" : ` · ${height.toFixed(1)} mm`;
+    const lossy = current?.image.lossy ? " · lossy" : "";
+    const told = (height === null || !current ? "" : ` · ${height.toFixed(1)} mm`) + lossy;
     this.part("place-words").textContent = this.entries.length ? `image ${this.shown + 1} / ${this.entries.length}${told}` : "";
     const pixels = current && !isColour(current.image);
     const fn = look && look.fn !== "LINEAR" ? ` ${look.fn}` : "";

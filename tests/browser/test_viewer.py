@@ -477,3 +477,69 @@ def test_the_modules_are_small_and_touch_no_markup() -> None:
             assert word not in source, (name, word)
         if name in ("render.js", "geometry.js"):
             assert not re.search(r"\b(document|window|fetch)\b\s*[.(]", source), name
+
+
+def test_a_slow_slice_never_replaces_a_newer_one(signed_in: Page, address: str, head: int) -> None:
+    listed = signed_in.request.get(f"{address}studies/{head}/images").json()["images"]
+    second = f"/images/{listed[1]['image']}/frames/1"
+    held: list[Any] = []
+    signed_in.route(re.compile(f"{second}$"), lambda route: held.append(route))
+    signed_in.goto(f"{address}studies/{head}")
+    drawn(signed_in)
+    signed_in.locator("#port").focus()
+    press(signed_in, "ArrowDown", "ArrowDown")
+    expect(signed_in.locator("#port")).to_have_attribute("data-at", "2")
+    expect(signed_in.locator("#place-words")).to_contain_text("image 3 /")
+    with signed_in.expect_response(lambda answer: answer.url.endswith(second)) as came:
+        held[0].continue_()
+    came.value.finished()
+    two_frames = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    signed_in.evaluate(two_frames)
+    expect(signed_in.locator("#port")).to_have_attribute("data-at", "2")
+    press(signed_in, "ArrowUp")
+    expect(signed_in.locator("#port")).to_have_attribute("data-at", "1")
+
+
+CACHE = """async ([count, side]) => {
+  const frames = await import("/static/viewer/frames.js");
+  const asked = [];
+  const image = { rows: side, columns: side, dtype: "uint8", here: true };
+  const entry = (_, at) => ({ source: "/x", image: { ...image, image: at }, frame: 1 });
+  const entries = Array.from({ length: count }, entry);
+  window.fetch = async (where) => {
+    asked.push(Number(where.split("/")[2]));
+    return { ok: true, arrayBuffer: async () => new ArrayBuffer(side * side) };
+  };
+  return { frames, entries, asked };
+}"""
+
+
+def test_frames_are_fetched_ahead_on_both_sides_nearest_first(signed_in: Page, address: str) -> None:
+    signed_in.goto(address)
+    found = signed_in.evaluate(f"""async () => {{
+      const {{ frames, entries, asked }} = await ({CACHE})([30, 8]);
+      await frames.values(entries[10]);
+      frames.fetchAround(entries, 10, -1);
+      while (asked.length < 30) await new Promise(requestAnimationFrame);
+      return asked;
+    }}""")
+    assert found[0] == 10
+    assert set(found[1:6]) == {9, 8, 7, 6, 11}  # the hand goes down: four before, one behind
+    assert sorted(found) == list(range(30))
+
+
+def test_what_is_kept_has_a_limit_and_the_longest_unused_goes_first(signed_in: Page, address: str) -> None:
+    """Forty frames of 8 MiB are more than 256 MiB hold: the first is fetched again, unless it was used in between."""
+    signed_in.goto(address)
+    found = signed_in.evaluate(f"""async () => {{
+      const {{ frames, entries, asked }} = await ({CACHE})([40, 2896]);
+      for (const entry of entries) {{
+        await frames.values(entry);
+        await frames.values(entries[0]);
+      }}
+      const first = asked.filter((at) => at === 0).length;
+      asked.length = 0;
+      for (const at of [39, 0, 20, 1]) await frames.values(entries[at]);
+      return [first, ...asked];
+    }}""")
+    assert found == [1, 1]  # the first was asked for once in forty uses, the second has gone

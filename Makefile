@@ -3,10 +3,10 @@
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help demo town test check faults power crashpoints seven-days bench bench-deid bench-draft load simulate docs evaluate deid-report system-packages
+.PHONY: help demo town test check faults power crashpoints seven-days bench bench-deid bench-draft bench-review load simulate docs evaluate deid-report system-packages
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/made: pyproject.toml constraints.txt
 	python3 -m venv .venv
@@ -57,6 +57,9 @@ load: system-packages .venv/made-test  ## cases a second by workers, percentiles
 
 bench: .venv/made-test  ## ingest to lane beside the bare library calls
 	$(PY) -m bench.ingest $(ARGS)
+
+bench-review: .venv/made-test  ## the viewer's first image, scroll and drag in Chromium; ARGS='--slices 300 --film 3000'
+	$(PY) -m bench.review $(ARGS)
 
 bench-deid: .venv/made-test  ## de-identification beside its peers; ARGS='--files 200 --repeats 5'
 	$(PY) -m bench.deid $(ARGS)

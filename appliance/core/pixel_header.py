@@ -200,7 +200,16 @@ def modality_lut_of(dataset: pydicom.Dataset, layout: Layout) -> ModalityLut | N
     items = value_of(dataset, "ModalityLUTSequence")
     if not layout.grey or not isinstance(items, pydicom.Sequence) or not len(items):
         return None
-    descriptor, told = value_of(items[0], "LUTDescriptor"), value_of(items[0], "LUTData")
+    first, _, entries = table_of(items[0], layout)
+    return ModalityLut(first, entries, text_of(items[0], "ModalityLUTType")[:UNIT_LENGTH_MAX])
+
+
+def table_of(item: pydicom.Dataset, layout: Layout) -> tuple[int, int, NDArray[np.uint16]]:
+    """(first value mapped, bits of an entry, entries) of a look-up table (PS3.3 C.11.1.1, C.11.2.1.1).
+
+    raises  Quarantined("pixel-layout"): the table does not hold what its descriptor says
+    """
+    descriptor, told = value_of(item, "LUTDescriptor"), value_of(item, "LUTData")
     try:
         count, first, bits = (int(each) for each in descriptor)
         words = ">u2" if layout.syntax == BIG_ENDIAN else "<u2"
@@ -212,14 +221,13 @@ def modality_lut_of(dataset: pydicom.Dataset, layout: Layout) -> ModalityLut | N
         raise Quarantined("pixel-layout", "LUTDescriptor")
     if entries.min() < 0 or entries.max() >= 2**16:
         raise Quarantined("pixel-layout", "LUTData")
-    unit = text_of(items[0], "ModalityLUTType")[:UNIT_LENGTH_MAX]
-    return ModalityLut(_as_signed(first, layout), entries.astype(np.uint16), unit)
+    return _as_signed(first, layout), bits, entries.astype(np.uint16)
 
 
 def windows_of(dataset: pydicom.Dataset) -> tuple[tuple[float, float], ...]:
     """(center, width) in modality values, of the header or of its first frame; an unusable pair is no pair."""
     source = functional_group(dataset, "FrameVOILUTSequence", 0)
-    pairs = zip(_numbers(source, "WindowCenter"), _numbers(source, "WindowWidth"), strict=False)
+    pairs = zip(numbers_of(source, "WindowCenter"), numbers_of(source, "WindowWidth"), strict=False)
     return tuple(pair for pair in pairs if pair[1] > 0)[:WINDOWS_MAX]
 
 
@@ -248,7 +256,7 @@ def spacing_of(dataset: pydicom.Dataset) -> tuple[tuple[float, float] | None, st
     patient, ImagerPixelSpacing lies at the detector's front (PS3.3 10.7.1.3)."""
     measures = functional_group(dataset, "PixelMeasuresSequence", 0)
     for source, keyword in ((measures, "PixelSpacing"), (dataset, "PixelSpacing"), (dataset, "ImagerPixelSpacing")):
-        found = _numbers(source, keyword)
+        found = numbers_of(source, keyword)
         if len(found) == 2 and min(found) > 0:
             return (found[0], found[1]), keyword
     return None, ""
@@ -285,7 +293,7 @@ def _number(dataset: pydicom.Dataset, keyword: str) -> int:
         raise Quarantined("pixel-layout", keyword) from None
 
 
-def _numbers(dataset: pydicom.Dataset, keyword: str) -> list[float]:
+def numbers_of(dataset: pydicom.Dataset, keyword: str) -> list[float]:
     """The finite numbers of an element; empty when it holds anything else."""
     try:
         value = value_of(dataset, keyword)

@@ -1,4 +1,4 @@
-"""From a whole object to images: stored values, what they mean, and the bytes that the viewer draws.
+"""From a whole object to images: stored values and what they mean.
 
 Every header is taken for a claim that its pixel data must bear out: a size, a depth or a count that does not fit is
 quarantined, never mended. What is announced larger than the limit is not decoded at all. No byte string makes
@@ -17,12 +17,12 @@ from pydicom.pixels.processing import apply_color_lut
 from appliance.core import pixel_header
 from appliance.core.admit import DAMAGE, file_meta
 from appliance.core.codecs import Pixels, encapsulated_frames, in_rgb, stored_values
+from appliance.core.display import Display, display_of
 from appliance.core.pixel_header import BIG_ENDIAN, DEFLATED, NATIVE, Layout, ModalityLut, Rescale
 from appliance.errors import Quarantined
 
 INFLATED_HEADROOM_BYTES = 64 * 2**20
 INFLATE_STEP_BYTES = 2**20
-LEVELS = 2**16 - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +40,7 @@ class Image:
     padding         (low, high) stored values that stand for no measurement (PS3.3 C.7.5.1.1.2)
     spacing_mm      between rows, between columns; spacing_source is the keyword it came from, "" where there is none
     decoder         imagecodecs, or none where the pixel data are uncompressed
+    display         what only the viewer asks of the header
     """
 
     stored: Pixels
@@ -54,6 +55,7 @@ class Image:
     spacing_mm: tuple[float, float] | None
     spacing_source: str
     decoder: str
+    display: Display
 
     @property
     def frames(self) -> int:
@@ -140,6 +142,7 @@ def _decoded(dataset: pydicom.FileDataset, pixels_max: int) -> Image:
         spacing_mm=spacing_mm,
         spacing_source=spacing_source,
         decoder="none" if layout.syntax in NATIVE else "imagecodecs",
+        display=display_of(dataset, layout),
     )
 
 
@@ -249,7 +252,7 @@ def modality_values(image: Image, frame: int = 0) -> NDArray[np.float32]:
         raise Quarantined("pixel-layout", "PhotometricInterpretation")
     stored = image.stored[frame]
     if image.modality_lut is not None:
-        return _looked_up(stored, image.modality_lut).astype(np.float32)
+        return looked_up(stored, image.modality_lut).astype(np.float32)
     rescale = image.rescales[frame] if len(image.rescales) > 1 else image.rescales[0]
     values: NDArray[np.float32] = stored.astype(np.float32)
     if (rescale.slope, rescale.intercept) != (1.0, 0.0):
@@ -258,59 +261,6 @@ def modality_values(image: Image, frame: int = 0) -> NDArray[np.float32]:
     return values
 
 
-def _looked_up(stored: Pixels, lut: ModalityLut) -> NDArray[np.uint16]:
+def looked_up(stored: Pixels, lut: ModalityLut) -> NDArray[np.uint16]:
     """The table's entries; what lies beyond its ends takes the end's entry (PS3.3 C.11.1.1)."""
     return lut.entries[np.clip(stored.astype(np.int64) - lut.first, 0, len(lut.entries) - 1)]
-
-
-def frame_bytes(image: Image, n: int) -> bytes:
-    """One frame, n from 0, as the review page's viewer reads it: little endian, row by row, in the dtype of
-    frame_description. Colours have 8 bits a sample; what no viewer dtype holds is told in 65536 levels."""
-    stored: Pixels = image.stored[n]
-    if image.photometric == "RGB":
-        spare = image.bits_stored - 8
-        return (stored >> spare if spare > 0 else stored << -spare).astype(np.uint8).tobytes()
-    if image.modality_lut is not None:
-        return _looked_up(stored, image.modality_lut).astype("<u2").tobytes()
-    if image.span is not None:
-        low, step = image.span[0], _step(image.span)
-        return np.rint((stored.astype(np.float64) - low) / step).astype("<u2").tobytes()
-    return stored.astype(stored.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def _step(span: tuple[float, float]) -> float:
-    return (span[1] - span[0]) / LEVELS or 1.0
-
-
-def frame_description(image: Image) -> dict[str, object]:
-    """What frame_bytes holds, as JSON can say it: all of it of every frame.
-
-    slope, intercept  the viewer computes slope * value + intercept, and windows that itself
-    padding           in the viewer's values, None where it does not draw stored values
-    windows           empty where frames have rescales of their own: the viewer then draws stored values as they are
-    """
-    colour, looked_up = image.photometric == "RGB", image.modality_lut is not None
-    common = len(image.rescales) == 1
-    rescale = image.rescales[0] if common else Rescale()
-    slope, intercept = rescale.slope, rescale.intercept
-    plain = not colour and not looked_up and image.span is None
-    if image.span is not None and not colour:
-        slope, intercept = slope * _step(image.span), intercept + slope * image.span[0]
-    return {
-        "frames": image.frames,
-        "rows": int(image.stored.shape[1]),
-        "columns": int(image.stored.shape[2]),
-        "samples": 3 if colour else 1,
-        "dtype": "rgb8" if colour else image.stored.dtype.name if plain else "uint16",
-        "bits_stored": image.bits_stored,
-        "photometric": image.photometric,
-        "slope": slope,
-        "intercept": intercept,
-        "unit": image.modality_lut.unit if image.modality_lut is not None else rescale.unit,
-        "windows": [list(pair) for pair in image.windows] if common else [],
-        "voi_function": image.voi_function,
-        "padding": image.padding[0] if plain and image.padding else None,
-        "spacing": list(image.spacing_mm) if image.spacing_mm else None,
-        "spacing_source": image.spacing_source,
-        "decoder": image.decoder,
-    }

@@ -76,7 +76,7 @@ def _by_number(instances: Sequence[Instance]) -> list[Instance] | str:
 
 def _in_space(instances: Sequence[Instance]) -> list[Instance] | str:
     """Slices of one frame each along the normal of their common plane (PS3.3 C.7.6.2.1.1), or what is wrong."""
-    planes = [_plane(each) for each in instances]
+    planes = [plane_of(each) for each in instances]
     if any(plane is None for plane in planes):
         return "slices-without-geometry"
     if len({_grid(each) for each in instances}) > 1:
@@ -105,7 +105,7 @@ def _grid(instance: Instance) -> tuple[object, ...]:
     return (instance.rows, instance.columns, *told)
 
 
-def _plane(instance: Instance) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def plane_of(instance: Instance) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Directions [row, column] and position of a slice; None where it is not told or makes no plane."""
     directions, position = _numbers(instance.image_orientation_patient), _numbers(instance.image_position_patient)
     if len(directions) != 6 or len(position) != 3 or instance.number_of_frames != 1:

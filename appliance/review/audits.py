@@ -14,8 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from appliance.core.study import Instance
 from appliance.errors import Unavailable
 from appliance.review import words
+from appliance.review.description import description
 from appliance.review.entrance import Reader, for_readers, form_for_readers
-from appliance.review.images import description
 from appliance.review.ledgers import Page, page_of
 from appliance.review.signing import NONCE
 from appliance.world import audit_desk, desk, ledger

@@ -21,10 +21,11 @@ from appliance.config import Config, Places
 from appliance.core.certificate import PRODUCT_CONTRACT, Certificate, contract_words
 from appliance.core.decide import Decision, Model
 from appliance.core.lifecycle import State
-from appliance.core.pixels import Image, frame_bytes, frame_description
+from appliance.core.pixels import Image
 from appliance.core.roles import in_share
 from appliance.core.standing import Standing
 from appliance.core.study import Instance, Scores
+from appliance.core.viewing import VERSION, frame_bytes, frame_description, voi_bytes
 from appliance.errors import Fault, Unavailable
 from appliance.loop import Moment, Step, guarded
 from appliance.triage.looking import Court as Court
@@ -163,12 +164,23 @@ class Judging:
     def _keep(self, instance: Instance, image: Image) -> None:
         """The decoded frames for the page, a cache: the description last, so that a folder with one is whole."""
         folder = self.places.frames / instance.sha256
-        if (folder / "frames.json").exists():
+        if _described(folder / "frames.json"):
             return
         description = frame_description(image)
         for number in range(int(str(description["frames"]))):
             archive.cache(folder / f"frame-{number + 1:04d}.raw", frame_bytes(image, number))
+        for number, table in enumerate(image.display.voi_luts, 1):
+            archive.cache(folder / f"voi-{number:02d}.raw", voi_bytes(table))
         archive.cache(folder / "frames.json", json.dumps(description).encode())
+
+
+def _described(path: Path) -> bool:
+    """Whether the cache holds an image as this version describes it; an older description is made anew."""
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and said.get("version") == VERSION
 
 
 def day(moment: Moment) -> date:

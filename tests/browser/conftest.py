@@ -3,7 +3,7 @@
 Chromium that is missing is a failure, never a skip. Nothing here sleeps: Playwright waits on conditions with a bound.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from appliance.world import sqlite, wire
 
 CHROMIUM = "/usr/bin/chromium"
 WAIT_MS = 10_000
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"  # what a test saw, kept for whoever looks
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +92,14 @@ def session_cookies(browser: Browser, address: str) -> list[Any]:
 def signed_in(context: BrowserContext, page: Page, session_cookies: list[Any]) -> Page:
     context.add_cookies(session_cookies)
     return page
+
+
+@pytest.fixture
+def keep(page: Page) -> Callable[[str], None]:
+    """Keeps a picture of the page under a name, for eyes; no test compares it."""
+
+    def kept(name: str) -> None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    return kept

@@ -21,9 +21,11 @@ from appliance.core.account import accounted, receipt_of
 from appliance.core.case import final
 from appliance.core.document import encode
 from appliance.core.enclosure import enclosed
+from appliance.core.pixels import Image, decode
 from appliance.core.receipt import Versions, signed
 from appliance.core.redact import Region
 from appliance.core.study import Instance, Patient
+from appliance.core.viewing import frame_bytes, frame_description, voi_bytes
 from appliance.world import ledger, sqlite, wire
 from appliance.world.ledger import departures
 from tests.core.planted_objects import SITE_KEY, planted
@@ -85,6 +87,18 @@ def put_frames(places: Places, n: int, frames: list[np.ndarray[Any, Any]], **sai
         (folder / f"frame-{at:04d}.raw").write_bytes(frame.astype(frame.dtype.newbyteorder("<")).tobytes())
 
 
+def put_decoded(places: Places, n: int, data: bytes, *, pixels_max: int = 2**27) -> Image:
+    """What triage leaves in the frames cache for an object's bytes, made by the same functions."""
+    image, folder = decode(data, pixels_max=pixels_max), places.frames / digest(n)
+    folder.mkdir(parents=True)
+    for at in range(image.frames):
+        (folder / f"frame-{at + 1:04d}.raw").write_bytes(frame_bytes(image, at))
+    for at, table in enumerate(image.display.voi_luts, 1):
+        (folder / f"voi-{at:02d}.raw").write_bytes(voi_bytes(table))
+    (folder / "frames.json").write_text(json.dumps(frame_description(image)))
+    return image
+
+
 def ramp(rows: int = 64, columns: int = 96, *, step: int = 10, start: int = 0) -> np.ndarray[Any, Any]:
     """uint16 values that grow by `step` a column from `start`."""
     return np.tile(np.arange(columns, dtype=np.uint16) * np.uint16(step) + np.uint16(start), (rows, 1))
@@ -111,6 +125,18 @@ class Seeded:
             if states:
                 ledger.set_completeness(c, number, {"code": "quiet", "text": "no new image for 30 s"})
             for state in states:
+                self.move(c, number, state)
+        self.numbers[key] = number
+        return number
+
+    def study_of(self, key: str, instances: list[Instance]) -> int:
+        """One study that is decided, of instances made by the test; the images of digest(...) are its own matter."""
+        with self.engine.begin() as c:
+            for made in instances:
+                number, _ = ledger.add_instance(c, made, self.at + len(self.numbers) + 1)
+            ledger.put_result(c, number, 1, self.result())
+            ledger.set_completeness(c, number, {"code": "quiet", "text": "no new image for 30 s"})
+            for state in ("complete", "routine"):
                 self.move(c, number, state)
         self.numbers[key] = number
         return number

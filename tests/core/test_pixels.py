@@ -21,7 +21,8 @@ from pydicom.pixels.encoders import RLELosslessEncoder
 
 from appliance.core import codecs
 from appliance.core.pixel_header import HTJ2K, JPEG_2000, JPEG_LOSSLESS, JPEG_LS, NATIVE, RLE
-from appliance.core.pixels import Image, decode, frame_bytes, frame_description, modality_values
+from appliance.core.pixels import Image, decode, modality_values
+from appliance.core.viewing import frame_bytes, frame_description
 from appliance.errors import Quarantined
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # odd files make pydicom warn; what counts is what decode answers

@@ -2,11 +2,13 @@
 
 import base64
 import errno
+import json
 import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -66,6 +68,29 @@ def test_a_file_becomes_a_sealed_case_without_identity(bench: Bench, film: bytes
     for identity in (b"PAT-1", b"Simulated", b"20200102", b"20260301", UID.encode()):
         assert all(identity not in document for document in bench.documents().values())
     assert (bench.places.frames / digest / "frames.json").exists()
+
+
+def test_frames_are_kept_with_what_a_viewer_needs_and_an_older_description_is_made_anew(
+    bench: Bench, film: bytes
+) -> None:
+    dataset = pydicom.dcmread(BytesIO(film))
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.LUTData = [2, 0, 16], b"\0\0\xff\xff"
+    dataset.VOILUTSequence, dataset.PatientOrientation = [table], ["L", "F"]
+    out = BytesIO()
+    dataset.save_as(out)
+    digest = bench.put(out.getvalue())
+    folder = bench.places.frames / digest
+    older = {"rows": 1, "columns": 1, "frames": 1, "dtype": "uint8"}
+    archive.cache(folder / "frames.json", json.dumps(older).encode())
+    bench.step(passed=1)
+    bench.step(passed=5)
+    said = json.loads((folder / "frames.json").read_bytes())
+    assert (said["version"], said["patient_orientation"]) == (2, ["L", "F"])
+    assert said["voi_luts"] == [{"first": 0, "bits": 16, "entries": 2}]
+    assert (folder / "voi-01.raw").read_bytes() == b"\0\0\xff\xff"
+    shape = said["rows"] * said["columns"] * np.dtype(said["dtype"]).itemsize
+    assert (folder / "frame-0001.raw").stat().st_size == shape
 
 
 def test_without_keys_a_hard_study_waits_and_costs_nothing(bench: Bench, film: bytes) -> None:

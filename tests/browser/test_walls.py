@@ -22,7 +22,7 @@ from starlette.datastructures import Headers
 from appliance import review
 from appliance.config import Config, Places
 from appliance.errors import Misconfigured, Refused
-from appliance.review import entrance, walls
+from appliance.review import backoff, entrance, members, walls
 from appliance.review.ledgers import Ledgers
 from appliance.world import desk
 
@@ -310,7 +310,7 @@ class Hands:
     def __init__(self, places: Places, **knobs: int) -> None:
         self.now = 1_000_000.0
         self.ledgers = Ledgers(places)
-        config = Config.model_validate({"review": knobs})
+        config = Config.model_validate({"review": {"tls": "off", **knobs}})
         self.app: Any = review.app(config, self.ledgers, clock=lambda: self.now)
         self.runner = asyncio.Runner()
         self.thread = ThreadPoolExecutor(1)  # Playwright keeps a loop in the main thread
@@ -338,12 +338,12 @@ class Hands:
 @pytest.fixture
 def hands(tmp_path: Path) -> Iterator[Hands]:
     made = Hands(Places(tmp_path), session_idle_s=100)
-    entrance.add_user(made.ledgers, USER, PASSWORD, at=1.0)
+    members.add_user(made.ledgers, USER, PASSWORD, at=1.0)
     yield made
     made.close()
 
 
-def test_a_reader_is_signed_out_after_idling_and_refreshing_is_no_sign_of_life(hands: Hands) -> None:
+def test_a_session_locks_after_idling_and_refreshing_is_no_sign_of_life(hands: Hands) -> None:
     assert hands.sign_in().status_code == 303
     for _ in range(5):
         hands.now += 60
@@ -354,37 +354,51 @@ def test_a_reader_is_signed_out_after_idling_and_refreshing_is_no_sign_of_life(h
     hands.now += 60
     assert hands.get("/pulse").status_code == 401
     assert hands.get("/rows").status_code == 401
-    assert hands.get("/").headers["location"] == "/sign-in"
+    assert hands.get("/?lane=all").headers["location"] == "/lock?to=/%3Flane%3Dall"
 
 
 def test_no_session_lasts_for_ever(hands: Hands) -> None:
     hands.sign_in()
-    for _ in range(entrance.SESSION_AGE_MAX_S // 90):
+    for _ in range(Config().review.session_age_s // 90):
         hands.now += 90
         assert hands.get("/").status_code == 200
     hands.now += 90
-    assert hands.get("/").status_code == 303
+    assert hands.get("/").headers["location"] == "/sign-in"
 
 
 def test_failures_make_the_next_try_wait_and_lock_nobody_out(hands: Hands) -> None:
-    for _ in range(int(entrance.FAILURES_FREE)):
+    for _ in range(backoff.FAILURES_FREE):
         assert hands.sign_in("a wrong password").status_code == 403
     answer = hands.sign_in()
     assert answer.status_code == 429
     assert "Wait 60 s" in answer.text
-    hands.now += entrance.FAILURE_WAIT_S + 1
+    hands.now += backoff.FAILURE_WAIT_S + 1
+    assert hands.sign_in("a wrong password").status_code == 403
+    assert "Wait 120 s" in hands.sign_in().text  # longer each time
+    hands.now += 2 * backoff.FAILURE_WAIT_S + 1
     assert hands.sign_in().status_code == 303
     assert hands.sign_in("a wrong password").status_code == 403  # and the count began anew
     assert hands.sign_in().status_code == 303
 
 
 def test_the_memory_of_failures_is_bounded() -> None:
-    failures = entrance.Failures()
-    for n in range(entrance.FAILING_NAMES_MAX + 50):
-        failures.add(f"user-{n}", float(n) / 10)
-    assert len(failures._names) == entrance.FAILING_NAMES_MAX
-    failures.add("last", 1e6)
-    assert len(failures._names) == 1
+    failures = backoff.Failures()
+    for n in range(backoff.FAILING_KEYS_MAX // 2 + 50):
+        failures.add(f"user-{n}", "10.0.0.1", float(n) / 10)
+    assert len(failures._keys) == backoff.FAILING_KEYS_MAX
+    failures.add("last", "10.0.0.2", 1e6)
+    assert len(failures._keys) == 3
+
+
+def test_guessing_from_one_place_or_at_one_account_waits_too_and_keeps_no_owner_out_for_long() -> None:
+    failures = backoff.Failures()
+    for n in range(backoff.FREE_ELSEWHERE):
+        failures.add(f"user-{n}", "10.0.0.1", 0.0)
+        failures.add("kim", f"10.0.1.{n}", 0.0)
+    assert failures.wait_s("somebody", "10.0.0.1", 1.0) == backoff.FAILURE_WAIT_S - 1  # every account from one place
+    assert failures.wait_s("kim", "10.0.2.1", 1.0) == backoff.FAILURE_WAIT_S - 1  # one account from everywhere
+    assert failures.wait_s("kim", "10.0.2.1", backoff.FAILURE_WAIT_S) == 0
+    assert failures.wait_s("lee", "10.0.2.1", 1.0) == 0
 
 
 def test_the_page_before_triage_has_started_says_so(hands: Hands) -> None:
@@ -460,14 +474,15 @@ def test_a_password_can_be_replaced(hands: Hands) -> None:
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        config = Config.model_validate({"review": {"port": other.getsockname()[1]}})
+        config = Config.model_validate({"review": {"port": other.getsockname()[1], "tls": "off"}})
         with pytest.raises(Misconfigured, match=r"port-taken at review\.port"):
             review.serve(config, Places(tmp_path), stop=threading.Event(), ready=print)
 
 
-def test_nobody_but_loopback_can_be_configured() -> None:
+def test_nobody_but_loopback_can_be_configured_without_tls() -> None:
     with pytest.raises(ValueError, match=r"review\.host"):
-        Config.model_validate({"review": {"host": "0.0.0.0"}})
+        Config.model_validate({"review": {"host": "0.0.0.0", "tls": "off"}})
+    assert Config.model_validate({"review": {"host": "0.0.0.0"}}).review.tls == "own"
 
 
 def test_the_page_stands_on_an_empty_state_folder(tmp_path: Path) -> None:

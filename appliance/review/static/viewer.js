@@ -27,7 +27,8 @@ async function start() {
   const { images } = await answer.json();
   frames = images.flatMap((image) => Array.from({ length: image.frames }, (_, at) => ({ image, frame: at + 1 })));
   if (!frames.length) return say("This study has no image to show.");
-  await show(0, true);
+  const kept = /^#image-(\d+)$/.exec(location.hash); // where a lock found this page (pulse.js)
+  await show(kept ? kept[1] - 1 : 0, true);
 }
 
 function address({ image, frame }) {

@@ -25,10 +25,10 @@ class Review(Section):
         description="own: an authority and a certificate made here; files: the hospital's; off: loopback only.",
     )
     tls_certificate_file: Folder = Field(
-        Path("/etc/appliance/keys/review.pem"), description="With tls = files: certificate and chain, PEM."
+        Path("/etc/appliance/review.pem"), description="With tls = files: certificate and chain, PEM."
     )
     tls_key_file: Folder = Field(
-        Path("/etc/appliance/keys/review.key"),
+        Path("/etc/appliance/review.key"),
         description="With tls = files: its private key, PEM (credential review-tls-key).",
     )
     session_idle_s: int = Field(600, ge=30, le=86_400, description="A session locks after this idle time.")

@@ -59,6 +59,9 @@ def line_of(config: Config, places: Places, now: float) -> Line | None:
     keys = places.review_keys
     line = Line(keys / "page.pem", keys / "page.key", keys / "authority.pem")
     renew(line, config, now)
+    signer = certificate(line.authority or line.certificate)
+    if signer is not None:
+        LOG.warning("the authority that readers of the page trust: SHA-256 %s", rules.fingerprint(signer))
     return line
 
 
@@ -74,7 +77,6 @@ def renew(line: Line, config: Config, now: float) -> bool:
         keyfile.put(signing_key, _pem(made), private=True)
         signer = rules.authority(made, config.site.device_id, names, now)
         keyfile.put(line.authority, signer.public_bytes(serialization.Encoding.PEM))
-        LOG.warning("the page has a new authority, to be trusted by its readers: SHA-256 %s", rules.fingerprint(signer))
     elif found is not None and line.key.exists() and _matches(found, signer) and rules.serves(found, names, now):
         return False
     by = serialization.load_pem_private_key(signing_key.read_bytes(), None)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-AUTHORITY_DAYS, LEAF_DAYS, RENEW_DAYS = 3650, 390, 30  # a leaf of more than 397 days is refused by browsers
+AUTHORITY_DAYS, LEAF_DAYS, RENEW_DAYS = 3650, 365, 30  # browsers refuse leaves of more than 397 days
 EARLY_S = 3600  # a reader's clock may be behind ours
 CURVE = ec.SECP256R1()
 

@@ -41,8 +41,10 @@ def add_user(
     """Adds a named user. Raises Refused("password-weak"), ("user-name"), ("user-exists") or ("users-full")."""
     hashed = checked(name, password)
     with ledgers.pen().begin() as c:
+        there = accounts.user(c, name) is not None
         accounts.put_user(c, name, hashed, at, role=role, replace=replace)
-        desk.note(c, at=at, user=by or name, act="user-added", subject=f"user {name} {role}")
+        act, subject = ("password-changed", f"user {name}") if there else ("user-added", f"user {name} {role}")
+        desk.note(c, at=at, user=by or name, act=act, subject=subject)
 
 
 def change_role(c: Connection, name: str, role: str, *, at: float, by: str) -> None:

@@ -44,6 +44,7 @@ from appliance.review import (
     lock,
     members,
     models,
+    openings,
     outbox,
     overview,
     signing,
@@ -142,7 +143,7 @@ def app(
         exception_handlers={HTTPException: _refusal, OperationalError: _busy},
     )
     starlette.state.page = Page(config, ledgers.places, ledgers, clock, token, templates.TemplateResponse)
-    starlette.state.proofs = Proofs()
+    starlette.state.proofs, starlette.state.openings = Proofs(), openings.Openings()
     tls = config.review.tls
     return walls.walled(starlette, config.review.hosts(), tls=tls != "off", trusted=tls == "files")
 

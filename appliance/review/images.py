@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from appliance.core.study import Instance
 from appliance.errors import Unavailable
+from appliance.review import openings
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import page_of
 from appliance.world import ledger
@@ -28,22 +29,24 @@ SAMPLE_BYTES = {"uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "rgb8": 3}
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def image_list(request: Request, _: Reader) -> Response:
+def image_list(request: Request, reader: Reader) -> Response:
     """What the viewer shows, in the order of InstanceNumber: one entry an image, with its frames' description."""
     found = _instances(request)
     if found is None:
         return JSONResponse({"images": []}, 404)
+    openings.note_once(request, reader, _subject(request))
     order = sorted(range(len(found)), key=lambda at: (found[at].series_instance_uid, _number(found[at]), at))
     frames = page_of(request).places.frames
     shown = [{"image": at + 1, **_described(frames, found[at])} for at in order if found[at].has_pixels]
     return JSONResponse({"images": shown[:IMAGES_MAX], "left_out": max(0, len(shown) - IMAGES_MAX)})
 
 
-def frame(request: Request, _: Reader) -> Response:
+def frame(request: Request, reader: Reader) -> Response:
     """One frame's bytes: rows * columns values of the image's dtype, little-endian, row by row."""
     found, image, number = _instances(request), request.path_params["image"], request.path_params["frame"]
     if found is None or not 1 <= image <= len(found):
         return Response("No such frame.", 404, media_type="text/plain")
+    openings.note_once(request, reader, _subject(request))
     instance = found[image - 1]
     frames = page_of(request).places.frames
     shape = description(frames, instance.sha256)
@@ -65,6 +68,12 @@ ROUTES = {
     "/audits/{audit:int}/images": for_readers(image_list),
     "/audits/{audit:int}/images/{image:int}/frames/{frame:int}": for_readers(frame),
 }
+
+
+def _subject(request: Request) -> str:
+    """What is opened, as the trail names it."""
+    audit = request.path_params.get("audit")
+    return f"audit {audit}" if audit is not None else f"study {request.path_params['number']}"
 
 
 def _instances(request: Request) -> list[Instance] | None:

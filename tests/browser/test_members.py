@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from speaking import Hands
 
 from appliance.config import Places
 from appliance.core.audit_export import audit_event, syslog_line
-from appliance.review import beginning, entrance, members
-from appliance.review.proofs import factor_key, seal, unseal
+from appliance.review import beginning, entrance, members, proofs
+from appliance.review.proofs import HASHES, factor_key, seal, unseal
 from appliance.world import desk, sqlite, wire
 
 ADA, VIC = "ada.admin", "vic.view"
@@ -414,3 +415,46 @@ def test_what_a_user_types_cannot_break_out_of_an_export(tmp_path: Path) -> None
     assert "<evil" not in syslog_line(row, "box-1")
     assert "\n" not in syslog_line(row, "box-1")
     assert audit_event(row, "box-1")["entity"][0]["what"]["identifier"]["value"] == hostile
+
+
+def test_pictures_asked_for_without_opening_the_study_are_one_row_a_session(house: Hands) -> None:
+    house.sign_in()
+    for _ in range(2):
+        house.get("/studies/1/images")
+        assert house.get("/studies/1/images/1/frames/1").status_code == 200
+    house.get("/studies/2")
+    house.get("/studies/2/images")
+    acts = [(act, subject) for _, act, subject in house.acts() if subject.startswith("study")]
+    assert acts == [("images-opened", "study 1"), ("case-opened", "study 2")]
+
+
+@dataclass
+class Counting:
+    """The hashes of the page, counted."""
+
+    verified: int = 0
+
+    def hash(self, password: str) -> str:
+        return HASHES.hash(password)
+
+    def verify(self, password: str, hashed: str) -> bool:
+        self.verified += 1
+        return HASHES.verify(password, hashed)
+
+
+def test_whoever_nobody_knows_costs_the_same_work(house: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    with house.ledgers.pen().begin() as c:
+        members.disable(c, VIC, at=house.now, by=ADA)
+    counting = Counting()
+    monkeypatch.setattr(proofs, "HASHES", counting)
+    tries = {"known": (USER, "not it"), "unknown": ("nobody.here", PASSWORD), "disabled": (VIC, PASSWORD)}
+    for said, (user, password) in tries.items():
+        counting.verified = 0
+        answer = house.sign_in(password, user)
+        assert (said, answer.status_code, counting.verified) == (said, 403, 1)
+
+
+def test_a_queue_of_hashes_that_grows_too_long_is_turned_away(house: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proofs, "VERIFICATIONS_WAITING_MAX", 0)
+    answer = house.sign_in()
+    assert (answer.status_code, "Busy" in answer.text) == (503, True)

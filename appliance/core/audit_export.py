@@ -22,6 +22,7 @@ SIGN_INS = {"sign-in": ("110122", "Login"), "sign-out": ("110123", "Logout"), "s
 ALERTS = {
     "glass-broken": ("110127", "Emergency Override Started"),
     "glass-mended": ("110138", "Emergency Override Stopped"),
+    "glass-reviewed": ("110113", "Security Alert"),
     "proof-failed": ("110113", "Security Alert"),
     "user-added": ("110137", "User Security Attributes Changed"),
     "user-role": ("110137", "User Security Attributes Changed"),

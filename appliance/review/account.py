@@ -29,6 +29,7 @@ from appliance.review.proofs import factor_key, seal
 from appliance.world import accounts, desk
 
 NOTICES = {
+    "given": "Somebody else thought of your password. Choose one of your own, then go on.",
     "password": "The new password is in force; your other sessions have ended.",
     "removed": "The second factor is taken away.",
 }

@@ -44,7 +44,7 @@ def add(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
         return _shown(request, reader, "Choose a role; nobody was added.", 400)
     try:
         name, password = form.get("name", ""), form.get("password", "")
-        members.add_user(page.ledgers, name, password, at=page.clock(), role=role, by=reader.user)
+        members.add_user(page.ledgers, name, password, at=page.clock(), role=role, by=reader.user, given=True)
     except Refused as fault:
         return _shown(request, reader, f"Nobody was added: {fault.text}. {fault.hint}", 400)
     return RedirectResponse("/administration?done=added", 303)
@@ -82,6 +82,15 @@ def end_session(request: Request, reader: Reader, _form: Mapping[str, str]) -> R
     return RedirectResponse("/administration?done=ended", 303)
 
 
+def review_glass(request: Request, reader: Reader, _form: Mapping[str, str]) -> Response:
+    """Files that an administrator, and not the one who broke it, has looked at an emergency."""
+    page, number = page_of(request), request.path_params["glass"]
+    with page.ledgers.pen().begin() as c:
+        if number < 2**63 and accounts.review_glass(c, number, reader.user):
+            desk.note(c, at=page.clock(), user=reader.user, act="glass-reviewed", subject=f"emergency {number}")
+    return RedirectResponse("/administration?done=changed", 303)
+
+
 def authority(request: Request, _reader: Reader) -> Response:
     """The authority's certificate, to be trusted by readers' browsers; it is no secret."""
     try:
@@ -100,6 +109,7 @@ FORMS = {
     "/administration/users": form_for_readers(add),
     "/administration/users/{name}": form_for_readers(change),
     "/administration/sessions/{session}/end": form_for_readers(end_session),
+    "/administration/glass/{glass:int}/review": form_for_readers(review_glass),
 }
 
 
@@ -115,7 +125,7 @@ def _shown(request: Request, reader: Reader, said: str, status: int) -> Response
             "roles": ROLES,
             "users": [_user(row) for row in everyone],
             "sessions": [_session(page, row, reader, now) for row in _living(c, page, now)],
-            "glass": [_glass(row, now) for row in accounts.all_glass(c, GLASS_SHOWN)],
+            "glass": [_glass(row, reader, now) for row in accounts.all_glass(c, GLASS_SHOWN)],
             "broken": desk.first_broken_audit_row(c),
             "acts": list(c.execute(select(desk.audit.c.act).distinct().order_by(desk.audit.c.act)).scalars()),
             **_trail(c, asked),
@@ -151,11 +161,14 @@ def _session(page: Page, row: Row[Any], reader: Reader, now: float) -> dict[str,
     }
 
 
-def _glass(row: Row[Any], now: float) -> dict[str, Any]:
+def _glass(row: Row[Any], reader: Reader, now: float) -> dict[str, Any]:
     ended = row.ended_at if row.ended_at is not None else row.ends_at
     return {
+        "number": row.id,
         "user": row.user,
         "reason": row.reason,
+        "reviewed": row.reviewed_by or "",
+        "address": "" if row.reviewed_by or row.user == reader.user else f"/administration/glass/{row.id}/review",
         "from": words.clock_time(row.opened_at),
         "to": words.clock_time(ended),
         "open": row.ended_at is None and row.ends_at > now,

@@ -63,6 +63,7 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("POST", "/administration/users"): Permit("administer", proof=True),
     ("POST", "/administration/users/{name}"): Permit("administer", proof=True),
     ("POST", "/administration/sessions/{session}/end"): Permit("administer"),
+    ("POST", "/administration/glass/{glass:int}/review"): Permit("administer"),
 }
 
 

@@ -39,6 +39,7 @@ class Reader:
 
     locked     the session waits for its user to show again who they are
     asks       a form that bears the user's name must carry a password or code, because the last is too long ago
+    given      the password is one that an administrator thought of: first of all it is changed
     lifted     until when and why an emergency lends a reader's rights; "" where none does
     """
 
@@ -51,6 +52,7 @@ class Reader:
     asks: bool = True
     factor: bool = False
     lifted: str = ""
+    given: bool = False
     idle_s: int = 0
 
     def may(self, right: Right) -> bool:
@@ -190,6 +192,7 @@ def reader_of(request: Request) -> Reader | None:
         asks=not 0 <= now - row.proved_at <= review.signature_fresh_s or not review.signature_fresh_s,
         factor=bool(row.factor),
         lifted="" if broken is None else f"until {words.clock_time(broken.ends_at)}: {broken.reason}",
+        given=row.given,
         idle_s=review.session_idle_s,
     )
 
@@ -209,6 +212,8 @@ def admitted(request: Request, *, touch: bool) -> Reader | Response:
         return RedirectResponse(f"/lock?to={quote(back)}", 303) if touch else PlainTextResponse("Locked.", 401)
     if touch or ACTIVE in request.headers:
         _touch(page_of(request), reader)
+    if reader.given and permit.right != "stand":
+        return RedirectResponse("/account?done=given", 303)
     return reader if reader.may(permit.right) else not_for(request, reader)
 
 

@@ -37,13 +37,19 @@ def add_user(
     role: str = "reader",
     replace: bool = False,
     by: str = "",
+    given: bool = False,
 ) -> None:
-    """Adds a named user. Raises Refused("password-weak"), ("user-name"), ("user-exists") or ("users-full")."""
+    """Adds a named user. Raises Refused("password-weak"), ("user-name"), ("user-exists") or ("users-full").
+
+    given  whoever adds thought of the password, so its user is to choose another
+    """
     hashed = checked(name, password)
     with ledgers.pen().begin() as c:
         there = accounts.user(c, name) is not None
         accounts.put_user(c, name, hashed, at, role=role, replace=replace)
         act, subject = ("password-changed", f"user {name}") if there else ("user-added", f"user {name} {role}")
+        if given:
+            accounts.mark_given(c, name)
         desk.note(c, at=at, user=by or name, act=act, subject=subject)
 
 

@@ -8,7 +8,21 @@ lies beside the database. A user is never deleted, because the audit trail and s
 import re
 from typing import Any
 
-from sqlalchemy import Column, Connection, Float, Integer, MetaData, Row, String, Table, delete, func, insert, select
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy import update as change
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -31,6 +45,7 @@ users = Table(
     Column("created_at", Float, nullable=False),
     Column("role", String, nullable=False, server_default="reader"),
     Column("disabled_at", Float),
+    Column("given", Boolean, nullable=False, server_default="0"),  # the password is one that somebody else thought of
     Column("factor", String),  # the sealed seed of a time-based one-time password, if one was set up
     Column("factor_step", Integer, nullable=False, server_default="0"),  # the last step used: a code opens once
 )
@@ -60,6 +75,7 @@ glass = Table(
     Column("opened_at", Float, nullable=False),
     Column("ends_at", Float, nullable=False),
     Column("ended_at", Float),
+    Column("reviewed_by", String),
     sqlite_autoincrement=True,
 )
 
@@ -136,7 +152,13 @@ def enable(c: Connection, name: str) -> None:
 
 
 def set_password(c: Connection, name: str, password_hash: str) -> None:
-    _set(c, name, password_hash=password_hash)
+    """A password of the user's own choice."""
+    _set(c, name, password_hash=password_hash, given=False)
+
+
+def mark_given(c: Connection, name: str) -> None:
+    """The password was thought of by somebody else: its user is asked for one of their own."""
+    _set(c, name, given=True)
 
 
 def set_factor(c: Connection, name: str, sealed: str | None, codes: list[str]) -> None:
@@ -173,7 +195,7 @@ def open_session(c: Connection, token_hash: str, name: str, at: float, origin: s
 
 def session(c: Connection, token_hash: str) -> Row[Any] | None:
     """A session with role and factor of its user; None for a user who may not sign in any more."""
-    both = select(sessions, users.c.role, users.c.factor).join(users, users.c.name == sessions.c.user)
+    both = select(sessions, users.c.role, users.c.factor, users.c.given).join(users, users.c.name == sessions.c.user)
     return c.execute(both.where(sessions.c.token_hash == token_hash, _enabled())).one_or_none()
 
 
@@ -223,6 +245,12 @@ def broken_by(c: Connection, name: str, at: float) -> Row[Any] | None:
 
 def end_glass(c: Connection, name: str, at: float) -> None:
     c.execute(change(glass).where(glass.c.user == name, glass.c.ended_at.is_(None)).values(ended_at=at))
+
+
+def review_glass(c: Connection, number: int, by: str) -> bool:
+    """An administrator has looked at it; whoever broke it cannot be the one who did."""
+    mine = (glass.c.id == number, glass.c.reviewed_by.is_(None), glass.c.user != by)
+    return c.execute(change(glass).where(*mine).values(reviewed_by=by)).rowcount == 1
 
 
 def all_glass(c: Connection, limit: int) -> list[Row[Any]]:

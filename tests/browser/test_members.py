@@ -333,6 +333,37 @@ def test_users_are_kept_on_the_page(house: Hands) -> None:
     ]
 
 
+def test_a_password_that_somebody_else_thought_of_is_changed_first(house: Hands) -> None:
+    house.sign_in(user=ADA)
+    new = {"name": "new.one", "role": "reader", "password": "a first passphrase", "proof": PASSWORD}
+    house.post("/administration/users", "/administration", **new)
+    house.post("/sign-out", "/status")
+    house.sign_in("a first passphrase", "new.one")
+    for path in ("/", "/studies/1", "/audits"):
+        assert house.get(path).headers["location"] == "/account?done=given"
+    assert "Choose one of your own" in house.get("/account?done=given").text
+    said = {"password": "a second passphrase", "repeated": "a second passphrase", "proof": "a first passphrase"}
+    assert house.post("/account/password", "/account", **said).status_code == 303
+    assert house.get("/studies/1").status_code == 200
+
+
+def test_an_emergency_is_looked_at_by_an_administrator_who_is_somebody_else(house: Hands) -> None:
+    house.sign_in(user=ADA)
+    house.post("/emergency", "/status", reason="fire", proof=PASSWORD)
+    review_it = "/administration/glass/1/review"
+    assert review_it not in house.get("/administration").text
+    house.post(review_it, "/administration")
+    assert "glass-reviewed" not in [act for _, act, _ in house.acts()]
+    house.post("/sign-out", "/status")
+    members.add_user(house.ledgers, "bea.admin", PASSWORD, at=house.now, role="administrator")
+    house.sign_in(user="bea.admin")
+    assert review_it in house.get("/administration").text
+    for _ in range(2):
+        house.post(review_it, "/administration")
+    assert house.acts().count(("bea.admin", "glass-reviewed", "emergency 1")) == 1
+    assert "looked at by bea.admin" in house.get("/administration").text
+
+
 def test_a_session_is_ended_from_the_page(house: Hands) -> None:
     other = Hands(house.ledgers.places)
     try:

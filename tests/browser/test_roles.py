@@ -24,6 +24,7 @@ FILLED = {
     "{certificate}": "a" * 64,
     "{name}": "nobody.here",
     "{session}": "0" * 16,
+    "{glass:int}": "1",
 }
 LAST = ("/sign-out", "/lock", "/emergency")  # after these the session is not what it was
 

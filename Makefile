@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help demo town test check faults power crashpoints seven-days bench bench-deid load simulate docs evaluate deid-report system-packages
+.PHONY: help demo town test check faults power crashpoints seven-days bench bench-deid bench-draft load simulate docs evaluate deid-report system-packages
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +61,11 @@ bench: .venv/made-test  ## ingest to lane beside the bare library calls
 bench-deid: .venv/made-test  ## de-identification beside its peers; ARGS='--files 200 --repeats 5'
 	$(PY) -m bench.deid $(ARGS)
 
+bench-draft: .venv/made-test  ## a small model on the appliance: memory, seconds, withheld; ARGS='--cases 20'
+	$(PY) -m bench.draft $(ARGS)
+
 llm: system-packages .venv/made-test  ## one real case to a real language model; fetches its weights once
-	$(PY) -m pytest -m llm tests/central $(ARGS)
+	$(PY) -m pytest -m llm tests/central tests/triage $(ARGS)
 
 docs: .venv/made  ## print the generated pages of docs/ anew
 	$(PY) -m docs.make

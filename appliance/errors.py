@@ -468,6 +468,21 @@ CATALOGUE: dict[str, Entry] = {
         "llama.cpp's server is not installed",
         "Install the extra `demo`, or connect any OpenAI-compatible server with --endpoint.",
     ),
+    "draft-weights": Entry(
+        "operator",
+        "the weights of the small language model on this appliance are not there or have another digest",
+        "Put the file at draft.weights and its SHA-256 at draft.weights_sha256, or leave both empty.",
+    ),
+    "draft-late": Entry(
+        "time",
+        "the small language model took too long for a draft and was ended",
+        "The study waits for the centre or its reader as before; raise draft.answer_s if it happens often.",
+    ),
+    "draft-failed": Entry(
+        "time",
+        "the small language model ended without a draft",
+        "The study waits for the centre or its reader as before; look at draft.memory_bytes if it happens often.",
+    ),
     "keys-missing": Entry("operator", "the centre has no keys of its own", "Run `central init`."),
     "message-invalid": Entry(
         "person", "a message from the wire is not understood", "It is kept aside; compare the versions of both sides."

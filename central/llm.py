@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from appliance.core.drafting.question import Answer, Answered, Question, repaired
+from appliance.core.drafting.question import Answered, Question, repaired
+from appliance.core.drafting.reply import Completion, completion_of
 from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.loop import LOG
 
@@ -33,7 +33,6 @@ SAID_LENGTH_MAX = 4000  # of a wrong answer, given back for repair
 IN_FLIGHT_MAX = 32  # questions at a time, of all threads together
 PAUSE_MIN_S = 0.5
 PAUSE_MAX_S = 10.0  # also of a Retry-After
-CUT = ("length", "content_filter")  # reasons for which an answer is not whole
 KEY_FILE_BYTES_MAX = 4096
 CANARY_TOKENS_MAX = 60
 
@@ -52,27 +51,6 @@ class Patience:
 Structured = Literal["json_schema", "json_object_schema", "prompt"]
 STRUCTURED: tuple[Structured, ...] = get_args(Structured)
 SHAPE_IN_WORDS = " The JSON Schema of your answer: "
-
-
-class _Lenient(BaseModel):
-    """A reply's envelope: servers add fields of their own, so only what is used is looked at, strictly."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-
-class _Said(_Lenient):
-    content: str | None = None
-
-
-class _Choice(_Lenient):
-    finish_reason: str | None = None
-    message: _Said
-
-
-class _Completion(_Lenient):
-    model: str = ""
-    system_fingerprint: str | None = None
-    choices: Annotated[tuple[_Choice, ...], Field(min_length=1, max_length=8)]
 
 
 def read_key(path: Path) -> str:
@@ -142,14 +120,10 @@ class Endpoint:
             self._enforced = self._sings(str(asked.body["model"]), deadline)
         for _ in range(1 + REPAIRS_MAX):
             completion, server = self._complete(asked, deadline)
-            choice = completion.choices[0]
-            said = choice.message.content or ""
-            answer = None if choice.finish_reason in CUT else _answer(said)
-            if answer is not None:
-                model = _visible(completion.model) or str(asked.body["model"])
-                told = _visible(f"{server} {completion.system_fingerprint or ''}")
-                return Answered(answer, model, told, self._enforced)
-            asked = repaired(asked, said[:SAID_LENGTH_MAX])
+            answered = completion.answered(server, str(asked.body["model"]), enforced=self._enforced)
+            if answered is not None:
+                return answered
+            asked = repaired(asked, completion.said[:SAID_LENGTH_MAX])
         raise Quarantined("llm-answer-invalid")
 
     def _sings(self, model: str, deadline: float) -> bool:
@@ -171,21 +145,21 @@ class Endpoint:
         }
         completion, _ = self._complete(Question(body, ""), deadline)
         try:
-            sung = bool(json.loads(completion.choices[0].message.content or "") == {"word": word})
+            sung = bool(json.loads(completion.said) == {"word": word})
         except ValueError:
             sung = False
         if not sung:
             LOG.warning("centre.ask: the language model's server does not hold an answer to its schema")
         return sung
 
-    def _complete(self, asked: Question, deadline: float) -> tuple[_Completion, str]:
+    def _complete(self, asked: Question, deadline: float) -> tuple[Completion, str]:
         for tried in range(1, TRIES_MAX + 1):
             try:
                 status, headers, data = self._post(asked, deadline)
             except httpx.TransportError:
                 status, headers, data = 0, httpx.Headers(), b""
             if status == 200:
-                return _completion(data), headers.get("server", "")
+                return completion_of(data), headers.get("server", "")
             if status and status != 429 and status < 500:
                 raise Quarantined("llm-refused", str(status))
             wait_s = _retry_after(headers) or self._randomness.uniform(0, PAUSE_MIN_S * 2**tried)
@@ -244,26 +218,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _completion(data: bytes) -> _Completion:
-    try:
-        return _Completion.model_validate_json(data)
-    except ValidationError:
-        raise Quarantined("llm-answer-invalid", "envelope") from None
-
-
-def _answer(said: str) -> Answer | None:
-    try:
-        return Answer.model_validate_json(said)
-    except ValidationError:
-        return None
-
-
 def _retry_after(headers: httpx.Headers) -> float | None:
     """Retry-After in seconds (RFC 9110 10.2.3), within our own bounds; a date there is not looked at."""
     said = headers.get("retry-after", "")
     return min(max(float(said), PAUSE_MIN_S), PAUSE_MAX_S) if re.fullmatch(r"[0-9]{1,6}", said) else None
-
-
-def _visible(text: str) -> str:
-    """A stranger's name for itself: visible ASCII of bounded length."""
-    return re.sub(r"[^\x20-\x7e]", "?", text).strip()[:120]

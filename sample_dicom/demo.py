@@ -108,7 +108,9 @@ def _words(options: argparse.Namespace) -> Words:
     except Misconfigured as fault:
         print(f"{fault.text}: hard cases wait for the centre, and say so. {fault.hint}", flush=True)
         return "nobody"
-    print(f"the centre asks {MODEL_ID}, a small model that writes programs: it shows the road, its words mean nothing")
+    print(
+        f"the centre asks {MODEL_ID}, a small model that writes programs: it shows the road, what it says means nothing"
+    )
     return "model"
 
 

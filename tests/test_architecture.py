@@ -22,6 +22,7 @@ CENTRAL_MAY = {
     "appliance.core.document",
     "appliance.core.drafting.guard",
     "appliance.core.drafting.question",
+    "appliance.core.drafting.reply",
     "appliance.core.drafting.signs",
     "appliance.core.enrolment",
     "appliance.core.keys",

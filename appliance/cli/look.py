@@ -18,7 +18,7 @@ from appliance.core.pseudonym import checked_key
 from appliance.core.study import LANE_WORDS
 from appliance.errors import CATALOGUE, Fault
 from appliance.world import archive, ledger, models, sqlite
-from appliance.world.ledger import watch
+from appliance.world.ledger import drafts, watch
 
 STRAYS_SHOWN = 20
 CONNECT_TIMEOUT_S = 1.0
@@ -33,7 +33,14 @@ def status(config: Config, places: Places, as_json: bool) -> int:
     """How it stands: studies by state, cases by state, files waiting, what a person must look at."""
     free = archive.free_bytes(places.root if places.root.exists() else Path("/"))
     incoming = sum(1 for _ in places.incoming.glob("*.dcm")) if places.incoming.is_dir() else 0
-    told: dict[str, Any] = {"studies": {}, "cases": {}, "look": [], "incoming": incoming, "free_bytes": free}
+    told: dict[str, Any] = {
+        "studies": {},
+        "cases": {},
+        "look": [],
+        "drafts": {},
+        "incoming": incoming,
+        "free_bytes": free,
+    }
     if places.studies_db.exists():
         engine = sqlite.open_reader(places.studies_db)
         with engine.connect() as c:
@@ -43,6 +50,7 @@ def status(config: Config, places: Places, as_json: bool) -> int:
             strays = c.execute(select(ledger.strays).order_by(ledger.strays.c.id.desc()).limit(STRAYS_SHOWN)).all()
             told["look"] += [_named(f"file {row.sha256[:16]}", row.code) for row in strays]
             told["look"] += [_named(what, code) for what, code in _watched(c, config)]
+            told["drafts"] = drafts.counts(c) if config.draft.weights else {}
         engine.dispose()
     now = standing(config, places)
     told["cases"] = now.cases
@@ -52,8 +60,9 @@ def status(config: Config, places: Places, as_json: bool) -> int:
     if not _broker(config).ok:
         told["look"].append(_named("broker", "broker-away"))
     lines = [
-        "studies   " + (", ".join(f"{count} {state}" for state, count in told["studies"].items() if count) or "none"),
-        "cases     " + (", ".join(f"{count} {state}" for state, count in told["cases"].items()) or "none"),
+        "studies   " + _counted(told["studies"]),
+        "cases     " + _counted(told["cases"]),
+        *(["drafts    " + _counted(told["drafts"])] if config.draft.weights else []),
         f"incoming  {incoming} files not yet admitted",
         f"disk      {free / 2**30:.1f} GiB free",
         *(f"{alarm.severity:<9} {alarm.said} {_named('', alarm.code)['hint']}" for alarm in now.alarms),
@@ -61,6 +70,10 @@ def status(config: Config, places: Places, as_json: bool) -> int:
     ]
     show(told, as_json, lines)
     return 0
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
 
 
 def _watched(c: Connection, config: Config) -> list[tuple[str, str]]:

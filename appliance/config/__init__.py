@@ -186,6 +186,28 @@ class Audit(Section):
     )
 
 
+class Draft(Section):
+    weights: str = Field(
+        "",
+        max_length=4096,
+        description="Weights (GGUF) of a small language model that drafts while the centre is silent; empty: none.",
+    )
+    weights_sha256: str = Field(
+        "", pattern=r"^([0-9a-f]{64})?$", description="Their SHA-256, looked at before each use."
+    )
+    threads_max: int = Field(1, ge=1, le=16, description="Threads it computes on; more than idle cores make it slower.")
+    memory_bytes: int = Field(
+        3072 * MIB, ge=256 * MIB, le=65_536 * MIB, description="Address space its process may take, weights included."
+    )
+    answer_s: float = Field(300.0, ge=1, le=3600, description="A draft that takes longer is given up.")
+
+    @model_validator(mode="after")
+    def _known_by_digest(self) -> Self:
+        if self.weights and not (self.weights_sha256 and Path(self.weights).is_absolute()):
+            raise ValueError("draft.weights needs an absolute path and draft.weights_sha256 beside it")
+        return self
+
+
 class Config(Section):
     site: Site = Field(default_factory=Site)
     state: State = Field(default_factory=State)
@@ -196,6 +218,7 @@ class Config(Section):
     review: Review = Field(default_factory=Review)
     certificate: Certification = Field(default_factory=Certification)
     audit: Audit = Field(default_factory=Audit)
+    draft: Draft = Field(default_factory=Draft)
 
 
 class ConfigMistakes(Misconfigured):
@@ -285,3 +308,4 @@ class Places:
         self.parts = self.wire / "parts"
         self.link_db = self.wire / "link.db"
         self.targets = self.wire / "targets"
+        self.draft = self.phi / "draft"  # of a small language model's process, while it runs

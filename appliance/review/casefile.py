@@ -19,7 +19,7 @@ from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
 from appliance.review.worklist import urgency
 from appliance.world import desk, ledger
-from appliance.world.ledger import departures, glances
+from appliance.world.ledger import departures, drafts, glances
 
 SIGNABLE = frozenset(start for (start, _), name in MOVES.items() if name == "signed")
 NOTICES = {
@@ -39,6 +39,7 @@ class CaseFile:
     left       something of this study left this house
     repeat     why its film might be worth repeating, in words; "" otherwise
     revoked    the certificate it was decided under was taken away since
+    draft      what a small model here drafted of the present case, None where it was not asked
     pending    a signature on this very state that triage has not taken over yet
     """
 
@@ -56,6 +57,7 @@ class CaseFile:
     left: bool
     repeat: str
     revoked: bool
+    draft: Row[Any] | None
 
 
 def read(page: Page, number: int) -> CaseFile | None:
@@ -76,6 +78,7 @@ def read(page: Page, number: int) -> CaseFile | None:
         told = result.reasons if result is not None else [{"code": each.code} for each in glances.of(c, number)]
         repeat = repeats.said(each["code"] for each in told)
         revoked = number in withdrawn(c, [number])
+        draft = drafts.of_case(c, result.case_id) if result is not None and result.case_id else None
     with page.ledgers.eyes().begin() as c:
         signatures = desk.signatures_of(c, number)
         pending = desk.signature_on(c, number, study.seq)
@@ -85,7 +88,7 @@ def read(page: Page, number: int) -> CaseFile | None:
     old = [each for each in former if each is not None]
     return CaseFile(
         study, result, old, verdicts, moves, images, signatures, stale, pending, command, wire_state, left,
-        repeat, revoked,
+        repeat, revoked, draft,
     )  # fmt: skip
 
 
@@ -140,6 +143,7 @@ def shown(page: Page, file: CaseFile, now: float) -> dict[str, Any]:
         "former": [_result(each, words.badge("routine", each.lane)) for each in file.former],
         "answers": answers,
         "centre": centre,
+        "offline": None if answer is not None else _offline(file.draft),
         "late": late,
         "left": file.left,
         "repeat": file.repeat,
@@ -197,6 +201,13 @@ def _logit(logit: Any, *, random: bool) -> str:
     if random:
         return "none: the weights are random and say nothing"
     return f"{logit:+.2f}" if isinstance(logit, int | float) else "none"
+
+
+def _offline(row: Row[Any] | None) -> dict[str, Any] | None:
+    """A draft made here while the centre is silent; the centre's verdict takes its place."""
+    if row is None or row.body is None:
+        return None
+    return {"body": row.body, "withheld": row.state != "shown", "at": words.clock_time(row.at)}
 
 
 def _answer(row: Row[Any], revision: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ which are stopped, the watch over certificates which of them open fewer lanes th
 order in which a study meets them: intake (admit, assemble), glance (is a film worth repeating while the patient is
 here), judge (decode, infer, decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and
 cleaning; the spool within its bytes is in spool, whole series are in series), answers (absorb verdicts, signatures and
-commands).
+commands). Where a site chose so, drafting has a small language model draft words while the centre is silent.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from appliance.errors import Unavailable
 from appliance.loop import Moment, Step
 from appliance.triage.answers import Answers
 from appliance.triage.cleaning import for_the_centre
+from appliance.triage.drafting import Drafting
 from appliance.triage.glance import Glancing
 from appliance.triage.handover import Handover
 from appliance.triage.intake import Intake
@@ -33,6 +34,7 @@ from appliance.triage.series import Series
 from appliance.triage.spool import Spool
 from appliance.triage.watch import Watch
 from appliance.world import archive, ledger, sqlite, wire
+from appliance.world.drafter import Drafter
 
 TRIM_PERIOD_S = 60.0
 RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
@@ -50,6 +52,7 @@ class Triage:
         court: Court | None = None,
         cleaning: Cleaning | None = None,
         post: Post | None = None,
+        drafter: Drafter | None = None,
     ) -> None:
         checked_key(site_key)
         for folder in (places.incoming, places.instances, places.frames, places.outbox, places.parts):
@@ -79,6 +82,9 @@ class Triage:
         lineup = self.lineup
         handover = Handover(config, places, site_key, self.engine, self.cases, lambda: lineup.models, cleaning, post)
         self.spool, self.series = Spool(config, places, handover), Series(config, places, handover)
+        if drafter is None and config.draft.weights:
+            drafter = Drafter(config.draft, places.draft)
+        self.drafting = Drafting(config, self.engine, self.cases, lambda: lineup.models, drafter)
         self.parts = (
             self.lineup,
             self.watch,
@@ -89,6 +95,7 @@ class Triage:
             self.spool,
             self.series,
             Answers(places, self.engine, self.cases, post),
+            self.drafting,
         )
 
     def steps(self) -> dict[str, Step]:
@@ -125,5 +132,6 @@ class Triage:
         self.lineup.close()
         self.watch.close()
         self.series.close()
+        self.drafting.close()
         self.engine.dispose()
         self.cases.dispose()

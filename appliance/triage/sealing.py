@@ -97,8 +97,7 @@ def sealed_case(
     pixels_max  the largest image decoded, in samples over all frames
     """
     material = _material(instances, read, site_key, cleaning.clean, pixels_max)
-    trained = (model for model in models if model.manifest.weights != "random")
-    looked = next((model for model in trained if model.manifest.title == result["model"]), None)
+    looked = looked_by(models, result["model"])
     case = compose(
         case_id=case_id,
         revision=revision,
@@ -109,7 +108,7 @@ def sealed_case(
         answer_within_s=answer_within_s,
         reasons=[reason["code"] for reason in result["reasons"]],
         would_be=result["would_be"],
-        scores=_findings(result["scores"]),
+        scores=findings_of(result["scores"]),
         label=looked.manifest.label.name if looked else UNKNOWN_LABEL,
         model=None if looked is None else _model(looked, result["certificate"]),
         pictures=material.pictures,
@@ -138,7 +137,13 @@ def sealed_case(
     return Leaving(case_id, documents, receipt, material.aliases)
 
 
-def _findings(told: Sequence[Mapping[str, Any]]) -> list[Scores]:
+def looked_by(models: Sequence[Model], title: str | None) -> Model | None:
+    """The installed model that looked; one of random weights never did."""
+    trained = (model for model in models if model.manifest.weights != "random")
+    return next((model for model in trained if model.manifest.title == title), None)
+
+
+def findings_of(told: Sequence[Mapping[str, Any]]) -> list[Scores]:
     """What leaves of the scores: that of the last exit asked, which knew most; nothing of random weights."""
     scores = [Scores(**{name: each[name] for name in SCORE_FIELDS if name in each}) for each in told]
     return [each for each in scores if each.weights != "random"][-1:]

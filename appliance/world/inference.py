@@ -67,7 +67,7 @@ class Child:
         }
         self.process = subprocess.Popen(  # noqa: S603 - our own module, numbers as arguments
             [
-                *(sys.executable, "-P", "-m", "appliance.world.inference_child"),
+                *(sys.executable, "-P", "-m", "appliance.world.confined.inference_child"),
                 *(str(os.getpid()), str(limits.memory_bytes), str(cpu_s)),
             ],
             stdin=subprocess.PIPE,

@@ -9,7 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 from seeding import EVIL, IMPRESSION, USER, Seeded, patient, put_frames, ramp, sign_in
 
+from appliance.core.drafting.guard import SCORES_ONLY
 from appliance.world import desk, ledger
+from appliance.world.ledger import drafts
 
 PIXEL = """([x, y]) => {
   const canvas = document.getElementById("canvas");
@@ -248,6 +250,37 @@ def test_a_stale_form_signs_nothing(signed_in: Page, watch: Any, address: str, s
     signed_in.get_by_role("link", name="Open the study as it is now").click()
     expect(signed_in.get_by_text("the centre has answered").first).to_be_visible()
     watch.complaints.clear()  # the browser notes the 409, which is meant
+
+
+def test_an_offline_draft_is_marked_and_gives_way_to_the_verdict(
+    signed_in: Page, address: str, seeded: Seeded, tmp_path: Path
+) -> None:
+    case_id = "8" * 32
+    number = seeded.study("offline", ["complete", "hard", "escalated"], lane="escalated", case_id=case_id)
+    body = {
+        "opinions": [{"label": "pneumonia", "assessment": "uncertain", "evidence": ["F1"]}],
+        "impression": "Pneumonia is possible at 48 %.",
+        "limitations": [SCORES_ONLY],
+        "guards": [{"name": "sentences-listed", "passed": True, "detail": None}],
+        "reader": {"model": "some-small-model", "prompt_sha256": "0" * 64},
+    }
+    with seeded.engine.begin() as c:
+        drafts.begin(c, case_id, number, 1, "0" * 64, 1000.0)
+        drafts.end(c, case_id, state="shown", code="", body=body, seconds=12.0, at=1012.0)
+    signed_in.goto(f"{address}studies/{number}")
+    draft = signed_in.locator("#offline-draft")
+    expect(draft).to_contain_text("Offline draft, small model")
+    expect(draft).to_contain_text("Pneumonia is possible at 48 %.")
+    expect(draft).to_contain_text("passed: sentences-listed")
+    expect(draft).to_contain_text("saw no image")
+    draft.scroll_into_view_if_needed()
+    signed_in.screenshot(path=tmp_path / "offline-draft.png")
+    with seeded.engine.begin() as c:
+        seeded.move(c, number, "answered")
+    seeded.answer(number, case_id)
+    signed_in.reload()
+    expect(signed_in.get_by_text(IMPRESSION)).to_be_visible()
+    expect(draft).to_have_count(0)
 
 
 def test_a_correction_needs_its_words(signed_in: Page, watch: Any, address: str, seeded: Seeded) -> None:

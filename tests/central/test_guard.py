@@ -40,6 +40,7 @@ TWO = a_case(
         Finding(id="F2", label="effusion", logit=-3.0, probability=0.02),
     )
 )
+DENYING = a_case(findings=(Finding(id="F1", label="no-finding", logit=2.0, probability=0.9),))
 BARE = a_case(findings=(Finding(id="F1", label="pneumonia", logit=-0.5, probability=None),))
 
 FAULTS: list[tuple[str, Any, dict[str, Any]]] = [
@@ -53,17 +54,28 @@ FAULTS: list[tuple[str, Any, dict[str, Any]]] = [
     ("present-supported", None, {"opinions": (opinion(evidence=()),)}),
     ("present-supported", TWO, {"opinions": (opinion(), opinion("effusion", evidence=("F2",)))}),
     ("present-supported", TWO, {"opinions": (opinion(), opinion("effusion", evidence=("F1",)))}),
-    ("present-supported", BARE, {"opinions": (opinion(),), "impression": "A reader is needed."}),
+    ("present-supported", BARE, {"opinions": (opinion(),), "impression": "The score is uncertain."}),
     ("absent-unopposed", None, {"opinions": (opinion(assessment="absent"),)}),
-    ("absent-unopposed", BARE, {"opinions": (opinion(assessment="absent"),), "impression": "A reader is needed."}),
+    (
+        "absent-unopposed",
+        BARE,
+        {"opinions": (opinion(assessment="absent"),), "impression": "This study needs a reader."},
+    ),
     ("absent-unopposed", TWO, {"opinions": (opinion(), opinion("effusion", "absent", ()))}),
     ("numbers-given", None, {"impression": "Pneumonia at 92 %."}),
     ("numbers-given", None, {"impression": "Pneumonia, 4 cm."}),
     ("numbers-given", None, {"impression": "Score 0.88."}),
     ("numbers-given", None, {"impression": "Score 1.2.3."}),
     ("numbers-given", None, {"limitations": ("Trained on 5000 films.",)}),
-    ("words-listed", None, {"impression": "Über die Lunge: Pneumonie möglich – bitte lesen."}),
-    ("words-listed", None, {"impression": "The image shows pneumonia."}),
+    ("sentences-listed", None, {"impression": "Über die Lunge: Pneumonie möglich – bitte lesen."}),
+    ("sentences-listed", None, {"impression": "The images shown suggest pneumonia."}),
+    ("sentences-listed", None, {"impression": "The study is as it should be."}),
+    ("sentences-listed", None, {"impression": "Pneumonia is possible. " * 3 + "Pneumonia is possible."}),
+    ("sentences-listed", None, {"limitations": ("The score is uncertain. The score is uncertain.",)}),
+    ("sentences-listed", None, {"limitations": ("",)}),
+    ("sentences-listed", None, {"opinions": (opinion(assessment="absent"),), "impression": "Pneumonia is present."}),
+    ("sentences-listed", TWO, {"impression": "Pneumonia is possible at 2 %."}),
+    ("sentences-listed", DENYING, {"opinions": (opinion("no-finding"),), "impression": "No-finding is present."}),
     ("sides-given", None, {"impression": "Opacity on the left."}),
     ("sides-given", None, {"limitations": ("Right-sided view only.",)}),
     ("sides-given", None, {"impression": "Bilateral pneumonia."}),
@@ -121,13 +133,11 @@ RULING_OUT = [
     "We cannot exclude artefacts, but the lungs are normal.",
 ]
 ALLOWED = [
-    "Abnormal score for pneumonia.",
-    "Pneumonia cannot be excluded.",
-    "This does not rule out pneumonia.",
-    "No image was seen.",
-    "The score clearly speaks for pneumonia.",
-    "The probability is 0.874, or 87.4 %, from 1 score.",
-    "F1 supports pneumonia; entropy_bits is 5.25.",
+    "Pneumonia is possible at 87.4 %.",
+    "This cannot rule out other findings.",
+    "Other findings were not assessed.",
+    "The score speaks for pneumonia. This study needs review by a radiologist promptly.",
+    "The probability of pneumonia is 87.40 %. The measure entropy_bits is 5.25. The score may be uncertain.",
 ]
 
 
@@ -167,8 +177,10 @@ def test_absent_with_a_low_probability_and_uncertain_pass() -> None:
 
 def test_a_case_without_findings_has_no_opinions() -> None:
     case = a_case(findings=(), reasons=("no-model",), model=None, gates={})
-    assert failed(judged(case, opinions=(), impression="A reader is needed.")) == set()
-    assert "labels-known" in failed(judged(case, opinions=(opinion(evidence=()),), impression="A reader is needed."))
+    assert failed(judged(case, opinions=(), impression="This study needs a reader.")) == set()
+    assert "labels-known" in failed(
+        judged(case, opinions=(opinion(evidence=()),), impression="This study needs a reader.")
+    )
 
 
 def test_the_stand_in_is_never_shown_as_a_reader() -> None:

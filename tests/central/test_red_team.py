@@ -22,6 +22,7 @@ from appliance.core.transfer import packed, unpacked
 from appliance.errors import Quarantined
 from central.inbound import identity_in_case
 from tests.central.centre_samples import a_case, an_answer
+from tests.central.hostile_drafts import BLIND, INFORMED, INFORMED_CASES
 from tests.core.test_key_images import picture
 
 INJECTIONS = (
@@ -155,10 +156,14 @@ OBEYED: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-def let_through(changes: dict[str, Any]) -> bool:
+# Not an attack: the words that every sound draft has, with the urgency that the case has.
+CONTROLS = [("urgency", {"urgency": "routine"})]
+
+
+def let_through(changes: dict[str, Any], case: Case | None = None, images: bool = False) -> bool:
     """Whether words of a hostile answer stand in its verdict."""
     answer = an_answer(**changes)
-    verdict = verdict_on(a_case(), Answered(answer, "some-model", "server"))
+    verdict = verdict_on(case or a_case(), Answered(answer, "some-model", "server"), images)
     shown = verdict.status == "ok" or verdict.opinions or verdict.impression == answer.impression
     return bool(shown or any(text in verdict.limitations for text in answer.limitations))
 
@@ -167,6 +172,13 @@ def attacks() -> list[tuple[str, bool]]:
     """(attack, whether it came through) for all of them."""
     found = [(what, came_through(data)) for what, data in hostile_cases()]
     found += [(f"a model that {what}", let_through(changes)) for what, changes in OBEYED]
+    blind = [each for each in BLIND if each not in CONTROLS]
+    found += [(f"by a stranger: {kind}", let_through(changes)) for kind, changes in blind]
+    found += [(f"by a reader of the guard: {kind}", let_through(changes)) for kind, changes in INFORMED]
+    found += [
+        (f"by a reader of the guard: {kind}", let_through(answer, a_case(**changes), images))
+        for kind, changes, images, answer in INFORMED_CASES
+    ]
     for urgency in ("urgent", "critical"):
         answer = an_answer(urgency="routine")
         verdict = verdict_on(a_case(urgency=urgency), Answered(answer, "some-model", "server"))
@@ -176,7 +188,7 @@ def attacks() -> list[tuple[str, bool]]:
 
 def test_none_comes_through() -> None:
     found = attacks()
-    assert len(found) > 200
+    assert len(found) > 600
     assert [what for what, through in found if through] == []
 
 

@@ -491,7 +491,7 @@ def test_an_answer_that_comes_late_changes_nothing(engine: Engine, pipe: Pipe) -
         first.ask(Moment(store.CLAIM_S / 2, 0.0))
         assert rows(engine, store.verdicts) == [], "a claimed case is asked about twice"
         first.ask(Moment(store.CLAIM_S, 0.0))
-        return Answered(an_answer(impression="The draft suggests pneumonia."), "some-model", "server")
+        return Answered(an_answer(impression="The score suggests pneumonia."), "some-model", "server")
 
     a_worker(engine, pipe, meanwhile).ask(Moment(0.0, 0.0))
     (verdict,) = rows(engine, store.verdicts)

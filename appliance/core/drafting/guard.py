@@ -10,8 +10,10 @@ from typing import Any
 
 from appliance.core.case import Case, Guard, Reader, Verdict
 from appliance.core.document import URGENCIES, Urgency
+from appliance.core.drafting.forms import unlisted
 from appliance.core.drafting.numbers import number_invented
 from appliance.core.drafting.question import (
+    IMPRESSION_SENTENCES_MAX,
     NO_MODEL_ID,
     NO_MODEL_NOTICE,
     PROMPT_SHA256,
@@ -22,7 +24,6 @@ from appliance.core.drafting.question import (
     evidence_ids,
 )
 from appliance.core.drafting.signs import identity_in
-from appliance.core.drafting.words import MEASURES, signs_listed, unlisted
 
 FIRST_REV = 1
 PRESENT_FROM = 0.05  # a probability below this supports no `present`
@@ -58,7 +59,6 @@ RULES_OUT = re.compile(
     rf"|\b(?:no|not|nor|none|nothing|neither|without|\w+n't)\s+(?:[\w-]+\s+){{0,4}}?{_SOUGHT}",
     re.IGNORECASE,
 )
-QUOTED = re.compile(r"\b[FI][1-9][0-9]?\b")  # ids of findings and key images
 SIDE = re.compile(r"\b(?:left|right|bilateral(?:ly)?|both (?:sides|lungs))(?:[- ]sided)?\b", re.IGNORECASE)
 CODE_LIKE = re.compile(r"\b[A-Z]{2,8}[:_][A-Za-z0-9.]+\b|\b[A-Z]\d{2}(?:\.\d+)?\b|\bRID\d+\b|\b\d{6,18}\b")
 MARKUP = re.compile(r"[<>{}\[\]`|\\]|https?:|www\.|[^\x20-\x7e\u00a0-\u024f\u2010-\u201f\u2030\u2264\u2265]")
@@ -192,22 +192,12 @@ def numbers_given(case: Case, answer: Answer, images: bool) -> str | None:
     return "number-invented" if number_invented(case, _texts(answer), images=images) else None
 
 
-def words_listed(case: Case, answer: Answer, images: bool) -> str | None:
-    """Every word is one a draft may be written in, or of a label of the case; between them is plain punctuation.
-
-    Ids of findings and key images, and names of measures, may be quoted as they stand.
-    """
-    labels = [finding.label for finding in case.findings]
-    quotable = [name for name in case.gates if name in MEASURES]
-    for text in _texts(answer):
-        bare = QUOTED.sub(" ", HONEST.sub(" ", text))
-        for name in sorted(quotable, key=len, reverse=True):
-            bare = re.sub(rf"\b{name}\b", " ", bare)
-        if not signs_listed(text):
-            return "sign-unlisted"
-        if unlisted(bare, labels, images=images):
-            return "word-unlisted"
-    return None
+def sentences_listed(case: Case, answer: Answer, images: bool) -> str | None:
+    """Every sentence is one a draft may be made of, and none speaks for what the answer calls absent."""
+    absent = {opinion.label for opinion in answer.opinions if opinion.assessment == "absent"}
+    counts = ((answer.impression, IMPRESSION_SENTENCES_MAX), *((each, 1) for each in answer.limitations))
+    wrong = any(unlisted(text, case, count, images=images, absent=absent) for text, count in counts)
+    return "sentence-unlisted" if wrong else None
 
 
 def sides_given(case: Case, answer: Answer, images: bool) -> str | None:
@@ -248,7 +238,7 @@ CHECKS: dict[str, Check] = {
     "present-supported": present_supported,
     "absent-unopposed": absent_unopposed,
     "numbers-given": numbers_given,
-    "words-listed": words_listed,
+    "sentences-listed": sentences_listed,
     "sides-given": sides_given,
     "codes-given": codes_given,
     "nothing-ruled-out": nothing_ruled_out,

@@ -60,7 +60,7 @@ def _named(case: Case, sentence: str) -> list[Finding]:
 
 
 def _stands(name: str, sentence: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sentence) is not None
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", sentence) is not None
 
 
 def _counts(case: Case, *, images: bool) -> Iterator[float]:

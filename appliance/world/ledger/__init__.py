@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from appliance.core import lifecycle
 from appliance.core.lifecycle import State
 from appliance.core.study import Instance, instance_of
-from appliance.world.ledger import attempts, broken, departures, glances, roles, shadows, watch
+from appliance.world.ledger import attempts, broken, departures, drafts, glances, roles, shadows, watch
 from appliance.world.ledger.tables import (
     METADATA,
     arrivals,
@@ -35,6 +35,7 @@ __all__ = [
     "broken",
     "commands",
     "departures",
+    "drafts",
     "glances",
     "instances",
     "moves",

@@ -1,4 +1,4 @@
-"""The process in which graphs run: `python -m appliance.world.inference_child PARENT MEMORY CPU`.
+"""The process in which graphs run: `python -m appliance.world.confined.inference_child PARENT MEMORY CPU`.
 
 It audits a graph before it loads it, and runs it on one thread within its limits of memory and processor time. It opens
 no file, keeps nothing between calls, says nothing but replies, and ends when its parent does. Whatever is odd, it
@@ -9,12 +9,10 @@ answers *refused* or dies: the parent escalates either way.
     CPU     seconds of processor time one request may take
 """
 
-import ctypes
 import json
 import math
 import os
 import resource
-import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -25,10 +23,9 @@ from numpy.typing import NDArray
 
 from appliance.core.frames import DONE, FLOAT32, HEAD, LOAD, REFUSED, TEXT_BYTES_MAX, head, lengths
 from appliance.core.graph_audit import Expected, audit
+from appliance.world.confined.confinement import confine
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38  # prctl(2)
 OPEN_FILES_MAX = 8
-STATM_PAGES = 0  # proc(5): the first number of statm is the size of the address space
 
 
 class Sessions:
@@ -87,26 +84,6 @@ def _runtime_faults() -> tuple[type[Exception], ...]:
 RUNTIME_FAULTS = _runtime_faults()
 
 
-def confine(parent: int, memory_bytes: int) -> None:
-    """Ties this process to its parent and takes away what it does not need any more."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the line above
-        os._exit(0)
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # a film must not lie in a core file
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - nothing but this number is read
-        has = int(file.read().split()[STATM_PAGES]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (has + memory_bytes,) * 2)
-    for limit, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_NOFILE, OPEN_FILES_MAX),
-    ):
-        resource.setrlimit(limit, (value, value))
-
-
 def serve(inward: int, outward: int, cpu_s: int) -> None:
     """Answers requests until there are no more; a request that is odd ends it."""
     sessions = Sessions()
@@ -158,7 +135,7 @@ def main(arguments: list[str]) -> int:
     parent, memory_bytes, cpu_s = (int(each) for each in arguments)
     outward = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no reply
-    confine(parent, memory_bytes)
+    confine(parent, memory_bytes, processes=0, open_files=OPEN_FILES_MAX)
     serve(sys.stdin.fileno(), outward, cpu_s)
     return 0
 

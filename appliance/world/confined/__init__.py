@@ -1,0 +1,1 @@
+"""Child processes that run what strangers made, graphs and weights, and how they are tied and confined."""

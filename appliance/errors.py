@@ -534,6 +534,11 @@ CATALOGUE: dict[str, Entry] = {
         "sender", "the user name is not usable", "Use 2 to 40 letters, digits, dots, dashes or underscores."
     ),
     "user-exists": Entry("sender", "a user of that name exists", "Choose another name, or replace the password."),
+    "user-unknown": Entry("sender", "no user of that name exists", "appliance users list names them."),
+    "users-full": Entry("sender", "there are as many users as the page keeps", "Enable a disabled user again instead."),
+    "last-administrator": Entry(
+        "sender", "nobody would be left to administer this page", "Make somebody else administrator first."
+    ),
     "password-weak": Entry(
         "sender", "the password is too short, too long or too common", "Use 12 to 200 characters that are not a name."
     ),
@@ -548,6 +553,11 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "this SQLite can corrupt a write-ahead log",
         "Install the pinned pysqlite3 (SQLite 3.51.3 or later).",
+    ),
+    "tls-files": Entry(
+        "operator",
+        "the page's certificate or key cannot be read, or they do not belong together",
+        "Give PEM files that the service may read, or set review.tls = own.",
     ),
     "port-taken": Entry(
         "operator", "the address is in use by another program", "Choose another port or end the other one."

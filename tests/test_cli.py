@@ -13,7 +13,7 @@ from appliance.cli import main
 from appliance.config import Places
 from appliance.core.decide import REASONS
 from appliance.errors import CATALOGUE
-from appliance.world import desk, sqlite
+from appliance.world import accounts, sqlite
 from tests.tiny import tiny
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -296,7 +296,7 @@ def test_a_user_is_added_with_a_password_from_standard_input(
     assert main(["--config", str(config), "user", "add", "anna"]) == 0
     engine = sqlite.open_reader(Places(tmp_path / "state").review_db)
     with engine.connect() as c:
-        assert desk.count_users(c) == 1
+        assert accounts.count_users(c) == 1
     engine.dispose()
 
 

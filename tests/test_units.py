@@ -81,15 +81,16 @@ def triage_has_no_key_of_uplink(unit: dict[str, str]) -> bool:
 def test_each_service_is_handed_its_own_keys_and_no_other() -> None:
     assert uplink_has_no_key_of_triage(settings("uplink"))
     assert triage_has_no_key_of_uplink(settings("triage"))
+    assert credentials(settings("review")) == {"review-tls-key"}
     for name in ("receive", "review", "deliver"):
-        assert not credentials(settings(name))
+        assert name == "review" or not credentials(settings(name))
         assert "/etc/appliance/keys" in hidden(settings(name))
 
 
 def test_every_credential_has_a_place_before_enrolment() -> None:
     """A unit whose credential is missing does not start, and triage must run without enrolment."""
-    kept = set(re.findall(r"^f (/etc/appliance/keys/\S+)", (UNITS / "tmpfiles.conf").read_text(), re.MULTILINE))
-    for name in ("triage", "uplink"):
+    kept = set(re.findall(r"^f (/etc/appliance/\S+)", (UNITS / "tmpfiles.conf").read_text(), re.MULTILINE))
+    for name in ("triage", "uplink", "review"):
         for told in settings(name)["LoadCredential"].split():
             assert told.split(":")[1] in kept | {"/etc/appliance/site.key"}
 

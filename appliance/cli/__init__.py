@@ -81,7 +81,22 @@ def parser() -> argparse.ArgumentParser:
     user = verb("user", "Add a reader of the review page; the password is read from standard input.")
     user.add_argument("what", choices=("add",))
     user.add_argument("name")
+    _accounts(verb)
     return top
+
+
+def _accounts(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    from appliance.core.permits import ROLES
+
+    people = verb("users", "List, add, disable the users of the review page, change a role.", as_json=True)
+    people.add_argument("what", choices=("list", "add", "role", "disable", "enable", "reset-factor"))
+    people.add_argument("name", nargs="?", default="", help="whose; a password is read from standard input")
+    people.add_argument("--role", choices=ROLES, help="with add (default: reader) and role")
+    people.add_argument("--replace", action="store_true", help="with add: a new password for a user who is there")
+    trail = verb("audit", "Check the chain of the audit trail, or print it for another system.", as_json=True)
+    trail.add_argument("what", choices=("check", "export"))
+    trail.add_argument("--format", choices=("fhir", "syslog"), default="fhir", help="of an export (default: fhir)")
+    trail.add_argument("--after", type=int, default=0, metavar="ROW", help="export only rows after this one")
 
 
 def _models(verb: argparse.ArgumentParser) -> None:
@@ -225,9 +240,18 @@ def _run(told: argparse.Namespace) -> int:
 
             return enrol.run(_configuration(told)[0], told)
         case "user":
-            from appliance.cli import services
+            from appliance.cli import accounts
 
-            return services.add_user(Places(_configuration(told)[0].state.folder), told.name)
+            return accounts.add(Places(_configuration(told)[0].state.folder), told.name)
+        case "users":
+            from appliance.cli import accounts
+
+            return accounts.run(Places(_configuration(told)[0].state.folder), told)
+        case "audit":
+            from appliance.cli import accounts
+
+            config = _configuration(told)[0]
+            return accounts.audit(config, Places(config.state.folder), told)
         case "withdraw":
             from appliance.cli import watching
 

@@ -4,11 +4,9 @@ What a service cannot do without is checked before it says that it is ready: a m
 operator's, exit status 78; anything that breaks later ends the process, and the supervisor starts it again.
 """
 
-import getpass
 import logging
 import random
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,13 +101,3 @@ _BUILDERS: dict[str, Callable[[Surroundings], Built]] = {
     "uplink": _uplink,
     "deliver": _deliver,
 }
-
-
-def add_user(places: Places, name: str) -> int:
-    """Makes a reader of the review page; the password is a line of standard input, never an argument."""
-    from appliance import review
-
-    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    review.add_user(places, name, password)
-    print(f"{name} may sign in")
-    return 0

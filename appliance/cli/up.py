@@ -136,6 +136,7 @@ def lay_out(folder: Path, **settings: dict[str, object]) -> Path:
             "state": {"folder": str(folder / "state")},
             "keys": {"folder": str(folder / "keys")},
             "receive": {"watched_folder": str(folder / "scanner")},
+            "review": {"tls": "off"},  # on loopback: a folder of one's own has no readers elsewhere
             "triage": {
                 "site_key_file": str(key),
                 "model_folder": str(models),

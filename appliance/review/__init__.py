@@ -1,4 +1,4 @@
-"""The review service: the clinicians' page on loopback.
+"""The review service: the clinicians' page, under TLS, or on loopback without.
 
 It reads every ledger, writes only review/review.db, opens nothing of phi/ but the ledger and the frames cache, and
 dials nothing. It never moves a study: a signature or a command is a row that triage takes over.
@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp
@@ -30,12 +30,21 @@ from starlette.types import ASGIApp
 from appliance.config import Config, Places
 from appliance.errors import Misconfigured
 from appliance.review import (
+    account,
+    administration,
     audits,
+    beginning,
     casefile,
     departure,
+    doors,
+    emergency,
     entrance,
     images,
+    line,
+    lock,
+    members,
     models,
+    openings,
     outbox,
     overview,
     signing,
@@ -44,29 +53,39 @@ from appliance.review import (
     worklist,
 )
 from appliance.review.ledgers import Ledgers, Page
+from appliance.review.proofs import Proofs
 
 HERE = Path(__file__).parent
 CONNECTIONS_MAX = 64
 KEEP_ALIVE_S = 5
 SHUTDOWN_S = 3
+TEND_TICKS = 36_000  # of a tenth of a second: an hour
 
 
-def add_user(places: Places, name: str, password: str, *, replace: bool = False) -> None:
-    """Adds a user of the review page. Raises Refused("user-name"), ("user-exists") or ("password-weak")."""
-    ledgers = Ledgers(places)
-    try:
-        entrance.add_user(ledgers, name, password, at=time.time(), replace=replace)
-    finally:
-        ledgers.close()
+def add_user(
+    places: Places, name: str, password: str, *, replace: bool = False, role: str = "reader", by: str = ""
+) -> None:
+    """Adds a user of the review page. Raises Refused("user-name"), ("user-exists"), ("password-weak"), ("users-full").
+
+    by  who adds, for the trail
+    """
+    with opened(places) as ledgers:
+        members.add_user(ledgers, name, password, at=time.time(), replace=replace, role=role, by=by)
 
 
 def withdraw_certificate(places: Places, digest: str, *, user: str, because: str) -> None:
     """Files that a certificate opens no lane any more, as the models page does. Raises Refused("reason-missing")."""
+    nonce = secrets.token_urlsafe(32)
+    with opened(places) as ledgers:
+        models.file_withdrawal(ledgers, digest, user=user, because=because, nonce=nonce, at=time.time())
+
+
+@contextmanager
+def opened(places: Places) -> Iterator[Ledgers]:
+    """The page's own database for a verb of the command line."""
     ledgers = Ledgers(places)
     try:
-        models.file_withdrawal(
-            ledgers, digest, user=user, because=because, nonce=secrets.token_urlsafe(32), at=time.time()
-        )
+        yield ledgers
     finally:
         ledgers.close()
 
@@ -83,6 +102,7 @@ def app(
     clock  wall seconds since 1970; token  unguessable text for sessions and forms
     """
     templates = Jinja2Templates(directory=HERE / "templates")
+    first = beginning.Beginning(ledgers, token())
     pages = {
         **worklist.ROUTES,
         **casefile.ROUTES,
@@ -93,34 +113,51 @@ def app(
         **audits.ROUTES,
         **models.ROUTES,
         **switch.ROUTES,
+        **lock.ROUTES,
+        **account.ROUTES,
+        **emergency.ROUTES,
+        **administration.ROUTES,
+        "/sign-in": entrance.sign_in_page,
+        "/first": first.page,
         "/pulse": PULSE,
     }
-    forms = {**signing.FORMS, **audits.FORMS, **models.FORMS, **switch.FORMS}
-    door = entrance.Entrance()
+    forms = {
+        **signing.FORMS,
+        **audits.FORMS,
+        **models.FORMS,
+        **switch.FORMS,
+        **lock.FORMS,
+        **account.FORMS,
+        **emergency.FORMS,
+        **administration.FORMS,
+        "/sign-in": entrance.sign_in,
+        "/sign-out": entrance.form_for_readers(entrance.sign_out),
+        "/first": first.make,
+    }
     starlette = Starlette(
         routes=[
-            Route("/sign-in", door.sign_in_page, methods=["GET"]),
-            Route("/sign-in", door.sign_in, methods=["POST"]),
-            Route("/sign-out", entrance.form_for_readers(entrance.sign_out), methods=["POST"]),
-            *(Route(path, endpoint, methods=["GET"]) for path, endpoint in pages.items()),
-            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in forms.items()),
+            *(doors.Door("GET", path, endpoint) for path, endpoint in pages.items()),
+            *(doors.Door("POST", path, endpoint) for path, endpoint in forms.items()),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         exception_handlers={HTTPException: _refusal, OperationalError: _busy},
     )
     starlette.state.page = Page(config, ledgers.places, ledgers, clock, token, templates.TemplateResponse)
-    return walls.walled(starlette)
+    starlette.state.proofs, starlette.state.openings = Proofs(), openings.Openings()
+    tls = config.review.tls
+    return walls.walled(starlette, config.review.hosts(), tls=tls != "off", trusted=tls == "files")
 
 
 def serve(config: Config, places: Places, *, stop: threading.Event, ready: Callable[[str], None]) -> None:
     """Serves the page until stop is set; ready gets its address once it answers.
 
-    Raises Misconfigured("port-taken") when config.review.host and port cannot be had.
+    Raises Misconfigured("port-taken") when config.review.host and port cannot be had, and ("tls-files").
     """
+    own = line.line_of(config, places, time.time())
     with _listening(config.review.host, config.review.port) as listener:
         ledgers = Ledgers(places)
         try:
-            _serve(app(config, ledgers), listener, stop, ready)
+            _serve(app(config, ledgers), listener, stop, ready, config, own)
         finally:
             ledgers.close()
 
@@ -131,10 +168,13 @@ PULSE = entrance.for_readers(lambda _request, _reader: Response(status_code=204)
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: the service that runs it has its own, and its own way to stop."""
 
-    def __init__(self, config: uvicorn.Config, stop: threading.Event, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, stop: threading.Event, ready: Callable[[], None], tend: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._stop = stop
         self._ready = ready
+        self._tend = tend
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -145,12 +185,22 @@ class _Server(uvicorn.Server):
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
+        if counter % TEND_TICKS == 0:
+            self._tend()
         return self._stop.is_set() or await super().on_tick(counter)
 
 
-def _serve(page: ASGIApp, listener: socket.socket, stop: threading.Event, ready: Callable[[str], None]) -> None:
+def _serve(
+    page: ASGIApp,
+    listener: socket.socket,
+    stop: threading.Event,
+    ready: Callable[[str], None],
+    config: Config,
+    own: line.Line | None,
+) -> None:
     host, port = listener.getsockname()[:2]
-    address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    scheme, context = "http" if own is None else "https", None if own is None else own.context()
+    address = f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
     settings = uvicorn.Config(
         page,
         log_config=None,
@@ -162,11 +212,18 @@ def _serve(page: ASGIApp, listener: socket.socket, stop: threading.Event, ready:
         limit_concurrency=CONNECTIONS_MAX,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
+        ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
+
+    def tend() -> None:
+        """Renews the page's certificate while it runs; connections made from then on are shown the new one."""
+        if own is not None and context is not None and line.renew(own, config, time.time()):
+            own.load_into(context)
+
     quiet = logging.getLogger("uvicorn.error")
     quiet.addFilter(_without_values)
     try:
-        _Server(settings, stop, lambda: ready(address)).run(sockets=[listener])
+        _Server(settings, stop, lambda: ready(address), tend).run(sockets=[listener])
     finally:
         quiet.removeFilter(_without_values)
 

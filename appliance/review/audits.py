@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.core.study import Instance
 from appliance.errors import Unavailable
-from appliance.review import words
+from appliance.review import openings, words
 from appliance.review.description import description
 from appliance.review.entrance import Reader, for_readers, form_for_readers
 from appliance.review.ledgers import Page, page_of
@@ -65,6 +65,7 @@ def audit_page(request: Request, reader: Reader) -> Response:
         return RedirectResponse("/audits", 303)
     with page.ledgers.pen().begin() as c:
         desk.note(c, at=page.clock(), user=reader.user, act="audit-opened", subject=f"audit {number}")
+    openings.opened(request, reader, f"audit {number}")
     shown = {
         "reader": reader,
         "audit": facts,

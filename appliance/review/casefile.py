@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.core.lifecycle import MOVES
 from appliance.errors import CATALOGUE, Unavailable
-from appliance.review import repeats, words
+from appliance.review import openings, repeats, words
 from appliance.review.alarms import withdrawn
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
@@ -103,6 +103,7 @@ def case_page(request: Request, reader: Reader) -> Response:
     now = page.clock()
     with page.ledgers.pen().begin() as c:
         desk.note(c, at=now, user=reader.user, act="case-opened", subject=f"study {number}")
+    openings.opened(request, reader, f"study {number}")
     notice = NOTICES.get(request.query_params.get("done", ""), "")
     return page.render(request, "case.html", {"reader": reader, "notice": notice, **shown(page, found, now)})
 

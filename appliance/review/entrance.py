@@ -1,45 +1,62 @@
-"""Who is at the page: users by name and argon2id hash, sessions by a random token, a check token on every form.
+"""Who is at the page: sign-in and sign-out, sessions by a random token, and the guards before every page and form.
 
-No default user and no default password exist. A wrong name and a wrong password take the same time and read the
-same. Too many failures make the next try wait; nobody is locked out for good. The database keeps the SHA-256 of a
-session token only, so a copy of it opens nothing.
+No default user and no default password exist. The database keeps the SHA-256 of a session token only, so a copy of it
+opens nothing. Which right a door asks for stands in doors; here it is held against the role of whoever knocks. A form
+that bears its sender's name asks again who they are, and loses nothing of what was typed meanwhile.
 """
 
 import hashlib
 import hmac
-import threading
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-import anyio
-from pwdlib import PasswordHash
+from sqlalchemy import Row
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from appliance.errors import Refused
-from appliance.review.ledgers import Ledgers, Page, page_of
-from appliance.world import desk
+from appliance.config import Config
+from appliance.core.permits import Right, rights
+from appliance.review import words
+from appliance.review.doors import Permit
+from appliance.review.ledgers import Page, page_of
+from appliance.review.proofs import Proofs
+from appliance.world import accounts, desk
 
 SESSION_COOKIE = "appliance-session"
 VISIT_COOKIE = "appliance-visit"  # before anyone is signed in: what the sign-in form's check token hangs on
-SESSION_AGE_MAX_S = 12 * 3600
 TOUCH_PERIOD_S = 15.0
-PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX = 12, 200
-VERIFICATIONS_MAX, VERIFICATIONS_WAITING_MAX = 2, 16  # each takes 64 MiB and about 0.3 s
-FAILURES_FREE, FAILURE_WAIT_S, FAILURE_MEMORY_S, FAILING_NAMES_MAX = 5, 60.0, 900.0, 1_000
-
-HASHES = PasswordHash.recommended()
+ACTIVE = "appliance-active"  # a header that the page's own script sends with a pulse when a hand has moved
+PLACE = re.compile(r"/(?!/)[A-Za-z0-9/._?=&#%-]{0,200}")
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A signed-in user; csrf is the check token that every form of this session carries."""
+    """A signed-in user, whatever the role; csrf is the check token that every form of this session carries.
+
+    locked     the session waits for its user to show again who they are
+    asks       a form that bears the user's name must carry a password or code, because the last is too long ago
+    given      the password is one that an administrator thought of: first of all it is changed
+    lifted     until when and why an emergency lends a reader's rights; "" where none does
+    """
 
     user: str
     token_hash: str
     csrf: str
+    role: str = "reader"
+    rights: frozenset[Right] = rights("reader", lifted=False)
+    locked: bool = False
+    asks: bool = True
+    factor: bool = False
+    lifted: str = ""
+    given: bool = False
+    idle_s: int = 0
+
+    def may(self, right: Right) -> bool:
+        return right in self.rights
 
 
 def digest(token: str) -> str:
@@ -51,151 +68,182 @@ def check_token(cookie: str) -> str:
     return hmac.new(cookie.encode(), b"form", hashlib.sha256).hexdigest()
 
 
-def add_user(ledgers: Ledgers, name: str, password: str, *, at: float, replace: bool = False) -> None:
-    """Adds a named user. Raises Refused("password-weak"), ("user-name") or ("user-exists")."""
-    too_plain = len(set(password)) < 5 or (len(name) > 3 and name.lower() in password.lower())
-    if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX or too_plain:
-        raise Refused("password-weak")
-    hashed = HASHES.hash(password)
-    with ledgers.pen().begin() as c:
-        desk.put_user(c, name, hashed, at, replace=replace)
-        desk.note(c, at=at, user=name, act="user-added", subject="")
+def cookie_name(config: Config, name: str) -> str:
+    """Under TLS a name that a browser takes with Secure, from this host and for all its paths only (RFC 6265bis)."""
+    return name if config.review.tls == "off" else f"__Host-{name}"
 
 
-class Failures:
-    """Failed sign-ins by name, bounded: after FAILURES_FREE of them each further try waits FAILURE_WAIT_S."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, tuple[int, float]] = {}
-        self._lock = threading.Lock()
-
-    def wait_s(self, name: str, now: float) -> float:
-        """How long this name must still wait, 0 when it may try."""
-        with self._lock:
-            count, last = self._names.get(name, (0, 0.0))
-        return max(0.0, last + FAILURE_WAIT_S - now) if count >= FAILURES_FREE and now >= last else 0.0
-
-    def add(self, name: str, now: float) -> None:
-        with self._lock:
-            kept = {n: each for n, each in self._names.items() if 0 <= now - each[1] < FAILURE_MEMORY_S}
-            count, _ = kept.pop(name, (0, 0.0))
-            while len(kept) >= FAILING_NAMES_MAX:
-                del kept[next(iter(kept))]
-            self._names = {**kept, name: (count + 1, now)}
-
-    def forget(self, name: str) -> None:
-        with self._lock:
-            self._names.pop(name, None)
+def proofs_of(request: Request) -> Proofs:
+    proofs = request.app.state.proofs
+    assert isinstance(proofs, Proofs)
+    return proofs
 
 
-class Entrance:
-    """The sign-in page and what it needs to keep between requests."""
-
-    def __init__(self) -> None:
-        self.failures = Failures()
-        self.limiter = anyio.CapacityLimiter(VERIFICATIONS_MAX)
-        self.nobody = HASHES.hash("nobody has this password")
-
-    async def sign_in_page(self, request: Request) -> Response:
-        page = page_of(request)
-        return await run_in_threadpool(self._form, page, request, "", 200)
-
-    async def sign_in(self, request: Request) -> Response:
-        page, form = page_of(request), await fields(request)
-        visit = request.cookies.get(VISIT_COOKIE, "")
-        if not visit or not hmac.compare_digest(form.get("check", "").encode(), check_token(visit).encode()):
-            return await run_in_threadpool(self._form, page, request, "The form was too old. Please try again.", 403)
-        name, password = form.get("name", "")[:40], form.get("password", "")[:PASSWORD_CHARACTERS_MAX]
-        wait_s = self.failures.wait_s(name, page.clock())
-        if wait_s:
-            said = f"Too many failed tries. Wait {wait_s:.0f} s, then try again."
-            return await run_in_threadpool(self._form, page, request, said, 429)
-        if self.limiter.statistics().tasks_waiting >= VERIFICATIONS_WAITING_MAX:
-            return await run_in_threadpool(self._form, page, request, "Busy. Try again in a moment.", 503)
-        right = await anyio.to_thread.run_sync(self._verify, page, name, password, limiter=self.limiter)
-        if not right:
-            self.failures.add(name, page.clock())
-            await run_in_threadpool(_note_failure, page, name)
-            return await run_in_threadpool(self._form, page, request, "Name or password is wrong.", 403)
-        self.failures.forget(name)
-        return await run_in_threadpool(_open_session, page, request, name)
-
-    def _verify(self, page: Page, name: str, password: str) -> bool:
-        with page.ledgers.eyes().begin() as c:
-            known = desk.password_hash_of(c, name)
-        right = HASHES.verify(password, known or self.nobody)
-        return right and known is not None
-
-    def _form(self, page: Page, request: Request, said: str, status: int) -> Response:
-        visit = request.cookies.get(VISIT_COOKIE) or page.token()
-        with page.ledgers.eyes().begin() as c:
-            users = desk.count_users(c)
-        shown = {"said": said, "check": check_token(visit), "users": users, "reader": None}
-        response = page.render(request, "sign_in.html", shown, status_code=status)
-        response.set_cookie(VISIT_COOKIE, visit, httponly=True, samesite="strict", path="/sign-in")
-        return response
+def sign_in_page(request: Request) -> Response:
+    reader = reader_of(request)
+    return RedirectResponse("/lock", 303) if reader is not None and reader.locked else _form(request, "", 200)
 
 
-def _note_failure(page: Page, name: str) -> None:
-    """The name goes into the trail only when it is a user's: people type passwords into name fields."""
-    with page.ledgers.pen().begin() as c:
-        known = desk.password_hash_of(c, name) is not None
-        desk.note(c, at=page.clock(), user=name if known else "", act="sign-in-failed", subject="")
+async def sign_in(request: Request) -> Response:
+    form = await fields(request)
+    if not came_from_here(request, form):
+        return await run_in_threadpool(_form, request, "The form was too old. Please try again.", 403)
+    name = form.get("name", "")[:40]
+    tried = await proofs_of(request).sign_in(request, name, form.get("password", ""), form.get("code", "")[:40])
+    if not tried.right:
+        return await run_in_threadpool(_form, request, tried.said, tried.status)
+    return await run_in_threadpool(open_session, request, name)
 
 
-def _open_session(page: Page, request: Request, name: str) -> Response:
-    token, now = page.token(), page.clock()
-    with page.ledgers.pen().begin() as c:
-        idle_s = page.config.review.session_idle_s
-        desk.sweep_sessions(c, seen_before=now - idle_s, made_before=now - SESSION_AGE_MAX_S)
-        old = request.cookies.get(SESSION_COOKIE)
-        if old:
-            desk.close_session(c, digest(old))
-        desk.open_session(c, digest(token), name, now)
-        desk.note(c, at=now, user=name, act="sign-in", subject="")
-    response = RedirectResponse("/", 303)
-    response.set_cookie(SESSION_COOKIE, token, httponly=True, samesite="strict", path="/")
-    response.delete_cookie(VISIT_COOKIE, path="/sign-in", httponly=True, samesite="strict")
+def came_from_here(request: Request, form: Mapping[str, str]) -> bool:
+    """Whether a form of somebody who is not signed in is one that this page gave to this browser."""
+    visit = request.cookies.get(cookie_name(page_of(request).config, VISIT_COOKIE), "")
+    return bool(visit) and hmac.compare_digest(form.get("check", "").encode(), check_token(visit).encode())
+
+
+def visiting(request: Request, template: str, shown: Mapping[str, Any], status: int) -> Response:
+    """A page with a form for somebody who is not signed in."""
+    page = page_of(request)
+    visit = request.cookies.get(cookie_name(page.config, VISIT_COOKIE)) or page.token()
+    given = {**shown, "check": check_token(visit), "reader": None}
+    response = page.render(request, template, given, status_code=status)
+    _set(page.config, response, VISIT_COOKIE, visit)
     return response
+
+
+def _form(request: Request, said: str, status: int) -> Response:
+    with page_of(request).ledgers.eyes().begin() as c:
+        shown = {"said": said, "users": accounts.count_users(c), "first": not accounts.count_administrators(c)}
+    return visiting(request, "sign_in.html", shown, status)
+
+
+def open_session(request: Request, name: str, act: str = "sign-in") -> Response:
+    """A new session under a new token, whatever the browser brought, and the way to where this user begins."""
+    page = page_of(request)
+    token, now, old = page.token(), page.clock(), request.cookies.get(cookie_name(page.config, SESSION_COOKIE))
+    with page.ledgers.pen().begin() as c:
+        accounts.sweep_sessions(c, seen_before=0.0, made_before=now - page.config.review.session_age_s)
+        if old:
+            accounts.close_session(c, digest(old))
+        accounts.open_session(c, digest(token), name, now, desk.ORIGIN.get())
+        desk.note(c, at=now, user=name, act=act, subject="")
+        role = accounts.known(c, name).role
+    response = RedirectResponse(home(role), 303)
+    _set(page.config, response, SESSION_COOKIE, token)
+    forget(page.config, response, VISIT_COOKIE)
+    return response
+
+
+def home(role: str) -> str:
+    return "/administration" if role == "administrator" else "/"
 
 
 def sign_out(request: Request, reader: Reader, _form: Mapping[str, str]) -> Response:
     page = page_of(request)
     with page.ledgers.pen().begin() as c:
-        desk.close_session(c, reader.token_hash)
+        accounts.close_session(c, reader.token_hash)
         desk.note(c, at=page.clock(), user=reader.user, act="sign-out", subject="")
     response = RedirectResponse("/sign-in", 303)
-    response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict")
+    forget(page.config, response, SESSION_COOKIE)
     return response
 
 
-def reader_of(request: Request, *, touch: bool) -> Reader | None:
-    """Who sends this request; None without a living session. touch counts the request as a sign of life."""
-    token = request.cookies.get(SESSION_COOKIE, "")
+def new_token(request: Request, reader: Reader, response: Response) -> Response:
+    """Opens the session of somebody who has just shown who they are, under a token that nobody has seen yet."""
+    page, token = page_of(request), page_of(request).token()
+    with page.ledgers.pen().begin() as c:
+        accounts.prove_session(c, reader.token_hash, page.clock(), new_hash=digest(token))
+        desk.note(c, at=page.clock(), user=reader.user, act="unlocked", subject="")
+    _set(page.config, response, SESSION_COOKIE, token)
+    return response
+
+
+def _set(config: Config, response: Response, name: str, value: str) -> None:
+    secure = config.review.tls != "off"
+    response.set_cookie(
+        cookie_name(config, name), value, httponly=True, samesite="strict", path="/", secure=secure
+    )  # fmt: skip
+
+
+def forget(config: Config, response: Response, name: str) -> None:
+    secure = config.review.tls != "off"
+    response.delete_cookie(cookie_name(config, name), path="/", httponly=True, samesite="strict", secure=secure)
+
+
+def reader_of(request: Request) -> Reader | None:
+    """Whose session this request belongs to, open or locked; None without a living one."""
+    page = page_of(request)
+    token = request.cookies.get(cookie_name(page.config, SESSION_COOKIE), "")
     if not token or len(token) > 200:
         return None
-    page, hashed = page_of(request), digest(token)
     now, review = page.clock(), page.config.review
     with page.ledgers.eyes().begin() as c:
-        row = desk.session(c, hashed)
-    if row is None or now - row.last_seen_at > review.session_idle_s or now - row.created_at > SESSION_AGE_MAX_S:
-        return None
-    if touch and now - row.last_seen_at > min(TOUCH_PERIOD_S, review.session_idle_s / 4):
+        row = accounts.session(c, digest(token))
+        if row is None or now - row.created_at > review.session_age_s:
+            return None
+        broken = accounts.broken_by(c, row.user, now)
+    return Reader(
+        user=row.user,
+        token_hash=row.token_hash,
+        csrf=check_token(token),
+        role=row.role,
+        rights=rights(row.role, lifted=broken is not None),
+        locked=row.locked_at is not None or now - row.last_seen_at > review.session_idle_s,
+        asks=not 0 <= now - row.proved_at <= review.signature_fresh_s or not review.signature_fresh_s,
+        factor=bool(row.factor),
+        lifted="" if broken is None else f"until {words.clock_time(broken.ends_at)}: {broken.reason}",
+        given=row.given,
+        idle_s=review.session_idle_s,
+    )
+
+
+def admitted(request: Request, *, touch: bool) -> Reader | Response:
+    """Whoever may come in through this door, or the answer to whoever may not.
+
+    touch  counts the request as a sign of life; a page's own refresh is none, and gets 401 instead of another page
+    """
+    reader, permit = reader_of(request), request.scope["permit"]
+    assert isinstance(permit, Permit)
+    assert permit.right is not None, "a door for everybody has no guard"
+    if reader is None:
+        return RedirectResponse("/sign-in", 303) if touch else PlainTextResponse("Signed out.", 401)
+    if reader.locked:
+        back = f"{request.url.path}?{request.url.query}".rstrip("?") if request.method == "GET" else "/"
+        return RedirectResponse(f"/lock?to={quote(back)}", 303) if touch else PlainTextResponse("Locked.", 401)
+    if touch or ACTIVE in request.headers:
+        _touch(page_of(request), reader)
+    if reader.given and permit.right != "stand":
+        return RedirectResponse("/account?done=given", 303)
+    return reader if reader.may(permit.right) else not_for(request, reader)
+
+
+def _touch(page: Page, reader: Reader) -> None:
+    now = page.clock()
+    with page.ledgers.eyes().begin() as c:
+        row: Row[Any] | None = accounts.session(c, reader.token_hash)
+    if row is not None and now - row.last_seen_at > min(TOUCH_PERIOD_S, reader.idle_s / 4):
         with page.ledgers.pen().begin() as c:
-            desk.touch_session(c, hashed, now)
-    return Reader(row.user, hashed, check_token(token))
+            accounts.touch_session(c, reader.token_hash, now)
+
+
+def not_for(request: Request, reader: Reader) -> Response:
+    """403 for somebody whose role does not open this door; an administrator's way home is no refusal."""
+    if request.method == "GET" and request.url.path == "/":
+        return RedirectResponse(home(reader.role), 303)
+    link, text = ("/emergency", "Emergency access") if reader.may("lift") else ("/status", "To the status")
+    shown = {"reader": reader, "title": "Not for your role", "link": link, "link_text": text}
+    said = f"You are signed in as {reader.role}. Nothing was shown and nothing was done."
+    return page_of(request).render(request, "problem.html", {**shown, "said": said}, status_code=403)
 
 
 def for_readers(
     endpoint: Callable[[Request, Reader], Response], *, touch: bool = True
 ) -> Callable[[Request], Response]:
-    """A page for signed-in users only. A page's own refresh (touch=False) gets 401 instead of the sign-in page."""
+    """A page for signed-in users whose role opens its door."""
 
     def guarded(request: Request) -> Response:
-        reader = reader_of(request, touch=touch)
-        if reader is not None:
-            return endpoint(request, reader)
-        return RedirectResponse("/sign-in", 303) if touch else PlainTextResponse("Signed out.", 401)
+        reader = admitted(request, touch=touch)
+        return endpoint(request, reader) if isinstance(reader, Reader) else reader
 
     return guarded
 
@@ -203,18 +251,42 @@ def for_readers(
 def form_for_readers(
     endpoint: Callable[[Request, Reader, Mapping[str, str]], Response],
 ) -> Callable[[Request], Awaitable[Response]]:
-    """A form for signed-in users only; 403 without the session's check token."""
+    """A form for the same; 403 without the session's check token, and where a proof is asked for and not given."""
 
     async def guarded(request: Request) -> Response:
-        reader = await run_in_threadpool(reader_of, request, touch=True)
-        if reader is None:
-            return RedirectResponse("/sign-in", 303)
+        reader = await run_in_threadpool(admitted, request, touch=True)
+        if not isinstance(reader, Reader):
+            return reader
         form = await fields(request)
         if not hmac.compare_digest(form.get("check", "").encode(), reader.csrf.encode()):
             return PlainTextResponse("This form was not sent by this page, or it is too old.", 403)
+        typed = form.pop("proof", "")
+        if request.scope["permit"].proof and reader.asks:
+            refused = await _prove(request, reader, form, typed)
+            if refused is not None:
+                return refused
         return await run_in_threadpool(endpoint, request, reader, form)
 
     return guarded
+
+
+async def _prove(request: Request, reader: Reader, form: Mapping[str, str], typed: str) -> Response | None:
+    """None once the sender has shown who they are; else the same form again with one field more."""
+    said, status = "", 403
+    if typed:
+        tried = await proofs_of(request).again(request, reader.user, typed)
+        if tried.right:
+            await run_in_threadpool(_proved, page_of(request), reader)
+            return None
+        said, status = tried.said, tried.status
+    shown = {"reader": reader, "said": said, "action": request.url.path, "form": form}
+    render = page_of(request).render
+    return await run_in_threadpool(lambda: render(request, "prove.html", shown, status_code=status))
+
+
+def _proved(page: Page, reader: Reader) -> None:
+    with page.ledgers.pen().begin() as c:
+        accounts.prove_session(c, reader.token_hash, page.clock())
 
 
 async def fields(request: Request) -> dict[str, str]:

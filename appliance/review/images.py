@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from appliance.core.reading_order import reading_order
 from appliance.core.study import Instance
 from appliance.errors import Unavailable
-from appliance.review import words
+from appliance.review import openings, words
 from appliance.review.description import DIGEST, SAMPLE_BYTES, bounded, description
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import page_of
@@ -27,11 +27,12 @@ PRIORS_MAX = 20
 FRAME_BYTES_MAX = 512 * 2**20
 
 
-def image_list(request: Request, _: Reader) -> Response:
+def image_list(request: Request, reader: Reader) -> Response:
     """What the viewer shows, series by series in reading order: one entry an image, with its frames' description."""
     found = _instances(request)
     if found is None:
         return JSONResponse({"images": []}, 404)
+    openings.note_once(request, reader, _subject(request))
     return JSONResponse({**_listed(page_of(request).places.frames, found), "priors": _priors(request)})
 
 
@@ -49,26 +50,29 @@ def prior_list(request: Request, reader: Reader) -> Response:
         return JSONResponse({"images": []}, 404)
     with page.ledgers.pen().begin() as own:
         desk.note(own, at=page.clock(), user=reader.user, act="prior-opened", subject=f"study {prior}")
+    openings.opened(request, reader, f"study {prior}")
     return JSONResponse({**_listed(page.places.frames, found), "priors": []})
 
 
-def frame(request: Request, _: Reader) -> Response:
+def frame(request: Request, reader: Reader) -> Response:
     """One frame's bytes: rows * columns values of the image's dtype, little-endian, row by row."""
     place = _image(request)
     number = request.path_params["frame"]
     if place is None or not 1 <= number <= place[1]["frames"]:
         return Response("This frame is not in the cache.", 404, media_type="text/plain")
+    openings.note_once(request, reader, _subject(request))
     sha256, shape = place
     length = int(shape["rows"]) * int(shape["columns"]) * SAMPLE_BYTES[str(shape["dtype"])]
     return _raw(frame_path(page_of(request).places.frames, sha256, number), length)
 
 
-def voi_lut(request: Request, _: Reader) -> Response:
+def voi_lut(request: Request, reader: Reader) -> Response:
     """One VOI table's entries, 16 bits each, little-endian."""
     place = _image(request)
     number = request.path_params["lut"]
     if place is None or not 1 <= number <= len(place[1]["voi_luts"]):
         return Response("This table is not in the cache.", 404, media_type="text/plain")
+    openings.note_once(request, reader, _subject(request))
     sha256, shape = place
     length = 2 * int(shape["voi_luts"][number - 1]["entries"])
     return _raw(page_of(request).places.frames / sha256 / f"voi-{number:02d}.raw", length)
@@ -125,6 +129,12 @@ def priors_of(c: Connection, study: Row[Any]) -> list[Row[Any]]:
     same = (columns.patient_id == study.patient_id, columns.patient_birth_date == study.patient_birth_date)
     chosen = select(ledger.studies).where(*same, columns.number != study.number)
     return list(c.execute(chosen.order_by(columns.study_date.desc(), columns.number.desc()).limit(PRIORS_MAX)))
+
+
+def _subject(request: Request) -> str:
+    """What is opened, as the trail names it."""
+    audit = request.path_params.get("audit")
+    return f"audit {audit}" if audit is not None else f"study {request.path_params['number']}"
 
 
 def _instances(request: Request) -> list[Instance] | None:

@@ -1,18 +1,23 @@
 """The page's outer wall: one ASGI callable around everything, so that no answer leaves without its headers.
 
 It refuses foreign Host names (DNS rebinding), writes from another origin, bodies that are too long or no form, and
-methods the page does not know. It knows nothing of users.
+methods the page does not know. It knows nothing of users; it notes the class of address that an act comes from.
 """
 
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from appliance.core.permits import address_class
+from appliance.world.desk import ORIGIN
+
 FORM_BYTES_MAX = 64 * 1024
 ADDRESS_CHARACTERS_MAX = 1_000  # the longest of our own has about a hundred
 OUR_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+STRICT_TRANSPORT = "max-age=31536000"
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 SECURITY_HEADERS = {
@@ -29,8 +34,15 @@ SECURITY_HEADERS = {
 }
 
 
-def walled(inner: ASGIApp) -> ASGIApp:
-    """The application behind its wall. Refusals: 400 foreign host, 403 foreign origin, 405, 411, 413 to 415."""
+def walled(inner: ASGIApp, hosts: Collection[str] = OUR_HOSTS, *, tls: bool = False, trusted: bool = False) -> ASGIApp:
+    """The application behind its wall. Refusals: 400 foreign host, 403 foreign origin, 405, 411, 413 to 415.
+
+    hosts    names by which it may be called
+    trusted  browsers trust its certificate: only then may they be told to insist on it (RFC 6797), because a reader
+             who must click a warning away is else locked out
+    """
+    added = {**SECURITY_HEADERS, "Strict-Transport-Security": STRICT_TRANSPORT} if trusted else SECURITY_HEADERS
+    names = frozenset(each.lower() for each in hosts)
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,11 +52,12 @@ def walled(inner: ASGIApp) -> ASGIApp:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
+                for name, value in added.items():
                     headers[name] = value
             await send(message)
 
-        refused = why_refused(scope["method"], Headers(scope=scope))
+        ORIGIN.set(address_class(scope["client"][0] if scope.get("client") else ""))
+        refused = why_refused(scope["method"], Headers(scope=scope), names, "https" if tls else "http")
         if len(scope["path"]) + len(scope["query_string"]) > ADDRESS_CHARACTERS_MAX:
             refused = 414, "The address is too long."
         target = inner if refused is None else PlainTextResponse(refused[1], refused[0])
@@ -53,15 +66,17 @@ def walled(inner: ASGIApp) -> ASGIApp:
     return outer
 
 
-def why_refused(method: str, headers: Headers) -> tuple[int, str] | None:
+def why_refused(
+    method: str, headers: Headers, hosts: Collection[str] = OUR_HOSTS, scheme: str = "http"
+) -> tuple[int, str] | None:
     """The status and the sentence with which a request is turned away, or None."""
-    if len(headers.getlist("host")) != 1 or host_name(headers["host"]) not in OUR_HOSTS:
-        return 400, "This page answers only on this machine's own loopback address."
+    if len(headers.getlist("host")) != 1 or host_name(headers["host"]) not in hosts:
+        return 400, "This page does not answer by that name (review.names)."
     if method in ("GET", "HEAD"):
         return None
     if method != "POST":
         return 405, "Only GET, HEAD and POST are known here."
-    if not same_origin(headers):
+    if not same_origin(headers, scheme):
         return 403, "This form was not sent by this page."
     if headers.get("content-type", "").split(";")[0].strip().lower() != FORM_TYPE:
         return 415, "Only plain forms are taken."
@@ -81,14 +96,14 @@ def host_name(host: str) -> str | None:
     return parts.hostname if parts.netloc == host and "@" not in host and not parts.path else None
 
 
-def same_origin(headers: Headers) -> bool:
+def same_origin(headers: Headers, scheme: str = "http") -> bool:
     """Whether a write comes from our own page.
 
     A browser says so in Sec-Fetch-Site, in Origin or in both; under no-referrer its Origin of a form is "null", which
     then says nothing. What is said must agree, and something must be said.
     """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if origin is not None and origin != "null" and origin != f"http://{headers['host']}":
+    if origin is not None and origin != "null" and origin != f"{scheme}://{headers['host']}":
         return False
     if site is not None:
         return site == "same-origin"

@@ -1,13 +1,13 @@
-"""The clinicians' desk, review/review.db: users, sessions, signatures, commands and the chained audit trail.
+"""The clinicians' desk, review/review.db: signatures, commands and the chained audit trail; accounts are beside it.
 
-Only the review service (and the command line, for users) writes it; triage reads signatures and commands and moves
-the studies itself. The desk never touches a study, knows no password (only argon2id hashes) and no session token
-(only its SHA-256). Nothing in it names a patient: a study is its number.
+Only the review service (and the command line) writes it; triage reads signatures and commands and moves the studies
+itself. The desk never touches a study. Nothing in it names a patient: a study is its number.
 """
 
 import hashlib
 import json
-import re
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any, Literal, get_args
 
 from sqlalchemy import (
@@ -18,20 +18,18 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Result,
     Row,
     String,
     Table,
-    delete,
-    func,
     insert,
     inspect,
+    literal,
     select,
-    update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance.core.roles import Order, why_malformed
-from appliance.errors import Refused
 
 Decision = Literal["agree", "correct", "cannot_tell"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
@@ -39,27 +37,13 @@ CommandKind = Literal["release", "reject"]
 COMMAND_KINDS: tuple[CommandKind, ...] = get_args(CommandKind)
 
 CORRECTION_CHARACTERS_MAX = 2_000
-SESSIONS_PER_USER_MAX = 8
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,39}")
 AUDIT_START = "0" * 64
+# Which class of address the act under way came from. It is a fact of the request and not of the act, and every row
+# must have it: the page's outer wall sets it once, so that no act can forget it.
+ORIGIN: ContextVar[str] = ContextVar("origin", default="console")
 
 METADATA = MetaData()
 
-users = Table(
-    "users",
-    METADATA,
-    Column("name", String, primary_key=True),
-    Column("password_hash", String, nullable=False),
-    Column("created_at", Float, nullable=False),
-)
-sessions = Table(
-    "sessions",
-    METADATA,
-    Column("token_hash", String, primary_key=True),
-    Column("user", String, nullable=False, index=True),
-    Column("created_at", Float, nullable=False),
-    Column("last_seen_at", Float, nullable=False),
-)
 signatures = Table(
     "signatures",
     METADATA,
@@ -111,6 +95,9 @@ audit = Table(
     Column("subject", String, nullable=False),
     Column("previous_hash", String, nullable=False),
     Column("hash", String, nullable=False),
+    Column(
+        "origin", String, nullable=False, server_default=""
+    ),  # class of address; empty in rows of before it was kept
     sqlite_autoincrement=True,
 )
 
@@ -118,52 +105,6 @@ audit = Table(
 def is_made(c: Connection) -> bool:
     """Whether the review service has made its tables: a file without them is a database just being made."""
     return inspect(c).has_table(audit.name)
-
-
-def put_user(c: Connection, name: str, password_hash: str, at: float, *, replace: bool = False) -> None:
-    """A named user. Raises Refused("user-name") or Refused("user-exists"); replacing ends the user's sessions."""
-    if not NAME.fullmatch(name):
-        raise Refused("user-name")
-    if c.execute(select(users.c.name).where(users.c.name == name)).one_or_none() is None:
-        c.execute(insert(users).values(name=name, password_hash=password_hash, created_at=at))
-        return
-    if not replace:
-        raise Refused("user-exists")
-    c.execute(update(users).where(users.c.name == name).values(password_hash=password_hash))
-    c.execute(delete(sessions).where(sessions.c.user == name))
-
-
-def password_hash_of(c: Connection, name: str) -> str | None:
-    return c.execute(select(users.c.password_hash).where(users.c.name == name)).scalar_one_or_none()
-
-
-def count_users(c: Connection) -> int:
-    return c.execute(select(func.count()).select_from(users)).scalar_one()
-
-
-def open_session(c: Connection, token_hash: str, user: str, at: float) -> None:
-    """A new session; the user's oldest ones beyond SESSIONS_PER_USER_MAX end."""
-    c.execute(insert(sessions).values(token_hash=token_hash, user=user, created_at=at, last_seen_at=at))
-    newest = select(sessions.c.token_hash).where(sessions.c.user == user)
-    kept = newest.order_by(sessions.c.created_at.desc(), sessions.c.token_hash).limit(SESSIONS_PER_USER_MAX)
-    c.execute(delete(sessions).where(sessions.c.user == user, sessions.c.token_hash.not_in(kept)))
-
-
-def session(c: Connection, token_hash: str) -> Row[Any] | None:
-    return c.execute(select(sessions).where(sessions.c.token_hash == token_hash)).one_or_none()
-
-
-def touch_session(c: Connection, token_hash: str, at: float) -> None:
-    c.execute(update(sessions).where(sessions.c.token_hash == token_hash).values(last_seen_at=at))
-
-
-def close_session(c: Connection, token_hash: str) -> None:
-    c.execute(delete(sessions).where(sessions.c.token_hash == token_hash))
-
-
-def sweep_sessions(c: Connection, *, seen_before: float, made_before: float) -> None:
-    """Ends sessions idle since before one moment or made before another (both wall seconds)."""
-    c.execute(delete(sessions).where((sessions.c.last_seen_at < seen_before) | (sessions.c.created_at < made_before)))
 
 
 def sign(
@@ -264,8 +205,17 @@ def orders_after(c: Connection, last_id: int, limit: int = 100) -> list[Row[Any]
 def note(c: Connection, *, at: float, user: str, act: str, subject: str) -> None:
     """Appends one act to the audit trail; each row's hash covers the row before it, so none can be changed unseen."""
     last = c.execute(select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)).scalar_one_or_none() or AUDIT_START
-    row = {"at": at, "user": user, "act": act, "subject": subject, "previous_hash": last}
-    c.execute(insert(audit).values(**row, hash=_audit_hash(at, user, act, subject, last)))
+    row = {"at": at, "user": user, "act": act, "subject": subject, "previous_hash": last, "origin": ORIGIN.get()}
+    c.execute(insert(audit).values(**row, hash=_audit_hash(at, user, act, subject, last, ORIGIN.get())))
+
+
+def guard_trail(c: Connection) -> None:
+    """Lets the database itself refuse to change or delete a row; whoever drops this guard meets the chain."""
+    for verb in ("UPDATE", "DELETE"):
+        c.exec_driver_sql(
+            f"CREATE TRIGGER IF NOT EXISTS audit_no_{verb.lower()} BEFORE {verb} ON audit "
+            "BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END"
+        )
 
 
 def opened_by(c: Connection, user: str, numbers: list[int]) -> set[int]:
@@ -278,15 +228,31 @@ def opened_by(c: Connection, user: str, numbers: list[int]) -> set[int]:
     return {subjects[subject] for subject in c.execute(select(audit.c.subject).where(*where).distinct()).scalars()}
 
 
+def trail(c: Connection, *, after: int = 0) -> Iterator[Row[Any]]:
+    """The rows of the trail after an id, in order; also of a database of before that nobody has opened since."""
+    columns = [each for each in audit.c if each.name != "origin"]
+    kept = any(each["name"] == "origin" for each in inspect(c).get_columns(audit.name))
+    chosen = select(*columns, audit.c.origin if kept else literal("").label("origin"))
+    rows: Result[Any] = c.execute(chosen.where(audit.c.id > after).order_by(audit.c.id)).yield_per(1000)
+    yield from rows
+
+
 def first_broken_audit_row(c: Connection) -> int | None:
-    """The id of the first row that does not follow from the one before it; None while the chain holds."""
-    previous = AUDIT_START
-    for row in c.execute(select(audit).order_by(audit.c.id)).yield_per(1000):
-        if row.previous_hash != previous or row.hash != _audit_hash(row.at, row.user, row.act, row.subject, previous):
+    """The id of the first row that does not follow from the one before it; None while the chain holds.
+
+    Rows cut off the end leave a chain that holds: SQLite's own count of the ids it has given says that they were there.
+    """
+    previous, last = AUDIT_START, 0
+    for row in trail(c):
+        made = _audit_hash(row.at, row.user, row.act, row.subject, previous, row.origin)
+        if row.previous_hash != previous or row.hash != made:
             return int(row.id)
-        previous = row.hash
-    return None
+        previous, last = row.hash, int(row.id)
+    given = c.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").scalar_one_or_none() or 0
+    return last + 1 if given > last else None
 
 
-def _audit_hash(at: float, user: str, act: str, subject: str, previous: str) -> str:
-    return hashlib.sha256(json.dumps([previous, at, user, act, subject]).encode()).hexdigest()
+def _audit_hash(at: float, user: str, act: str, subject: str, previous: str, origin: str) -> str:
+    """SHA-256 over a list in JSON; rows of before the origin was kept have none, and a shorter list."""
+    said = [previous, at, user, act, subject, *([origin] if origin else [])]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

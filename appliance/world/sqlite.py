@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pysqlite3.dbapi2 as dbapi
-from sqlalchemy import Engine, MetaData, QueuePool, create_engine, event
+from sqlalchemy import Connection, Engine, MetaData, QueuePool, create_engine, event
+from sqlalchemy.schema import CreateColumn
 
 from appliance.errors import Misconfigured, Unavailable
 
@@ -46,9 +47,22 @@ def open_writer(path: Path, metadata: MetaData) -> Engine:
         found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         if found not in (0, SCHEMA_VERSION):
             raise Misconfigured("state-newer", path.name)
-        metadata.create_all(connection)
+        make(connection, metadata)
         connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
     return engine
+
+
+def make(c: Connection, metadata: MetaData) -> None:
+    """Makes what is not there yet: tables, and columns that a later version added and that every row can do without.
+
+    Such a column may be empty or has a server's default; any other change of a table is a new SCHEMA_VERSION.
+    """
+    metadata.create_all(c)
+    for table in metadata.sorted_tables:
+        there = {row[1] for row in c.exec_driver_sql(f'PRAGMA table_info("{table.name}")')}
+        for column in table.columns:
+            if column.name not in there:
+                c.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {CreateColumn(column).compile(c)}')
 
 
 def open_reader(path: Path) -> Engine:

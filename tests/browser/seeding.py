@@ -275,10 +275,15 @@ def seed(folder: Path) -> Seeded:
     return Seeded(places, sqlite.open_writer(places.studies_db, ledger.METADATA))
 
 
-def served(places: Places) -> Iterator[str]:
-    """The address of a running review service on a free port; stopped and joined afterwards."""
+def served(places: Places, **knobs: object) -> Iterator[str]:
+    """The address of a running review service on a free port; stopped and joined afterwards.
+
+    knobs  of the section review, over a page without TLS on which who has signed in signs without a second password
+    """
     stop, ready, found = threading.Event(), threading.Event(), list[str]()
-    config = Config.model_validate({"review": {"port": 0}, "triage": {"deadline_routine_s": 3600}})
+    config = Config.model_validate(
+        {"review": {"port": 0, "tls": "off", "signature_fresh_s": 900, **knobs}, "triage": {"deadline_routine_s": 3600}}
+    )
 
     def say(where: str) -> None:
         found.append(where)

@@ -1,33 +1,24 @@
 """The page's walls, spoken to byte by byte: hosts, origins, tokens, sessions, passwords, paths."""
 
-import asyncio
-import http.client
 import logging
 import re
 import socket
 import threading
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from html import unescape
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-import httpx
 import pytest
 from seeding import PASSWORD, USER, Seeded, seed, served
+from speaking import Hands, Visitor
 from starlette.datastructures import Headers
 
 from appliance import review
 from appliance.config import Config, Places
 from appliance.errors import Misconfigured, Refused
-from appliance.review import entrance, walls
-from appliance.review.ledgers import Ledgers
+from appliance.review import backoff, entrance, members, walls
 from appliance.world import desk
 
-FORM = "application/x-www-form-urlencoded"
-WAIT_S = 20
 PAGES = (
     "/",
     "/rows",
@@ -38,53 +29,6 @@ PAGES = (
     "/studies/1/images",
     "/studies/1/images/1/frames/1",
 )
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: str
-
-
-@dataclass
-class Visitor:
-    """Somebody who speaks HTTP and keeps cookies as a browser would."""
-
-    address: str
-    cookies: dict[str, str] = field(default_factory=dict)
-
-    def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
-        place = urlsplit(self.address)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
-        try:
-            sent = {"Host": place.netloc, "Origin": self.address.rstrip("/")} if method == "POST" else {}
-            sent |= {"Content-Type": FORM} if body is not None else {}
-            sent |= {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
-            sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, {name: value for name, value in sent.items() if value})
-            answer = connection.getresponse()
-            found = Answer(
-                answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode("utf-8", "replace")
-            )
-            for line in answer.msg.get_all("set-cookie") or []:
-                name, _, rest = line.partition("=")
-                value = rest.split(";")[0].strip('"')
-                self.cookies.pop(name, None)
-                if value:
-                    self.cookies[name] = value
-        finally:
-            connection.close()
-        return found
-
-    def hidden(self, path: str) -> dict[str, str]:
-        """The hidden fields of the last form on a page."""
-        found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', self.ask("GET", path).body)
-        return {name: unescape(value) for name, value in found}
-
-    def sign_in(self, user: str = USER, password: str = PASSWORD) -> Answer:
-        check = self.hidden("/sign-in")["check"]
-        return self.ask("POST", "/sign-in", urlencode({"check": check, "name": user, "password": password}))
 
 
 @pytest.fixture
@@ -304,46 +248,15 @@ def test_the_sign_in_form_has_a_check_token_too(visitor: Visitor) -> None:
 # With a clock of our own: idleness, age, failures.
 
 
-class Hands:
-    """The application called under a clock that the test moves, in a loop and thread of its own."""
-
-    def __init__(self, places: Places, **knobs: int) -> None:
-        self.now = 1_000_000.0
-        self.ledgers = Ledgers(places)
-        config = Config.model_validate({"review": knobs})
-        self.app: Any = review.app(config, self.ledgers, clock=lambda: self.now)
-        self.runner = asyncio.Runner()
-        self.thread = ThreadPoolExecutor(1)  # Playwright keeps a loop in the main thread
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1:8042")
-
-    def get(self, path: str) -> httpx.Response:
-        return self._run(self.client.get(path))
-
-    def sign_in(self, password: str = PASSWORD, user: str = USER) -> httpx.Response:
-        found = re.search(r'name="check" value="([^"]*)"', self.get("/sign-in").text)
-        assert found
-        form = {"check": found[1], "name": user, "password": password}
-        return self._run(self.client.post("/sign-in", data=form, headers={"origin": "http://127.0.0.1:8042"}))
-
-    def _run(self, asked: Coroutine[Any, Any, Any]) -> Any:
-        return self.thread.submit(self.runner.run, asked).result(WAIT_S)
-
-    def close(self) -> None:
-        self._run(self.client.aclose())
-        self.thread.submit(self.runner.close).result(WAIT_S)
-        self.thread.shutdown()
-        self.ledgers.close()
-
-
 @pytest.fixture
 def hands(tmp_path: Path) -> Iterator[Hands]:
     made = Hands(Places(tmp_path), session_idle_s=100)
-    entrance.add_user(made.ledgers, USER, PASSWORD, at=1.0)
+    members.add_user(made.ledgers, USER, PASSWORD, at=1.0)
     yield made
     made.close()
 
 
-def test_a_reader_is_signed_out_after_idling_and_refreshing_is_no_sign_of_life(hands: Hands) -> None:
+def test_a_session_locks_after_idling_and_refreshing_is_no_sign_of_life(hands: Hands) -> None:
     assert hands.sign_in().status_code == 303
     for _ in range(5):
         hands.now += 60
@@ -354,37 +267,51 @@ def test_a_reader_is_signed_out_after_idling_and_refreshing_is_no_sign_of_life(h
     hands.now += 60
     assert hands.get("/pulse").status_code == 401
     assert hands.get("/rows").status_code == 401
-    assert hands.get("/").headers["location"] == "/sign-in"
+    assert hands.get("/?lane=all").headers["location"] == "/lock?to=/%3Flane%3Dall"
 
 
 def test_no_session_lasts_for_ever(hands: Hands) -> None:
     hands.sign_in()
-    for _ in range(entrance.SESSION_AGE_MAX_S // 90):
+    for _ in range(Config().review.session_age_s // 90):
         hands.now += 90
         assert hands.get("/").status_code == 200
     hands.now += 90
-    assert hands.get("/").status_code == 303
+    assert hands.get("/").headers["location"] == "/sign-in"
 
 
 def test_failures_make_the_next_try_wait_and_lock_nobody_out(hands: Hands) -> None:
-    for _ in range(int(entrance.FAILURES_FREE)):
+    for _ in range(backoff.FAILURES_FREE):
         assert hands.sign_in("a wrong password").status_code == 403
     answer = hands.sign_in()
     assert answer.status_code == 429
     assert "Wait 60 s" in answer.text
-    hands.now += entrance.FAILURE_WAIT_S + 1
+    hands.now += backoff.FAILURE_WAIT_S + 1
+    assert hands.sign_in("a wrong password").status_code == 403
+    assert "Wait 120 s" in hands.sign_in().text  # longer each time
+    hands.now += 2 * backoff.FAILURE_WAIT_S + 1
     assert hands.sign_in().status_code == 303
     assert hands.sign_in("a wrong password").status_code == 403  # and the count began anew
     assert hands.sign_in().status_code == 303
 
 
 def test_the_memory_of_failures_is_bounded() -> None:
-    failures = entrance.Failures()
-    for n in range(entrance.FAILING_NAMES_MAX + 50):
-        failures.add(f"user-{n}", float(n) / 10)
-    assert len(failures._names) == entrance.FAILING_NAMES_MAX
-    failures.add("last", 1e6)
-    assert len(failures._names) == 1
+    failures = backoff.Failures()
+    for n in range(backoff.FAILING_KEYS_MAX // 2 + 50):
+        failures.add(f"user-{n}", "10.0.0.1", float(n) / 10)
+    assert len(failures._keys) == backoff.FAILING_KEYS_MAX
+    failures.add("last", "10.0.0.2", 1e6)
+    assert len(failures._keys) == 3
+
+
+def test_guessing_from_one_place_or_at_one_account_waits_too_and_keeps_no_owner_out_for_long() -> None:
+    failures = backoff.Failures()
+    for n in range(backoff.FREE_ELSEWHERE):
+        failures.add(f"user-{n}", "10.0.0.1", 0.0)
+        failures.add("kim", f"10.0.1.{n}", 0.0)
+    assert failures.wait_s("somebody", "10.0.0.1", 1.0) == backoff.FAILURE_WAIT_S - 1  # every account from one place
+    assert failures.wait_s("kim", "10.0.2.1", 1.0) == backoff.FAILURE_WAIT_S - 1  # one account from everywhere
+    assert failures.wait_s("kim", "10.0.2.1", backoff.FAILURE_WAIT_S) == 0
+    assert failures.wait_s("lee", "10.0.2.1", 1.0) == 0
 
 
 def test_the_page_before_triage_has_started_says_so(hands: Hands) -> None:
@@ -460,14 +387,15 @@ def test_a_password_can_be_replaced(hands: Hands) -> None:
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        config = Config.model_validate({"review": {"port": other.getsockname()[1]}})
+        config = Config.model_validate({"review": {"port": other.getsockname()[1], "tls": "off"}})
         with pytest.raises(Misconfigured, match=r"port-taken at review\.port"):
             review.serve(config, Places(tmp_path), stop=threading.Event(), ready=print)
 
 
-def test_nobody_but_loopback_can_be_configured() -> None:
+def test_nobody_but_loopback_can_be_configured_without_tls() -> None:
     with pytest.raises(ValueError, match=r"review\.host"):
-        Config.model_validate({"review": {"host": "0.0.0.0"}})
+        Config.model_validate({"review": {"host": "0.0.0.0", "tls": "off"}})
+    assert Config.model_validate({"review": {"host": "0.0.0.0"}}).review.tls == "own"
 
 
 def test_the_page_stands_on_an_empty_state_folder(tmp_path: Path) -> None:

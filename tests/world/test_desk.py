@@ -1,15 +1,16 @@
-"""The desk: signatures and commands once each, sessions bounded, the audit trail unchangeable unseen."""
+"""The desk: signatures and commands once each, the audit trail unchangeable unseen."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, delete, update
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from appliance.errors import Refused
 from appliance.world import desk, sqlite
 
 
@@ -112,41 +113,6 @@ def test_a_command_stands_once_on_one_state(pen: Engine, eyes: Engine) -> None:
         assert desk.commands_after(c, row.id) == []
 
 
-def test_users_are_named_and_their_names_are_plain(pen: Engine) -> None:
-    with pen.begin() as c:
-        desk.put_user(c, "dr.kim", "hash", 1.0)
-        with pytest.raises(Refused, match="user-exists"):
-            desk.put_user(c, "dr.kim", "other", 2.0)
-        for name in ("", "x", "a b", "../etc", "a" * 41, "<b>", "naïve", "a\n"):
-            with pytest.raises(Refused, match="user-name"):
-                desk.put_user(c, name, "hash", 1.0)
-        assert desk.password_hash_of(c, "dr.kim") == "hash"
-        assert desk.count_users(c) == 1
-
-
-def test_a_new_password_ends_every_session(pen: Engine) -> None:
-    with pen.begin() as c:
-        desk.put_user(c, "kim", "hash", 1.0)
-        desk.open_session(c, "token", "kim", 1.0)
-        desk.put_user(c, "kim", "new", 2.0, replace=True)
-        assert desk.session(c, "token") is None
-        assert desk.password_hash_of(c, "kim") == "new"
-
-
-def test_sessions_are_bounded_and_swept(pen: Engine) -> None:
-    with pen.begin() as c:
-        for n in range(desk.SESSIONS_PER_USER_MAX + 3):
-            desk.open_session(c, f"kim-{n}", "kim", float(n))
-        desk.open_session(c, "lee-0", "lee", 0.0)
-        left = set(c.execute(select(desk.sessions.c.token_hash).where(desk.sessions.c.user == "kim")).scalars())
-        assert left == {f"kim-{n}" for n in range(3, desk.SESSIONS_PER_USER_MAX + 3)}
-        desk.touch_session(c, "kim-3", 100.0)
-        desk.sweep_sessions(c, seen_before=50.0, made_before=0.0)
-        assert list(c.execute(select(desk.sessions.c.token_hash)).scalars()) == ["kim-3"]
-        desk.sweep_sessions(c, seen_before=50.0, made_before=4.0)
-        assert desk.session(c, "kim-3") is None
-
-
 def trail(pen: Engine) -> None:
     with pen.begin() as c:
         for n in range(5):
@@ -154,7 +120,7 @@ def trail(pen: Engine) -> None:
         assert desk.first_broken_audit_row(c) is None
 
 
-@pytest.mark.parametrize("column", ["at", "user", "act", "subject", "previous_hash", "hash"])
+@pytest.mark.parametrize("column", ["at", "user", "act", "subject", "origin", "previous_hash", "hash"])
 def test_a_changed_audit_row_is_named(pen: Engine, column: str) -> None:
     trail(pen)
     with pen.begin() as c:
@@ -167,6 +133,54 @@ def test_a_missing_audit_row_is_noticed(pen: Engine) -> None:
     with pen.begin() as c:
         c.execute(delete(desk.audit).where(desk.audit.c.id == 2))
         assert desk.first_broken_audit_row(c) == 3
+
+
+def test_rows_cut_off_the_end_are_missed(pen: Engine) -> None:
+    trail(pen)
+    with pen.begin() as c:
+        c.execute(delete(desk.audit).where(desk.audit.c.id >= 4))
+        assert desk.first_broken_audit_row(c) == 4
+
+
+def test_the_database_itself_refuses_to_change_the_trail(pen: Engine) -> None:
+    trail(pen)
+    with pen.begin() as c:
+        desk.guard_trail(c)
+        desk.guard_trail(c)  # at every start
+    for act in (update(desk.audit).values(user="x"), delete(desk.audit)):
+        with pytest.raises(DatabaseError, match="append-only"), pen.begin() as c:
+            c.execute(act)
+    with pen.begin() as c:
+        desk.note(c, at=9.0, user="kim", act="sign-in", subject="")
+        assert desk.first_broken_audit_row(c) is None
+
+
+def test_a_trail_of_before_the_origin_was_kept_still_holds(pen: Engine, tmp_path: Path) -> None:
+    """A database of the former version: its rows hash as they did, the column comes when a writer opens it."""
+    old = tmp_path / "old.db"
+    bare = sqlite.open_writer(old, type(desk.METADATA)())
+    with bare.begin() as c:
+        c.exec_driver_sql(
+            "CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, at FLOAT NOT NULL, user VARCHAR NOT NULL, "
+            "act VARCHAR NOT NULL, subject VARCHAR NOT NULL, previous_hash VARCHAR NOT NULL, hash VARCHAR NOT NULL)"
+        )
+        previous = desk.AUDIT_START
+        for n in range(3):
+            said = [previous, float(n), "kim", "case-opened", f"study {n}"]
+            made = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+            c.exec_driver_sql(
+                "INSERT INTO audit (at, user, act, subject, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?)",
+                (*said[1:], previous, made),
+            )
+            previous = made
+        assert desk.first_broken_audit_row(c) is None  # a reader that comes before the writer
+    bare.dispose()
+    engine = sqlite.open_writer(old, desk.METADATA)
+    with engine.begin() as c:
+        desk.note(c, at=9.0, user="kim", act="sign-in", subject="")
+        assert [row.origin for row in desk.trail(c)] == ["", "", "", "console"]
+        assert desk.first_broken_audit_row(c) is None
+    engine.dispose()
 
 
 def test_the_reader_cannot_write(pen: Engine, eyes: Engine) -> None:

@@ -10,7 +10,7 @@ async function refresh() {
   if (document.hidden) return;
   try {
     const answer = await fetch(work.dataset.source, { cache: "no-store", signal: AbortSignal.timeout(PERIOD_MS) });
-    if (answer.status === 401) { location.replace("/sign-in"); return; }
+    if (answer.status === 401) { location.replace(`/lock?to=${encodeURIComponent(location.pathname + location.search)}`); return; }
     if (!answer.ok) throw new Error(String(answer.status));
     show(await answer.text());
     lastGood = performance.now();

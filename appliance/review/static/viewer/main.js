@@ -69,6 +69,8 @@ function reflect(viewport) {
 function mirrored(viewport) {
   const { look, shown: at, current } = viewport;
   part("forget").hidden = !viewport.lengths().length;
+  const mine = series.findIndex(({ entries, prior }) => !prior && entries === viewport.entries);
+  root.dataset.series = mine + 1; // 0: of a prior
   Object.assign(root.dataset, { at, centre: look?.centre ?? "", width: look?.width ?? "", ready: current ? "yes" : "no" });
 }
 
@@ -94,7 +96,9 @@ async function start() {
   const { images, priors, left_out: left } = await listed(root.dataset.source);
   series.push(...arranged(root.dataset.source, images));
   if (!series.length) return viewports[0].say("This study has no image to show.");
-  await viewports[0].open(series[0].entries);
+  const kept = /^#(?:series-(\d+)-)?image-(\d+)$/.exec(location.hash); // where a lock found this page (pulse.js)
+  const first = series[Number(kept?.[1] ?? 1) - 1] ?? series[0];
+  await viewports[0].open(first.entries, kept ? kept[2] - 1 : undefined);
   if (left) viewports[0].say(`${left} more images of this study are not listed here.`);
   for (const { study, modality, date } of priors ?? []) {
     part("priors").append(new Option(`${date || "no date"} · ${modality} · study no. ${study}`, study));

@@ -7,21 +7,16 @@ credential of the same name goes before the file.
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from appliance.config.review import Review
+from appliance.config.section import LOOPBACK, MIB, Folder, Section
 from appliance.errors import Misconfigured
 
-MIB = 2**20
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-Folder = Annotated[Path, Field(strict=False)]
 DEFAULT_PATH = Path("/etc/appliance/appliance.toml")
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Site(Section):
@@ -157,12 +152,6 @@ class Keys(Section):
         Path("/etc/appliance/keys"),
         description="What enrolment left: own keys, the centre's public ones, certificates of the line.",
     )
-
-
-class Review(Section):
-    host: Literal["127.0.0.1", "::1", "localhost"] = Field("127.0.0.1", description="Where the page listens: loopback.")
-    port: int = Field(8042, ge=0, le=65_535, description="The page's port; 0 takes a free one.")
-    session_idle_s: int = Field(900, ge=30, le=86_400, description="A reader is signed out after this idle time.")
 
 
 class Certification(Section):
@@ -313,6 +302,7 @@ class Places:
         self.certificates = root / "certificates"  # this site's own, <name>/<version>/*.json
         self.review = root / "review"
         self.review_db = self.review / "review.db"
+        self.review_keys = self.review / "keys"  # of the page: its certificate's, and the one that seals second factors
         self.wire = root / "wire"
         self.cases_db = self.wire / "cases.db"
         self.parts = self.wire / "parts"

@@ -1,0 +1,56 @@
+"""The section of the review page: where it listens, what stands behind its address, how long who may stay."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from appliance.config.section import LOOPBACK, Folder, Section
+
+
+class Review(Section):
+    host: str = Field(
+        "127.0.0.1",
+        pattern=r"^[A-Za-z0-9.:-]{1,253}$",
+        description="Where the page listens; on another address than loopback with TLS only.",
+    )
+    port: int = Field(8042, ge=0, le=65_535, description="The page's port; 0 takes a free one.")
+    names: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]] = Field(
+        [],
+        max_length=20,
+        description="Names and addresses by which readers open it: they stand in its certificate, others are refused.",
+    )
+    tls: Literal["own", "files", "off"] = Field(
+        "own",
+        description="own: an authority and a certificate made here; files: the hospital's; off: loopback only.",
+    )
+    tls_certificate_file: Folder = Field(
+        Path("/etc/appliance/review.pem"), description="With tls = files: certificate and chain, PEM."
+    )
+    tls_key_file: Folder = Field(
+        Path("/etc/appliance/review.key"),
+        description="With tls = files: its private key, PEM (credential review-tls-key).",
+    )
+    session_idle_s: int = Field(600, ge=30, le=86_400, description="A session locks after this idle time.")
+    session_age_s: int = Field(43_200, ge=300, le=86_400, description="A session ends after this, idle or not.")
+    signature_fresh_s: int = Field(
+        0,
+        ge=0,
+        le=900,
+        description="Who gave the password within this time signs without being asked again; 0: each signature asks.",
+    )
+    break_glass_s: int = Field(
+        1800, ge=0, le=14_400, description="How long an emergency lends a reader's rights; 0: never."
+    )
+
+    @model_validator(mode="after")
+    def _in_clear_on_loopback_only(self) -> Self:
+        if self.tls == "off" and self.host not in LOOPBACK:
+            raise ValueError("without TLS the page listens on loopback only: set review.tls, or review.host")
+        return self
+
+    def hosts(self) -> list[str]:
+        """Every name by which the page may be called, without ports."""
+        wild = ("0.0.0.0", "::")  # noqa: S104 - listened on, never a name
+        own = [self.host] if self.host not in (*LOOPBACK, *wild) else []
+        return list(dict.fromkeys([*LOOPBACK, *own, *self.names]))

@@ -35,12 +35,12 @@ def serve(name: str, config: Config) -> int:
     if name == "review":
         from appliance import review
 
-        review.serve(config, places, stop=stop, ready=_ready)
+        review.serve(config, places, stop=stop, ready=_ready, alive=_alive)
         return 0
     steps, close = _BUILDERS[name](Surroundings(config, places, stop, wake))
     _ready("")
     try:
-        run(steps, stop=stop, wake=wake, alive=lambda: systemd.notify("WATCHDOG=1"))
+        run(steps, stop=stop, wake=wake, alive=_alive)
     finally:
         close()
     return 0
@@ -49,6 +49,10 @@ def serve(name: str, config: Config) -> int:
 def _ready(address: str) -> None:
     systemd.notify(f"READY=1\nSTATUS={address}" if address else "READY=1")
     logging.getLogger("appliance").info("ready %s", address)
+
+
+def _alive() -> None:
+    systemd.notify("WATCHDOG=1")
 
 
 @dataclass(frozen=True, slots=True)

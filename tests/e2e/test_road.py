@@ -6,6 +6,7 @@ tests; those that end or starve a part of it have one of their own.
 
 import hashlib
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from marked_files_kill import HEADER_MARK, IMAGE_MARK
 
 from appliance import review
+from appliance.cli import SERVICES, up
 from appliance.cli.reconcile import Check, reconcile
 from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from appliance.world import ledger
@@ -25,6 +27,7 @@ USER, PASSWORD = "reader", "blue whale counting 7 stars"
 STUDIES = {f"1.2.826.0.1.3680043.10.{number}": f"77{number}31" for number in (501, 502, 503)}
 TO_SIGN = "1.2.826.0.1.3680043.10.503"
 DROPPED = {study: telling_file(study, patient) for study, patient in STUDIES.items()}
+HANGS_S = 12.0  # longer than a service takes to start, and than the page is silent between two signs of life
 MARKED_FILES_KILL = Path(__file__).with_name("marked_files_kill.py")
 
 
@@ -198,6 +201,21 @@ def test_a_broker_that_dies_and_forgets_costs_no_answer(tmp_path: Path) -> None:
 def wrong(house: Processes) -> list[Check]:
     """What does not agree in the books."""
     return [check for check in reconcile(house.places, deep=True)[0] if not check.holds]
+
+
+def test_every_service_says_that_it_lives_and_one_that_hangs_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "WATCHDOG_S", HANGS_S)
+    with Processes(tmp_path, away=("central",)) as house:
+        services = [house.child(name) for name in SERVICES]
+        house.until(lambda: all(child.ready for child in services), "a service does not start")
+        house.pass_time(1.3 * HANGS_S)
+        assert {child.name: child.starts for child in services} == dict.fromkeys(SERVICES, 1)
+        page = house.child("review")
+        assert page.process is not None
+        page.process.send_signal(signal.SIGSTOP)
+        house.until(lambda: page.starts == 2 and page.ready, "a page that hangs is left hanging")
 
 
 def test_a_file_that_kills_triage_is_set_aside(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ tests; those that end or starve a part of it have one of their own.
 import hashlib
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from appliance.cli.reconcile import Check, reconcile
 from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from appliance.world import ledger
 from tests.e2e.identities import identities, telling_file, traces
-from tests.faults.processes import Processes
+from tests.faults.processes import Processes, free_port
 from tests.tiny import tiny
 
 USER, PASSWORD = "reader", "blue whale counting 7 stars"
@@ -34,9 +35,18 @@ MARKED_FILES_KILL = Path(__file__).with_name("marked_files_kill.py")
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """A house in which three studies, named as scanners name them, have come to their end."""
-    with Processes(tmp_path_factory.mktemp("road")) as house:
+    port, folder = free_port(), tmp_path_factory.mktemp("road")
+    network = {"port": port, "ae_title": "EDGE", "peers": ["CT_1@127.0.0.1"]}
+    with Processes(folder, settings={"dimse": network}) as house:
         review.add_user(house.places, USER, PASSWORD)
+        house.until(lambda: house.child("receive").ready, "receive does not start")
+        by_line = folder / "one.dcm"
+        by_line.write_bytes(DROPPED[TO_SIGN])
+        send = ["dcmsend", "-aet", "CT_1", "-aec", "EDGE", "127.0.0.1", str(port), str(by_line)]
+        subprocess.run(send, check=True, timeout=60)
         for study, data in DROPPED.items():
+            if study == TO_SIGN:
+                continue  # this one came over the network
             house.drop(f"Zwingenberger_Ottilie_{STUDIES[study]}.dcm", data)
         house.until(lambda: set(house.states()) == set(STUDIES) and house.at_rest(), "no study reaches its end")
         yield house

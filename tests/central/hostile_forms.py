@@ -304,11 +304,62 @@ def _spellings() -> Iterator[Attack]:
         yield kind, {}, False, saying(READ, said, opinions=UNCERTAIN)
 
 
+def _second_round() -> Iterator[Attack]:
+    """Written after the list had been mended against all of the above."""
+    kind = "second round: a logit that only ranks"
+    for would_be in (None, "cleared", "escalated"):
+        case = {**scored(("pneumonia", None), logit=2.0), "would_be": would_be}
+        for words in ("Pneumonia is present.", "Pneumonia is probable.", "The score speaks for pneumonia."):
+            yield kind, case, False, saying(words, opinions=PRESENT)
+            yield kind, case, False, saying(words, opinions=UNCERTAIN)
+        yield kind, case, False, saying(READ, opinions=PRESENT)
+        yield kind, {**case, **PICTURES}, True, saying("The images shown suggest pneumonia.", opinions=PRESENT)
+    kind = "second round: scores that nobody can compare"
+    for other, logit in (("nodule", -5.0), ("nodule", 5.0), ("avulsion-x", -5.0)):
+        case = {
+            "findings": (
+                Finding(id="F1", label="pneumonia", logit=0.5, probability=0.9),
+                Finding(id="F2", label="effusion", logit=0.6, probability=0.01),
+                Finding(id="F3", label=other, logit=logit, probability=None),
+            ),
+            "would_be": "flagged",
+        }
+        opinions = of("pneumonia", "uncertain", "effusion", "uncertain", other, "uncertain")
+        for words in ("The probability of effusion is 1 %.", "The assessment of effusion is uncertain."):
+            yield kind, case, False, saying(words, opinions=opinions)
+            yield kind, case, False, saying(READ, words, opinions=opinions)
+        absent = of("pneumonia", "uncertain", "effusion", "absent", other, "uncertain")
+        yield kind, case, False, saying(READ, opinions=absent)
+    kind = "second round: the same in other words"
+    for words in (
+        "The measure entropy_bits is 5.25. The measure entropy_bits is 5.3. The measure entropy_bits is 5.250.",
+        "The probability of pneumonia is 87 %. The probability of pneumonia is 87.4 %.",
+        "The score speaks for pneumonia. The score supports pneumonia at 87 %.",
+        "Pneumonia is probable. Pneumonia is probable at 87.4 %. Pneumonia is probable at 87 %.",
+    ):
+        yield kind, {}, False, saying(words, opinions=UNCERTAIN)
+        yield (
+            kind,
+            {},
+            False,
+            saying(READ, *(f"{each.removesuffix('.')}." for each in words.split(". ")), opinions=UNCERTAIN),
+        )
+    kind = "second round: only possible"
+    for probability, words in ((0.874, "87 %"), (0.9996, "99.96 %"), (0.999, "99.9 %"), (0.5, "50 %")):
+        case = scored(("pneumonia", probability))
+        yield kind, case, False, saying(f"Pneumonia is possible at {words}.", opinions=UNCERTAIN)
+        yield kind, case, False, saying(READ, f"Pneumonia is possible at {words}.", opinions=UNCERTAIN)
+    kind = "second round: as if the rest had not been scored"
+    for words in ("The score speaks for pneumonia at 87 %.", "The probability of pneumonia is 87 %."):
+        yield kind, CLOSE, False, saying(f"{words} Findings not listed here were not assessed.", opinions=BOTH)
+        yield kind, CLOSE, False, saying(words, "Findings not listed here were not assessed.", opinions=BOTH)
+
+
 FORMS: tuple[Attack, ...] = tuple(
     attack
     for kind in (
         *(_against_the_score, _against_the_opinion, _scores_of_one_label, _halves, _absent, _labels, _measures),
-        *(_general, _spellings),
+        *(_general, _spellings, _second_round),
     )
     for attack in kind()
 )

@@ -104,7 +104,7 @@ def test_a_listed_sentence_beside_an_opinion_it_agrees_with_passes_every_check(
         own = [finding for finding in case.findings if finding.label == label]
         may = {
             "uncertain": True,
-            "present": label in known and any(map(speaks_for, own)),
+            "present": label in known and any(speaks_for(case, finding) for finding in own),
             "absent": label in known and not absent_opposed(case, label),
         }
         may = {word: may[word] and (label != form.label or word in form.beside) for word in may}

@@ -146,7 +146,7 @@ RULING_OUT = [
 ALLOWED = [
     "Pneumonia is probable at 87.4 %.",
     "This cannot rule out any finding.",
-    "Findings not listed here were not assessed.",
+    "Only findings with a score were assessed.",
     "The urgency should be raised. A reader should review this study urgently.",
     "The score speaks for pneumonia. This study needs review by a radiologist promptly.",
     "The probability of pneumonia is 87.40 %. The measure entropy_bits is 5.25. Pneumonia is present.",

@@ -19,10 +19,10 @@ def disagreement(case: Case, answer: Answer, *, images: bool) -> str | None:
     The first finding that is named must be one of the highest score: what follows it can then hide no higher one.
     """
     said = [sentence for text in (answer.impression, *answer.limitations) for sentence in split(text)]
-    if len(set(said)) != len(said):
-        return "sentence-twice"
     listed = forms(case, images=images)
     taken = [form for sentence in said for form in [_form(sentence, listed)] if form is not None]
+    if len(set(taken)) != len(taken):
+        return "sentence-twice"  # in other words, too
     opinions = {opinion.label: opinion.assessment for opinion in answer.opinions}
     if any(form.label and opinions.get(form.label) not in form.beside for form in taken):
         return "sentence-against-opinion"

@@ -61,34 +61,39 @@ def understood(case: Case) -> list[Named]:
 
 def nameable(case: Case) -> list[Named]:
     """Those that words may name: none where the foremost may not be named, since the others would hide it."""
-    known = understood(case)
-    return known if foremost(case) <= {each.label for each in known} else []
+    known, highest = understood(case), foremost(case)
+    return known if highest and highest <= {each.label for each in known} else []
 
 
 def foremost(case: Case) -> set[str]:
-    """The labels of the highest score: by probability, or by logit where one has no probability."""
+    """The labels of the highest score, none where some have a probability and others not: nobody can compare those."""
     ranked = [_highest(label, case) for label in {finding.label for finding in case.findings}]
-    by_probability = all(each.probability is not None for each in ranked)
-    scores = {each.label: each.probability if by_probability else each.logit for each in ranked}
-    highest = max((score for score in scores.values() if score is not None), default=0.0)
-    return {label for label, score in scores.items() if score == highest}
+    shares = {each.label: each.probability for each in ranked if each.probability is not None}
+    scores = shares or {each.label: each.logit for each in ranked}
+    return {label for label in scores if scores[label] == max(scores.values())} if len(scores) == len(ranked) else set()
 
 
 def absent_opposed(case: Case, label: str) -> bool:
-    """Whether a score of this label is not low, or the edge itself would not have cleared what has the highest one."""
+    """Whether a score of this label is not low, or the edge may not have cleared the study because of it."""
     low = all(f.probability is not None and f.probability < ABSENT_BELOW for f in case.findings if f.label == label)
-    return not low or (label in foremost(case) and case.would_be != "cleared")
+    highest = foremost(case)
+    return not low or (case.would_be != "cleared" and (not highest or label in highest))
 
 
-def speaks_for(scored: Finding | Named) -> bool:
-    """Whether a score speaks for its finding: a probability, or else a positive logit."""
-    return scored.logit > 0 if scored.probability is None else scored.probability >= PRESENT_FROM
+def speaks_for(case: Case, scored: Finding | Named) -> bool:
+    """Whether a score speaks for its finding: its probability, or without one the edge's own word.
+
+    A logit that nobody has calibrated ranks and says no more, whatever its sign.
+    """
+    if scored.probability is None:
+        return case.would_be == "flagged" and foremost(case) == {scored.label}
+    return scored.probability >= PRESENT_FROM
 
 
 def assessments(case: Case) -> list[str]:
     """What an opinion on this case may be, the weakest word first."""
     known = {each.label for each in understood(case)}
-    present = any(finding.label in known and speaks_for(finding) for finding in case.findings)
+    present = any(finding.label in known and speaks_for(case, finding) for finding in case.findings)
     absent = any(not absent_opposed(case, label) for label in known)
     return ["uncertain", *(["present"] if present else []), *(["absent"] if absent else [])]
 

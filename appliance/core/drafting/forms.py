@@ -30,7 +30,7 @@ TOLD = (
     "The measure NAME is NN.",
     "The urgency should be raised.",
     "Comparison with prior studies is recommended.",
-    "Findings not listed here were not assessed.",
+    "Only findings with a score were assessed.",
     "This cannot rule out any finding.",
     "This study needs review by a radiologist.",
     "A radiologist should review this study urgently.",
@@ -39,7 +39,7 @@ TOLD_OF_PICTURES = ("The images shown suggest NAME.", "The images shown leave NA
 # Not "other findings": beside a finding that is named it reads as if that one were ruled out, or no other scored.
 GENERAL = (
     "Comparison with prior studies is recommended",
-    "Findings not listed here were not assessed",
+    "Only findings with a score were assessed",
     "This cannot rule out any finding",
     "(?:This|The) study (?:needs|requires) (?:a reader|review by a radiologist)",
     "A (?:reader|radiologist) (?:should|must) review this study",
@@ -87,7 +87,7 @@ def forms(case: Case, *, images: bool) -> list[Form]:
     found += [Form(FEW_PICTURES)] if images else []
     found += [Form(DOUBT)] if case.findings else []
     for named in nameable(case):
-        found += _of(named, images=images)
+        found += _of(named, images=images, spoken_for=speaks_for(case, named))
     for name, value in sorted(case.gates.items()):
         numbers = "|".join(sorted(map(_literal, _numbers(value))))
         if numbers and name in MEASURES:
@@ -118,7 +118,7 @@ def told(*, images: bool) -> str:
     return " ".join((*TOLD, *(TOLD_OF_PICTURES if images else ())))
 
 
-def _of(named: Named, *, images: bool) -> Iterator[Form]:
+def _of(named: Named, *, images: bool, spoken_for: bool) -> Iterator[Form]:
     label = named.label
     start = f"(?:{label[0].upper()}{label[1:]}|{label})"
     shares = "|".join(sorted(map(_literal, _percents(named.probability))))
@@ -129,9 +129,9 @@ def _of(named: Named, *, images: bool) -> Iterator[Form]:
         yield Form(f"The images shown leave {label} uncertain", label, uncertain)
     if shares:
         yield Form(f"The probability of {label} is (?:{shares})", label)
-        # Never without its number: a high score that is only called possible would be made less of.
+    if shares and not spoken_for:  # a high score that is only called possible would be made less of
         yield Form(f"{start} is possible at (?:{shares})", label, uncertain)
-    if speaks_for(named):
+    if spoken_for:
         yield Form(f"The score (?:speaks for|supports|suggests|indicates) {label}{at}", label, present | uncertain)
         yield Form(f"{start} is probable{at}", label, present | uncertain)
         yield Form(f"{start} is present{at}", label, present)

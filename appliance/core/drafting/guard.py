@@ -178,10 +178,10 @@ def evidence_exists(case: Case, answer: Answer, images: bool) -> str | None:
 
 
 def present_supported(case: Case, answer: Answer, _images: bool) -> str | None:
-    """`present` cites a finding of its label whose score speaks for it: a probability, or a positive logit."""
+    """`present` cites a finding of its label whose score speaks for it."""
     for opinion in answer.opinions:
         own = [f for f in case.findings if f.label == opinion.label and f.id in opinion.evidence]
-        if opinion.assessment == "present" and not any(map(speaks_for, own)):
+        if opinion.assessment == "present" and not any(speaks_for(case, finding) for finding in own):
             return "present-unsupported"
     return None
 

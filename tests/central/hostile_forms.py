@@ -349,6 +349,13 @@ def _second_round() -> Iterator[Attack]:
         case = scored(("pneumonia", probability))
         yield kind, case, False, saying(f"Pneumonia is possible at {words}.", opinions=UNCERTAIN)
         yield kind, case, False, saying(READ, f"Pneumonia is possible at {words}.", opinions=UNCERTAIN)
+    kind = "second round: the higher one only in doubt"
+    low, opinions = "The probability of effusion is 2 %.", of("pneumonia", "uncertain", "effusion", "uncertain")
+    yield kind, TWO, False, saying(f"The assessment of pneumonia is uncertain. {low}", opinions=opinions)
+    yield kind, TWO, False, saying("The assessment of pneumonia is uncertain.", low, opinions=opinions)
+    doubt = "The images shown leave pneumonia uncertain."
+    yield kind, {**TWO, **PICTURES}, True, saying(f"{doubt} {low}", opinions=opinions)
+    yield kind, {**TWO, **PICTURES}, True, saying(READ, doubt, low, opinions=opinions)
     kind = "second round: as if the rest had not been scored"
     for words in ("The score speaks for pneumonia at 87 %.", "The probability of pneumonia is 87 %."):
         yield kind, CLOSE, False, saying(f"{words} Findings not listed here were not assessed.", opinions=BOTH)

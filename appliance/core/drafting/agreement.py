@@ -16,7 +16,8 @@ from appliance.core.drafting.question import Answer
 def disagreement(case: Case, answer: Answer, *, images: bool) -> str | None:
     """The code of what does not agree, or None.
 
-    The first finding that is named must be one of the highest score: what follows it can then hide no higher one.
+    The first finding that is named must be one of the highest score, and the first of which more than doubt is said:
+    what follows can then hide no higher one.
     """
     said = [sentence for text in (answer.impression, *answer.limitations) for sentence in split(text)]
     listed = forms(case, images=images)
@@ -30,8 +31,9 @@ def disagreement(case: Case, answer: Answer, *, images: bool) -> str | None:
     true = {"": True, "raised": centre > edge, "pressing": max(edge, centre) > 0}
     if not all(true[form.urgency] for form in taken):
         return "sentence-against-urgency"
-    first = next((form.label for form in taken if form.label), None)
-    return None if first is None or first in foremost(case) else "finding-hidden"
+    named = [form for form in taken if form.label]
+    first = {form.label for form in (*named[:1], *[form for form in named if not form.doubts][:1])}
+    return None if first <= foremost(case) else "finding-hidden"
 
 
 def _form(sentence: str, listed: list[Form]) -> Form | None:

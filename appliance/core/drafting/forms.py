@@ -68,12 +68,14 @@ class Form:
     """One kind of sentence, without its full stop, as a regular expression of ECMA 262.
 
     label    of the finding it names, if any; beside: the opinions on that label that it agrees with
+    doubts   it says nothing of that finding but that it is uncertain
     urgency  what the draft's urgency must be for it to be true: above the edge's, or above routine
     """
 
     expression: str
     label: str = ""
     beside: frozenset[str] = ANY
+    doubts: bool = False
     urgency: Literal["", "raised", "pressing"] = ""
 
 
@@ -124,9 +126,9 @@ def _of(named: Named, *, images: bool, spoken_for: bool) -> Iterator[Form]:
     shares = "|".join(sorted(map(_literal, _percents(named.probability))))
     at = f"(?: at (?:{shares}))?" if shares else ""
     uncertain, present = frozenset(("uncertain",)), frozenset(("present",))
-    yield Form(f"The assessment of {label} is uncertain", label, uncertain)
+    yield Form(f"The assessment of {label} is uncertain", label, uncertain, doubts=True)
     if images:
-        yield Form(f"The images shown leave {label} uncertain", label, uncertain)
+        yield Form(f"The images shown leave {label} uncertain", label, uncertain, doubts=True)
     if shares:
         yield Form(f"The probability of {label} is (?:{shares})", label)
     if shares and not spoken_for:  # a high score that is only called possible would be made less of

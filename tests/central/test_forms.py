@@ -112,8 +112,8 @@ def test_a_listed_sentence_beside_an_opinion_it_agrees_with_passes_every_check(
             return
         word: Any = data.draw(st.sampled_from([word for word, sound in may.items() if sound]))
         opinions.append(Opinion(label=label, assessment=word, evidence=tuple(finding.id for finding in own)))
-    urgency = "critical" if form.urgency else case.urgency
-    if (form.label and form.label not in foremost(case)) or (form.urgency == "raised" and case.urgency == "critical"):
+    urgency = "critical" if form.pressing else case.urgency
+    if form.label and form.label not in foremost(case):
         return
     answer = Answer(opinions=tuple(opinions), impression=said, urgency=urgency, limitations=())
     verdict = verdict_on(case, Answered(answer, "some-model", "server"), images)

@@ -81,7 +81,7 @@ FAULTS: list[tuple[str, Any, dict[str, Any]]] = [
     ("sentences-agree", None, {"opinions": (opinion(assessment="uncertain"),), "impression": "Pneumonia is present."}),
     ("sentences-agree", None, {"impression": f"{PROBABLE} {PROBABLE}"}),
     ("sentences-agree", None, {"impression": "The score may be uncertain."}),
-    ("sentences-agree", None, {"impression": "The urgency should be raised.", "urgency": "routine"}),
+    ("sentences-listed", None, {"impression": "The urgency should be raised."}),
     ("sentences-agree", None, {"impression": "This study needs a reader urgently.", "urgency": "routine"}),
     ("sentences-agree", TWO, {"impression": "The probability of effusion is 2 %.", "opinions": BOTH}),
     ("sentences-agree", TWO, {"limitations": ("The probability of effusion is 2 %.",), "opinions": BOTH, **CALM}),
@@ -147,7 +147,7 @@ ALLOWED = [
     "Pneumonia is probable at 87.4 %.",
     "This cannot rule out any finding.",
     "Only findings with a score were assessed.",
-    "The urgency should be raised. A reader should review this study urgently.",
+    "Pneumonia is present. A reader should review this study urgently.",
     "The score speaks for pneumonia. This study needs review by a radiologist promptly.",
     "The probability of pneumonia is 87.40 %. The measure entropy_bits is 5.25. Pneumonia is present.",
 ]

@@ -27,9 +27,7 @@ def disagreement(case: Case, answer: Answer, *, images: bool) -> str | None:
     opinions = {opinion.label: opinion.assessment for opinion in answer.opinions}
     if any(form.label and opinions.get(form.label) not in form.beside for form in taken):
         return "sentence-against-opinion"
-    edge, centre = URGENCIES.index(case.urgency), URGENCIES.index(answer.urgency)
-    true = {"": True, "raised": centre > edge, "pressing": max(edge, centre) > 0}
-    if not all(true[form.urgency] for form in taken):
+    if case.urgency == answer.urgency == URGENCIES[0] and any(form.pressing for form in taken):
         return "sentence-against-urgency"
     named = [form for form in taken if form.label]
     first = {form.label for form in (*named[:1], *[form for form in named if not form.doubts][:1])}

@@ -12,7 +12,6 @@ beside (an opinion, an urgency, other sentences) no expression can say: that is 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from appliance.core.case import Case
 from appliance.core.drafting.findings import Named, nameable, speaks_for
@@ -28,7 +27,6 @@ TOLD = (
     "The assessment of NAME is uncertain.",
     "The score may be uncertain.",
     "The measure NAME is NN.",
-    "The urgency should be raised.",
     "Comparison with prior studies is recommended.",
     "Only findings with a score were assessed.",
     "This cannot rule out any finding.",
@@ -36,6 +34,7 @@ TOLD = (
     "A radiologist should review this study urgently.",
 )
 TOLD_OF_PICTURES = ("The images shown suggest NAME.", "The images shown leave NAME uncertain.")
+# No sentence says what the urgency is or should be: the answer's own field does, and a word beside it could deny it.
 # Not "other findings": beside a finding that is named it reads as if that one were ruled out, or no other scored.
 GENERAL = (
     "Comparison with prior studies is recommended",
@@ -44,7 +43,6 @@ GENERAL = (
     "(?:This|The) study (?:needs|requires) (?:a reader|review by a radiologist)",
     "A (?:reader|radiologist) (?:should|must) review this study",
 )
-RAISED = "The urgency should be raised"
 PRESSING = (
     "(?:This|The) study (?:needs|requires) (?:a reader|review by a radiologist) (?:promptly|urgently)",
     "A (?:reader|radiologist) (?:should|must) review this study (?:promptly|urgently)",
@@ -67,25 +65,21 @@ ANY = frozenset(("present", "uncertain", "absent"))
 class Form:
     """One kind of sentence, without its full stop, as a regular expression of ECMA 262.
 
-    label    of the finding it names, if any; beside: the opinions on that label that it agrees with
-    doubts   it says nothing of that finding but that it is uncertain
-    urgency  what the draft's urgency must be for it to be true: above the edge's, or above routine
+    label     of the finding it names, if any; beside: the opinions on that label that it agrees with
+    doubts    it says nothing of that finding but that it is uncertain
+    pressing  it is true only of a draft above routine
     """
 
     expression: str
     label: str = ""
     beside: frozenset[str] = ANY
     doubts: bool = False
-    urgency: Literal["", "raised", "pressing"] = ""
+    pressing: bool = False
 
 
 def forms(case: Case, *, images: bool) -> list[Form]:
     """Every form a draft about this case may take. images: the model was shown the key images."""
-    found = [
-        *map(Form, GENERAL),
-        *(Form(each, urgency="pressing") for each in PRESSING),
-        Form(RAISED, urgency="raised"),
-    ]
+    found = [*map(Form, GENERAL), *(Form(each, pressing=True) for each in PRESSING)]
     found += [Form(FEW_PICTURES)] if images else []
     found += [Form(DOUBT)] if case.findings else []
     for named in nameable(case):

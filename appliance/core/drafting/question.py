@@ -138,7 +138,7 @@ def evidence_ids(case: Case, images: bool = False) -> frozenset[str]:
 def answer_schema(case: Case, images: bool = False) -> dict[str, Any]:
     """JSON Schema of an answer to this very case: labels and evidence are enumerations, the words forms.
 
-    The weakest word stands first in every enumeration.
+    The weakest word stands first in every enumeration, and what the sentences must agree with before them.
     """
     labels = sorted({finding.label for finding in case.findings})
     citable = sorted(evidence_ids(case, images))
@@ -157,8 +157,8 @@ def answer_schema(case: Case, images: bool = False) -> dict[str, Any]:
     text: dict[str, Any] = {"type": "string", "maxLength": LIMITATION_LENGTH_MAX, "pattern": short}
     return _object(
         opinions={"type": "array", "items": items, "minItems": len(labels), "maxItems": len(labels)},
-        impression={"type": "string", "minLength": 1, "maxLength": IMPRESSION_LENGTH_MAX, "pattern": long},
         urgency={"type": "string", "enum": list(URGENCIES)},
+        impression={"type": "string", "minLength": 1, "maxLength": IMPRESSION_LENGTH_MAX, "pattern": long},
         limitations={"type": "array", "items": text, "maxItems": LIMITATIONS_MAX},
     )
 

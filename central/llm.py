@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args
 import httpx
 
 from appliance.core.drafting.question import Answered, Question, repaired
-from appliance.core.drafting.reply import Completion, completion_of
+from appliance.core.drafting.reply import Completion, completion_of, named
 from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.loop import LOG
 
@@ -159,7 +159,7 @@ class Endpoint:
             except httpx.TransportError:
                 status, headers, data = 0, httpx.Headers(), b""
             if status == 200:
-                return completion_of(data), headers.get("server", "")
+                return completion_of(data), named(headers.get("server", ""))
             if status and status != 429 and status < 500:
                 raise Quarantined("llm-refused", str(status))
             wait_s = _retry_after(headers) or self._randomness.uniform(0, PAUSE_MIN_S * 2**tried)

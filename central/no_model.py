@@ -76,7 +76,7 @@ def got(messages: list[Any]) -> str:
     """What a question consisted of: the one thing a stand-in can honestly say of it."""
     parts = [part for message in messages if isinstance(message.get("content"), list) for part in message["content"]]
     images = sum(part.get("type") == "image_url" for part in parts)
-    return f"was asked in {len(messages)} messages with {images} images"
+    return f"was-asked-in-{len(messages)}-messages-with-{images}-images"
 
 
 class _Speaker(BaseHTTPRequestHandler):

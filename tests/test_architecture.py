@@ -173,6 +173,17 @@ def test_sizes_and_names(path: Path) -> None:
             assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, f"{node.name} is longer than a screen"
 
 
+def test_one_place_makes_a_verdict() -> None:
+    """Whoever drafts, at the centre or on the appliance, the guard alone turns an answer into what a reader sees."""
+    makers = {
+        module_of(path)
+        for path in PYTHON
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rsplit(".")[-1] == "Verdict"
+    }
+    assert makers == {"appliance.core.drafting.guard"}
+
+
 def test_one_place_writes_a_state() -> None:
     """Only ledger.move gives a study a new state."""
     writers = [

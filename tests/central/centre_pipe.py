@@ -221,7 +221,9 @@ class Centre:
 
 
 class Model:
-    """A language model that answers each question with one word more than before, so that no two answers are equal."""
+    """A language model that answers each question in other words than the last, so that no two in a row are equal."""
+
+    SAID = ("Pneumonia is present.", "Pneumonia is probable.", "The score speaks for pneumonia.")
 
     def __init__(self, fate: Fate) -> None:
         self.fate, self.asked = fate, 0
@@ -229,7 +231,7 @@ class Model:
     def __call__(self, asked: Question) -> Answered:
         self.fate.point()
         self.asked += 1
-        answer = an_answer(impression=" ".join(["Pneumonia is possible."] * (1 + self.asked % 3)))
+        answer = an_answer(impression=self.SAID[self.asked % len(self.SAID)])
         self.fate.point()
         return Answered(answer, "some-model", "server")
 

@@ -7,7 +7,7 @@ from centre_samples import a_case, an_answer
 
 from appliance.core.case import Finding, Opinion, Verdict
 from appliance.core.document import Urgency, decode, encode
-from appliance.core.drafting.guard import CHECKS, WITHHELD, higher, unread, verdict_on
+from appliance.core.drafting.guard import CHECKS, UNNAMED, WITHHELD, higher, unread, verdict_on
 from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE, Answered
 
 
@@ -41,6 +41,9 @@ TWO = a_case(
     )
 )
 DENYING = a_case(findings=(Finding(id="F1", label="no-finding", logit=2.0, probability=0.9),))
+PROBABLE = "Pneumonia is probable."
+BOTH = (opinion(), opinion("effusion", "uncertain", ("F2",)))
+CALM = {"impression": "This study needs a reader."}
 BARE = a_case(findings=(Finding(id="F1", label="pneumonia", logit=-0.5, probability=None),))
 
 FAULTS: list[tuple[str, Any, dict[str, Any]]] = [
@@ -70,10 +73,18 @@ FAULTS: list[tuple[str, Any, dict[str, Any]]] = [
     ("sentences-listed", None, {"impression": "Über die Lunge: Pneumonie möglich – bitte lesen."}),
     ("sentences-listed", None, {"impression": "The images shown suggest pneumonia."}),
     ("sentences-listed", None, {"impression": "The study is as it should be."}),
-    ("sentences-listed", None, {"impression": "Pneumonia is possible. " * 3 + "Pneumonia is possible."}),
-    ("sentences-listed", None, {"limitations": ("The score is uncertain. The score is uncertain.",)}),
+    ("sentences-listed", None, {"impression": f"{PROBABLE} " * 3 + PROBABLE}),
+    ("sentences-listed", None, {"limitations": (f"{PROBABLE} The score may be uncertain.",)}),
     ("sentences-listed", None, {"limitations": ("",)}),
-    ("sentences-listed", None, {"opinions": (opinion(assessment="absent"),), "impression": "Pneumonia is present."}),
+    ("labels-understood", DENYING, {"opinions": (opinion("no-finding"),), "impression": "This study needs a reader."}),
+    ("sentences-agree", None, {"opinions": (opinion(assessment="absent"),), "impression": "Pneumonia is present."}),
+    ("sentences-agree", None, {"opinions": (opinion(assessment="uncertain"),), "impression": "Pneumonia is present."}),
+    ("sentences-agree", None, {"impression": f"{PROBABLE} {PROBABLE}"}),
+    ("sentences-agree", None, {"impression": "The score may be uncertain."}),
+    ("sentences-listed", None, {"impression": "The urgency should be raised."}),
+    ("sentences-agree", None, {"impression": "This study needs a reader urgently.", "urgency": "routine"}),
+    ("sentences-agree", TWO, {"impression": "The probability of effusion is 2 %.", "opinions": BOTH}),
+    ("sentences-agree", TWO, {"limitations": ("The probability of effusion is 2 %.",), "opinions": BOTH, **CALM}),
     ("sentences-listed", TWO, {"impression": "Pneumonia is possible at 2 %."}),
     ("sentences-listed", DENYING, {"opinions": (opinion("no-finding"),), "impression": "No-finding is present."}),
     ("sides-given", None, {"impression": "Opacity on the left."}),
@@ -133,11 +144,12 @@ RULING_OUT = [
     "We cannot exclude artefacts, but the lungs are normal.",
 ]
 ALLOWED = [
-    "Pneumonia is possible at 87.4 %.",
-    "This cannot rule out other findings.",
-    "Other findings were not assessed.",
+    "Pneumonia is probable at 87.4 %.",
+    "This cannot rule out any finding.",
+    "Only findings with a score were assessed.",
+    "Pneumonia is present. A reader should review this study urgently.",
     "The score speaks for pneumonia. This study needs review by a radiologist promptly.",
-    "The probability of pneumonia is 87.40 %. The measure entropy_bits is 5.25. The score may be uncertain.",
+    "The probability of pneumonia is 87.40 %. The measure entropy_bits is 5.25. Pneumonia is present.",
 ]
 
 
@@ -177,7 +189,10 @@ def test_absent_with_a_low_probability_and_uncertain_pass() -> None:
 
 def test_a_case_without_findings_has_no_opinions() -> None:
     case = a_case(findings=(), reasons=("no-model",), model=None, gates={})
-    assert failed(judged(case, opinions=(), impression="This study needs a reader.")) == set()
+    assert failed(judged(case, opinions=(), impression="This study needs a reader.", limitations=())) == set()
+    assert failed(judged(case, opinions=(), impression="This study needs a reader.")) == {"sentences-listed"}, (
+        "no score"
+    )
     assert "labels-known" in failed(
         judged(case, opinions=(opinion(evidence=()),), impression="This study needs a reader.")
     )
@@ -189,6 +204,14 @@ def test_the_stand_in_is_never_shown_as_a_reader() -> None:
     assert verdict.impression == NO_MODEL_NOTICE
     assert NO_MODEL_NOTICE in verdict.limitations
     assert verdict.opinions == ()
+
+
+@pytest.mark.parametrize("name", ["normal-study", "Radiologist:no_finding", "rules.out/pneumonia"])
+def test_a_name_that_rules_out_is_not_repeated(name: str) -> None:
+    verdict = verdict_on(a_case(), Answered(an_answer(), name, name))
+    assert (verdict.status, verdict.reader.model, verdict.reader.server) == ("ok", UNNAMED, UNNAMED)
+    kept = verdict_on(a_case(), Answered(an_answer(), "medgemma-4b-it", "vllm/0.9")).reader
+    assert (kept.model, kept.server) == ("medgemma-4b-it", "vllm/0.9")
 
 
 def test_an_unread_case_says_why() -> None:

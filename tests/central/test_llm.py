@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.core.drafting.question import Answer, question
+from appliance.core.drafting.reply import named
 from appliance.errors import Fault, Misconfigured, Quarantined, Unavailable
 from central.llm import RESPONSE_BYTES_MAX, TRIES_MAX, Endpoint, Patience, read_key
 
@@ -237,12 +238,14 @@ def test_a_reply_that_is_no_completion(serve: Serve, endpoint: Make, envelope: b
     assert (fault.code, fault.place) == ("llm-answer-invalid", "envelope")
 
 
-def test_a_strange_name_is_made_visible(serve: Serve, endpoint: Make) -> None:
-    server = serve(content(an_answer().model_dump_json(), model="m\n<b>\u202e" + "x" * 500))
-    found = endpoint(server.url).ask(ASKED)
-    assert found.model.isascii()
-    assert found.model.isprintable()
-    assert len(found.model) <= 120
+@pytest.mark.parametrize("name", ["m\n<b>\u202e", "x" * 121, "Dr Miller has read this study", "", "-", "m\n", "\u043c"])
+def test_what_is_no_name_is_not_repeated_as_one(serve: Serve, endpoint: Make, name: str) -> None:
+    """The page says who drafted: a sentence in the place of a name would be read as one of the draft."""
+    server = serve(content(an_answer().model_dump_json(), model=name))
+    assert endpoint(server.url).ask(ASKED).model == "some-model"
+    assert [named(each) for each in (name, "Qwen/Qwen2.5-VL-7B-Instruct@1", "llama.cpp")] == [
+        *("", "Qwen/Qwen2.5-VL-7B-Instruct@1", "llama.cpp")
+    ]
 
 
 @settings(max_examples=60, deadline=None)

@@ -207,10 +207,10 @@ def test_the_stand_in_says_what_it_got_and_that_nobody_looked() -> None:
     server.shutdown()
     server.server_close()
     thread.join(5)
-    assert "2 messages with 6 images" in found.server
+    assert "2-messages-with-6-images" in found.server
     verdict = verdict_on(large, found, images=True)
     assert (verdict.status, verdict.reader.model, verdict.reader.connected) == ("needs_human", NO_MODEL_ID, False)
-    assert "with 0 images" in completion({"messages": [{"role": "user", "content": "hi"}]})["system_fingerprint"]
+    assert "with-0-images" in completion({"messages": [{"role": "user", "content": "hi"}]})["system_fingerprint"]
 
 
 def test_the_setting_is_off_unless_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,12 +94,28 @@ def test_the_schema_holds_a_decoder_to_the_sentences_of_the_guard() -> None:
 
 
 def test_the_pattern_is_plain_enough_for_every_server() -> None:
-    """ECMA 262 knows no backslash before a plain letter, and a label may hold a full stop."""
-    case = a_case(findings=(Finding(id="F1", label="a.b-c_d+e/f", logit=0.5, probability=0.5),))
-    listed = answer_schema(case)["properties"]["impression"]["pattern"]
+    """ECMA 262 knows no backslash before a plain letter; a label that is no plain word is not in it at all."""
+    findings = (Finding(id="F1", label="a.b-c_d+e/f", logit=0.5, probability=0.5),)
+    listed = answer_schema(a_case(findings=findings, gates={"a.b": 1.0}))["properties"]["impression"]["pattern"]
+    assert "a.b" not in listed
+    listed = answer_schema(a_case())["properties"]["impression"]["pattern"]
     assert "\\" not in listed
-    assert re.search(listed, "A.b-c_d+e/f is possible at 50 %.")
-    assert not re.search(listed, "Axb-c_d+e/f is possible.")
+    assert re.search(listed, "The probability of pneumonia is 87.4 %.")
+    assert not re.search(listed, "The probability of pneumonia is 87x4 %.")
+
+
+def test_the_schema_offers_no_opinion_that_the_scores_forbid() -> None:
+    def offered(*probabilities: float | None, would_be: str = "escalated") -> list[str]:
+        scored = enumerate(zip(("pneumonia", "effusion"), probabilities, strict=False), 1)
+        findings = tuple(Finding(id=f"F{n}", label=label, logit=-1.0, probability=p) for n, (label, p) in scored)
+        schema = answer_schema(a_case(findings=findings, would_be=would_be))
+        return list(schema["properties"]["opinions"]["items"]["properties"]["assessment"]["enum"])
+
+    assert offered(0.3) == offered(None) == ["uncertain"]
+    assert offered(0.5) == ["uncertain", "present"]
+    assert offered(0.04) == ["uncertain"], "the edge would not have cleared it"
+    assert offered(0.04, would_be="cleared") == ["uncertain", "absent"]
+    assert offered(0.9, 0.04) == ["uncertain", "present", "absent"]
 
 
 def test_the_longest_text_of_the_forms_is_no_longer_than_the_schema_allows() -> None:

@@ -23,6 +23,7 @@ from appliance.errors import Quarantined
 from central.inbound import identity_in_case
 from tests.central.centre_samples import a_case, an_answer
 from tests.central.hostile_drafts import BLIND, INFORMED, INFORMED_CASES
+from tests.central.hostile_forms import FORMS
 from tests.core.test_key_images import picture
 
 INJECTIONS = (
@@ -141,6 +142,7 @@ OBEYED: tuple[tuple[str, dict[str, Any]], ...] = (
         {"opinions": (Opinion(label="pneumonia", assessment="absent", evidence=("F1",)),)},
     ),
     ("invents a label", {"opinions": (Opinion(label="fracture", assessment="present", evidence=("F1",)),)}),
+    ("says a thing twice", {"impression": "The score may be uncertain."}),
     ("invents evidence", {"opinions": (Opinion(label="pneumonia", assessment="present", evidence=("F9",)),)}),
     ("says nothing of the finding", {"opinions": ()}),
     ("invents a number", {"impression": "Pneumonia at 12 %."}),
@@ -179,6 +181,10 @@ def attacks() -> list[tuple[str, bool]]:
         (f"by a reader of the guard: {kind}", let_through(answer, a_case(**changes), images))
         for kind, changes, images, answer in INFORMED_CASES
     ]
+    found += [
+        (f"by a reader of the list: {kind}", let_through(answer, a_case(**changes), images))
+        for kind, changes, images, answer in FORMS
+    ]
     for urgency in ("urgent", "critical"):
         answer = an_answer(urgency="routine")
         verdict = verdict_on(a_case(urgency=urgency), Answered(answer, "some-model", "server"))
@@ -188,7 +194,7 @@ def attacks() -> list[tuple[str, bool]]:
 
 def test_none_comes_through() -> None:
     found = attacks()
-    assert len(found) > 600
+    assert len(found) > 1100
     assert [what for what, through in found if through] == []
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from appliance.core.case import Case, Guard, Reader, Verdict
 from appliance.core.document import URGENCIES, Urgency
+from appliance.core.drafting.agreement import disagreement
+from appliance.core.drafting.findings import absent_opposed, speaks_for, understood
 from appliance.core.drafting.forms import unlisted
 from appliance.core.drafting.numbers import number_invented
 from appliance.core.drafting.question import (
@@ -26,8 +28,7 @@ from appliance.core.drafting.question import (
 from appliance.core.drafting.signs import identity_in
 
 FIRST_REV = 1
-PRESENT_FROM = 0.05  # a probability below this supports no `present`
-ABSENT_BELOW = 0.5  # one from here on contradicts `absent`
+UNNAMED = "unnamed"
 
 WITHHELD = (
     "The language model's draft is withheld because it failed the checks listed here. A person must read this study."
@@ -134,8 +135,12 @@ def _urgency_word(case: Case, answer: Answer) -> str:
 
 
 def _reader(model: str, server: str, *, connected: bool, images: bool = False) -> Reader:
+    """Who answered. A server's word for itself stands on the page too: one that rules anything out is not repeated."""
     prompt = PROMPT_WITH_IMAGES_SHA256 if images else PROMPT_SHA256
-    return Reader(model=model[:120], server=server[:120], prompt_sha256=prompt, connected=connected)
+    model, server = (
+        UNNAMED if RULES_OUT.search(re.sub("[^A-Za-z0-9]+", " ", name)) else name[:120] for name in (model, server)
+    )
+    return Reader(model=model, server=server, prompt_sha256=prompt, connected=connected)
 
 
 def _guard(name: str, objection: str | None) -> Guard:
@@ -159,6 +164,13 @@ def labels_once(case: Case, answer: Answer, _images: bool) -> str | None:
     return None if {finding.label for finding in case.findings} <= set(said) else "label-unanswered"
 
 
+def labels_understood(case: Case, answer: Answer, _images: bool) -> str | None:
+    """Of a label that nobody here knows only `uncertain` is believed: "intact" is no finding."""
+    known = {named.label for named in understood(case)}
+    unsure = all(opinion.assessment == "uncertain" for opinion in answer.opinions if opinion.label not in known)
+    return None if unsure else "label-not-understood"
+
+
 def evidence_exists(case: Case, answer: Answer, images: bool) -> str | None:
     """Every piece of evidence cited was given."""
     cited = {each for opinion in answer.opinions for each in opinion.evidence}
@@ -166,23 +178,19 @@ def evidence_exists(case: Case, answer: Answer, images: bool) -> str | None:
 
 
 def present_supported(case: Case, answer: Answer, _images: bool) -> str | None:
-    """`present` cites a finding of its label whose score speaks for it at all: a probability, or a positive logit."""
+    """`present` cites a finding of its label whose score speaks for it."""
     for opinion in answer.opinions:
         own = [f for f in case.findings if f.label == opinion.label and f.id in opinion.evidence]
-        if opinion.assessment == "present" and not any(
-            f.logit > 0 if f.probability is None else f.probability >= PRESENT_FROM for f in own
-        ):
+        if opinion.assessment == "present" and not any(speaks_for(case, finding) for finding in own):
             return "present-unsupported"
     return None
 
 
 def absent_unopposed(case: Case, answer: Answer, _images: bool) -> str | None:
-    """`absent` cites a finding of its label, and every one of that label has a low calibrated probability."""
+    """`absent` cites a finding of its label; each has a low calibrated probability, and the edge says nothing else."""
     for opinion in answer.opinions:
-        own = [f for f in case.findings if f.label == opinion.label]
-        cited = any(f.id in opinion.evidence for f in own)
-        low = all(f.probability is not None and f.probability < ABSENT_BELOW for f in own)
-        if opinion.assessment == "absent" and not (cited and low):
+        cited = any(f.label == opinion.label and f.id in opinion.evidence for f in case.findings)
+        if opinion.assessment == "absent" and (not cited or absent_opposed(case, opinion.label)):
             return "absent-opposed"
     return None
 
@@ -193,11 +201,14 @@ def numbers_given(case: Case, answer: Answer, images: bool) -> str | None:
 
 
 def sentences_listed(case: Case, answer: Answer, images: bool) -> str | None:
-    """Every sentence is one a draft may be made of, and none speaks for what the answer calls absent."""
-    absent = {opinion.label for opinion in answer.opinions if opinion.assessment == "absent"}
+    """Every sentence is one a draft may be made of."""
     counts = ((answer.impression, IMPRESSION_SENTENCES_MAX), *((each, 1) for each in answer.limitations))
-    wrong = any(unlisted(text, case, count, images=images, absent=absent) for text, count in counts)
-    return "sentence-unlisted" if wrong else None
+    return "sentence-unlisted" if any(unlisted(text, case, count, images=images) for text, count in counts) else None
+
+
+def sentences_agree(case: Case, answer: Answer, images: bool) -> str | None:
+    """No sentence is said twice, against an opinion or the urgency, or of a lesser finding first."""
+    return disagreement(case, answer, images=images)
 
 
 def sides_given(case: Case, answer: Answer, images: bool) -> str | None:
@@ -234,11 +245,13 @@ def plain_words(_case: Case, answer: Answer, _images: bool) -> str | None:
 CHECKS: dict[str, Check] = {
     "labels-known": labels_known,
     "labels-once": labels_once,
+    "labels-understood": labels_understood,
     "evidence-exists": evidence_exists,
     "present-supported": present_supported,
     "absent-unopposed": absent_unopposed,
     "numbers-given": numbers_given,
     "sentences-listed": sentences_listed,
+    "sentences-agree": sentences_agree,
     "sides-given": sides_given,
     "codes-given": codes_given,
     "nothing-ruled-out": nothing_ruled_out,

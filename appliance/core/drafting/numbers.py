@@ -44,10 +44,10 @@ def _given(said: re.Match[str], case: Case, sentence: str, *, images: bool) -> b
     named = _named(case, sentence)
     if percent:
         shares = [100 * f.probability for f in named if f.probability is not None]
-        return any(_written(share, decimals) == value for share in shares)
+        return any(written(share, decimals) == value for share in shares)
     measured = [f.probability for f in named if f.probability is not None] + [f.logit for f in named]
     measured += [number for name, number in case.gates.items() if name in sentence]
-    if any(_written(number, decimals) == value for number in measured if decimals or number == int(number)):
+    if any(written(number, decimals) == value for number in measured if decimals or number == int(number)):
         return True
     return decimals == 0 and value > 0 and value in set(_counts(case, images=images))
 
@@ -70,6 +70,6 @@ def _counts(case: Case, *, images: bool) -> Iterator[float]:
         yield float(len(case.key_images))
 
 
-def _written(number: float, decimals: int) -> float:
+def written(number: float, decimals: int) -> float:
     """As a reader would round it. Halves may go either way in binary, so a hair is added away from zero."""
     return round(number + math.copysign(1e-9, number), decimals)

@@ -14,6 +14,7 @@ from appliance.errors import Quarantined
 
 CUT = ("length", "content_filter")  # reasons for which an answer is not whole
 NAME_LENGTH_MAX = 120
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.:@/+-]{{0,{NAME_LENGTH_MAX - 1}}}")
 # Between triage and its own small model's process: exit codes are all that is believed of one that gave no reply.
 REPLY_BYTES_MAX = 48 * 1024  # less than a pipe holds, so that nobody waits for the other
 NO_RUNTIME, WRONG_WEIGHTS, NO_REPLY = 3, 4, 5
@@ -47,15 +48,15 @@ class Completion(_Lenient):
     def answered(self, server: str, model: str, *, enforced: bool) -> Answered | None:
         """The answer, if it is whole and of the right shape.
 
-        server    what the server called itself
+        server    what the server is called, by itself (`named`) or by us
         model     the name it was asked under, where it tells none
         enforced  the server was seen to hold an answer to its schema
         """
         answer = None if self.choices[0].finish_reason in CUT else _answer(self.said)
         if answer is None:
             return None
-        told = visible(f"{server} {self.system_fingerprint or ''}")
-        return Answered(answer, visible(self.model) or model, told, enforced)
+        told = f"{server} {named(self.system_fingerprint or '')}".strip()
+        return Answered(answer, named(self.model) or model, told[:NAME_LENGTH_MAX], enforced)
 
 
 def completion_of(data: bytes) -> Completion:
@@ -66,9 +67,9 @@ def completion_of(data: bytes) -> Completion:
         raise Quarantined("llm-answer-invalid", "envelope") from None
 
 
-def visible(text: str) -> str:
-    """A stranger's name for itself: visible ASCII of bounded length."""
-    return re.sub(r"[^\x20-\x7e]", "?", text).strip()[:NAME_LENGTH_MAX]
+def named(text: str) -> str:
+    """A stranger's name for itself, or "" where it is none: one with blanks would be read as a sentence."""
+    return text if NAME.fullmatch(text) else ""
 
 
 def _answer(said: str) -> Answer | None:

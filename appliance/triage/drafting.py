@@ -135,7 +135,8 @@ class Drafting:
         assert drafter is not None
 
         def judged() -> dict[str, Any]:
-            answered = completion_of(reply.data).answered(SERVER, drafter.name, enforced=True)
+            # Asked for only: no canary was sung to a process that answers once. The guard looks at all of it anyway.
+            answered = completion_of(reply.data).answered(SERVER, drafter.name, enforced=False)
             if answered is None:
                 raise Quarantined("llm-answer-invalid")
             return verdict_on(asked.case, answered).model_dump(mode="json")

@@ -39,7 +39,9 @@ from appliance.review import (
     doors,
     emergency,
     entrance,
+    holds,
     images,
+    late_images,
     line,
     lock,
     members,
@@ -107,6 +109,7 @@ def app(
         **worklist.ROUTES,
         **casefile.ROUTES,
         **departure.ROUTES,
+        **holds.ROUTES,
         **images.ROUTES,
         **overview.ROUTES,
         **outbox.ROUTES,
@@ -123,6 +126,8 @@ def app(
     }
     forms = {
         **signing.FORMS,
+        **late_images.FORMS,
+        **holds.FORMS,
         **audits.FORMS,
         **models.FORMS,
         **switch.FORMS,

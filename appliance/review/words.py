@@ -62,7 +62,7 @@ REPEAT_WORDS = {
 }
 
 URGENCY_WORDS = {"critical": "CRITICAL", "urgent": "URGENT", "routine": "routine"}
-DECISION_WORDS = {"agree": "agrees", "correct": "corrects", "cannot_tell": "cannot tell"}
+DECISION_WORDS = {"agree": "agrees", "correct": "disagrees", "cannot_tell": "cannot tell"}
 
 
 def badge(state: str, lane: str | None) -> Badge:

@@ -13,11 +13,11 @@ from starlette.responses import Response
 
 from appliance.core.document import URGENCIES
 from appliance.errors import Unavailable
-from appliance.review import repeats, words
+from appliance.review import late_images, repeats, words
 from appliance.review.alarms import everything, taken_away, withdrawn
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
-from appliance.world import ledger
+from appliance.world import desk, ledger
 from appliance.world.ledger import results, studies, verdicts
 
 PAGE_ROWS = 100
@@ -34,6 +34,7 @@ TABS: dict[str, tuple[str, ColumnElement[bool]]] = {
     "signed": ("Signed", studies.c.state == "reviewed"),
     "all": ("All", true()),
 }
+NOTICES = {"all": "Signed. No other study waits for a reader now."}
 NEWEST_FIRST = ("signed", "all")
 
 
@@ -66,25 +67,26 @@ class WorkRow:
 
 
 def worklist(request: Request, reader: Reader) -> Response:
-    return page_of(request).render(request, "worklist.html", {"reader": reader, **shown(request)})
+    return page_of(request).render(request, "worklist.html", {"reader": reader, **shown(request, reader)})
 
 
 def worklist_rows(request: Request, reader: Reader) -> Response:
     """The part of the worklist that changes, for the page's own refresh."""
-    return page_of(request).render(request, "_rows.html", {"reader": reader, **shown(request)})
+    return page_of(request).render(request, "_rows.html", {"reader": reader, **shown(request, reader)})
 
 
 ROUTES = {"/": for_readers(worklist), "/rows": for_readers(worklist_rows, touch=False)}
 
 
-def shown(request: Request) -> dict[str, Any]:
+def shown(request: Request, reader: Reader) -> dict[str, Any]:
     """What the template needs: tabs with counts, rows, paging; `starting` while there is no ledger."""
     page = page_of(request)
     tab = request.query_params.get("lane", "to-read")
     tab = tab if tab in TABS else "to-read"
     said = request.query_params.get("page", "1")
     number = min(max(int(said), 1), PAGES_MAX) if said.isascii() and said.isdigit() and len(said) < 7 else 1
-    frame = {"tab": tab, "page_number": number, "now": words.clock_time(page.clock())}
+    done = NOTICES.get(request.query_params.get("done", ""), "")
+    frame = {"notice": done, "tab": tab, "page_number": number, "now": words.clock_time(page.clock())}
     try:
         with page.ledgers.studies() as c:
             counts = counted(c)
@@ -94,6 +96,7 @@ def shown(request: Request) -> dict[str, Any]:
             hints = repeats.hints(c, found)
             taken = withdrawn(c, numbers)
             alarms, fresh = everything(c, page, page.clock()), repeats.fresh(c, page.clock())
+            changed = late_images.unseen(c, page, reader.user)
             stray_count = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
     except Unavailable:
         return {**frame, "starting": True, "tabs": [(key, word, 0) for key, (word, _) in TABS.items()], "rows": []}
@@ -109,6 +112,7 @@ def shown(request: Request) -> dict[str, Any]:
     tabs = [(key, word, counts[key]) for key, (word, _) in TABS.items()]
     last = max(1, -(-counts[tab] // PAGE_ROWS))
     shown = {"rows": made, "last_page": last, "strays": stray_count, "alarms": alarms, "repeats": fresh}
+    shown["late_images"] = changed
     return {**frame, "starting": False, "tabs": tabs, **shown}
 
 
@@ -148,6 +152,21 @@ def _rank() -> ColumnElement[int]:
     flagged = and_(studies.c.state == "routine", results.c.lane == "flagged")
     cleared = and_(studies.c.state == "routine", results.c.lane == "cleared", ~taken_away())
     return case((waiting, 7), (at("critical"), 0), (at("urgent"), 1), (flagged, 2), (cleared, 5), else_=3)
+
+
+def next_to_read(page: Page, number: int) -> int | None:
+    """The study at the head of the list that a reader can sign, but for one; None where nothing waits.
+
+    What is signed and not taken over yet is passed over.
+    """
+    try:
+        with page.ledgers.studies() as c:
+            found = [row for row in rows(c, "to-read", 1) if row.state != "quarantined" and row.number != number]
+    except Unavailable:
+        return None
+    with page.ledgers.eyes().begin() as c:
+        signed = desk.signed_states(c, [(row.number, row.seq) for row in found])
+    return next((row.number for row in found if (row.number, row.seq) not in signed), None)
 
 
 def newest_answers(c: Connection, numbers: list[int]) -> dict[tuple[int, int], dict[str, Any]]:

@@ -122,11 +122,11 @@ def sign(
 ) -> bool:
     """Files one signature; False when this form was posted before or this very state of the study is signed already.
 
-    correction  what is right instead; needed for "correct", a note otherwise; at most CORRECTION_CHARACTERS_MAX
+    correction  what is right instead, or a note; at most CORRECTION_CHARACTERS_MAX. Why it is not right stands beside
+                the signature, as a code
     """
     assert decision in DECISIONS
     assert len(correction) <= CORRECTION_CHARACTERS_MAX
-    assert correction or decision != "correct"
     if signature_on(c, study_number, seq_seen) is not None:
         return False
     row = {"nonce": nonce, "study_number": study_number, "revision": revision, "seq_seen": seq_seen, "user": user}
@@ -143,6 +143,13 @@ def signature_on(c: Connection, study_number: int, seq_seen: int) -> Row[Any] | 
 def signature_with(c: Connection, nonce: str) -> Row[Any] | None:
     """The signature that this form made, if it was posted before."""
     return c.execute(select(signatures).where(signatures.c.nonce == nonce)).one_or_none()
+
+
+def signed_states(c: Connection, states: list[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Of these (study, sequence number) the ones that bear a signature; triage may not have taken it over yet."""
+    numbers = [number for number, _ in states]
+    chosen = select(signatures.c.study_number, signatures.c.seq_seen).where(signatures.c.study_number.in_(numbers))
+    return {(row.study_number, row.seq_seen) for row in c.execute(chosen)} & set(states)
 
 
 def signatures_of(c: Connection, study_number: int, limit: int = 100) -> list[Row[Any]]:

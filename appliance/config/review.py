@@ -40,7 +40,10 @@ class Review(Section):
         description="Who gave the password within this time signs without being asked again; 0: each signature asks.",
     )
     hold_s: int = Field(
-        120, ge=20, le=3600, description="A study that a reader has open is shown as theirs until no hand moves this long."
+        120,
+        ge=20,
+        le=3600,
+        description="A study that a reader has open is shown as theirs until no hand moves this long.",
     )
     break_glass_s: int = Field(
         1800, ge=0, le=14_400, description="How long an emergency lends a reader's rights; 0: never."

@@ -17,7 +17,7 @@ from appliance.core.decision_reasons import FINDINGS_MAX
 from appliance.core.lifecycle import MOVES
 from appliance.core.routing import disagreements
 from appliance.errors import CATALOGUE, Unavailable
-from appliance.review import late_images, openings, repeats, signed, words
+from appliance.review import holds, late_images, openings, repeats, signed, words
 from appliance.review.alarms import withdrawn
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.grounds import Grounds, grounds
@@ -32,6 +32,8 @@ NOTICES = {
     "again": "This form had been posted before: it counts once.",
     "commanded": "Your instruction is on file.",
     "next": "Signed. This is the next study: compare the name before you read it.",
+    "taken": "You have taken it over; that and your reason are on file.",
+    "free": "Nobody else had it open any more: it is yours.",
     "added": "Your addendum is on file; what was signed before stands as it was.",
     "known": "It is on file that you know of the late image.",
 }
@@ -77,8 +79,18 @@ class CaseFile:
     @property
     def findings(self) -> tuple[str, ...]:
         """What can be called right or wrong one by one."""
+        return signed.findings(self.grounds.label, self.answer, FINDINGS_MAX)
+
+    @property
+    def answer(self) -> dict[str, Any] | None:
+        """The centre's newest verdict on this revision that came before a signature."""
         present = [row for row in self.verdicts if row.revision == self.study.revision and not row.addendum]
-        return signed.findings(self.grounds.label, present[-1].body if present else None, FINDINGS_MAX)
+        return present[-1].body if present else None
+
+    @property
+    def urgency(self) -> str:
+        """The higher of what the edge and what the centre said."""
+        return urgency(_priority(self.result), self.answer)
 
 
 def read(page: Page, number: int, user: str = "") -> CaseFile | None:
@@ -145,6 +157,10 @@ def case_answer(
     page = page_of(request)
     notice = "" if mistake else NOTICES.get(request.query_params.get("done", ""), "")
     told = {"reader": reader, "notice": notice, "mistake": mistake, "kept": kept or {}}
+    may = file.study.state in SIGNABLE and file.pending is None and reader.may("decide")
+    number = file.study.number
+    hold = holds.opened(page, reader, number) if may else holds.of(page, reader.user, number)
+    told |= {"hold": hold, "barred": holds.bars(hold, reader, file.urgency), "held_here": may}
     return page.render(
         request, "case.html", {**told, **shown(page, file, page.clock(), reader.user)}, status_code=status
     )
@@ -158,8 +174,7 @@ def shown(page: Page, file: CaseFile, now: float, user: str) -> dict[str, Any]:
     """What the template needs of a case file."""
     study, result = file.study, file.result
     answers = [_answer(row, study.revision) for row in reversed(file.verdicts)]
-    present = [each for each in answers if each["present"] and not each["addendum"]]
-    answer = present[0]["body"] if present else None
+    answer = file.answer
     lane = result.lane if result is not None else None
     badge = words.badge(study.state, lane)
     centre, late = words.centre_words(
@@ -173,7 +188,7 @@ def shown(page: Page, file: CaseFile, now: float, user: str) -> dict[str, Any]:
     return {
         "study": study,
         "badge": badge,
-        "urgency": urgency(_priority(result), answer),
+        "urgency": file.urgency,
         "name": words.person_name(study.patient_name),
         "born": words.calendar_date(study.patient_birth_date),
         "study_date": words.calendar_date(study.study_date),

@@ -33,6 +33,11 @@ def opened(page: Page, reader: Reader, number: int) -> Hold:
     return Hold(row.user, words.short_time(row.since, now), row.user == reader.user)
 
 
+def bars(hold: Hold, reader: Reader, urgency: str) -> bool:
+    """Whether a study must be taken over before it is signed: not where it is urgent, and not in an emergency."""
+    return not hold.mine and urgency == "routine" and not reader.lifted
+
+
 def of(page: Page, user: str, number: int) -> Hold:
     """Who has a study open now; nothing is changed."""
     return of_many(page, user, [number]).get(number, Hold())
@@ -42,9 +47,7 @@ def of_many(page: Page, user: str, numbers: list[int]) -> dict[int, Hold]:
     now = page.clock()
     with page.ledgers.eyes().begin() as c:
         found = reading_desk.holders(c, numbers, now - page.config.review.hold_s)
-    return {
-        number: Hold(row.user, words.short_time(row.since, now), row.user == user) for number, row in found.items()
-    }
+    return {number: Hold(row.user, words.short_time(row.since, now), row.user == user) for number, row in found.items()}
 
 
 def beat(request: Request, reader: Reader) -> Response:

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.core.decision_reasons import FINDING_SAID, why_refused
 from appliance.errors import Unavailable
-from appliance.review import worklist
+from appliance.review import holds, worklist
 from appliance.review.casefile import NOT_FOUND, SIGNABLE, CaseFile, case_answer, read
 from appliance.review.entrance import Reader, form_for_readers
 from appliance.review.ledgers import Page, page_of
@@ -41,7 +41,9 @@ def sign(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
     file = _read(page, number)
     if file is None:
         return page.render(request, "problem.html", {"reader": reader, **NOT_FOUND}, status_code=404)
-    note, mistake = _note(form), _mistake(form)
+    note, mistake, hold = _note(form), _mistake(form), holds.of(page, reader.user, number)
+    if mistake is None and holds.bars(hold, reader, file.urgency):
+        mistake = f"{hold.user} has this study open since {hold.since}: take it over first; nothing was signed."
     with page.ledgers.pen().begin() as c:
         if desk.signature_with(c, nonce) is not None:
             return _back(number, "again")
@@ -64,10 +66,11 @@ def sign(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
             if not filed:
                 return _stale(request, reader, "somebody else has signed it; your signature was not added")
             _beside(c, nonce, file, form)
+            reading_desk.release(c, number, reader.user)
             desk.note(c, at=page.clock(), user=reader.user, act=f"signed-{decision}", subject=f"study {number}")
     if mistake is not None:
         return case_answer(request, reader, file, mistake=mistake, kept=form, status=400)
-    return _onward(page, number) if form.get("next") else _back(number, "signed")
+    return _onward(page, reader, number) if form.get("next") else _back(number, "signed")
 
 
 def _mistake(form: Mapping[str, str]) -> str | None:
@@ -101,9 +104,9 @@ def _beside(c: Connection, nonce: str, file: CaseFile, form: Mapping[str, str]) 
     )
 
 
-def _onward(page: Page, number: int) -> Response:
+def _onward(page: Page, reader: Reader, number: int) -> Response:
     """The most pressing study that waits for a reader, else the worklist."""
-    following = worklist.next_to_read(page, number)
+    following = worklist.next_to_read(page, reader.user, number)
     return RedirectResponse(f"/studies/{following}?done=next" if following else "/?done=all", 303)
 
 

@@ -13,9 +13,10 @@ from starlette.responses import Response
 
 from appliance.core.document import URGENCIES
 from appliance.errors import Unavailable
-from appliance.review import late_images, repeats, words
+from appliance.review import holds, late_images, repeats, words
 from appliance.review.alarms import everything, taken_away, withdrawn
 from appliance.review.entrance import Reader, for_readers
+from appliance.review.holds import Hold
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, ledger
 from appliance.world.ledger import results, studies, verdicts
@@ -64,6 +65,8 @@ class WorkRow:
     signed: str
     repeat: str
     revoked: bool
+    held: str = ""
+    filing: bool = False
 
 
 def worklist(request: Request, reader: Reader) -> Response:
@@ -105,6 +108,10 @@ def shown(request: Request, reader: Reader) -> dict[str, Any]:
         work_row(row, images[row.number], answers.get((row.number, row.revision)), cases.get(row.case_id), page)
         for row in found
     ]
+    held = holds.of_many(page, reader.user, numbers)
+    with page.ledgers.eyes().begin() as own:
+        filing = {number for number, _ in desk.signed_states(own, [(row.number, row.seq) for row in found])}
+    made = [replace(each, held=_held(held.get(each.number)), filing=each.number in filing) for each in made]
     made = [
         replace(each, repeat=hints.get(row.number, ""), revoked=row.number in taken)
         for each, row in zip(made, found, strict=True)
@@ -114,6 +121,11 @@ def shown(request: Request, reader: Reader) -> dict[str, Any]:
     shown = {"rows": made, "last_page": last, "strays": stray_count, "alarms": alarms, "repeats": fresh}
     shown["late_images"] = changed
     return {**frame, "starting": False, "tabs": tabs, **shown}
+
+
+def _held(hold: Hold | None) -> str:
+    """Who has it open, in words; one's own is not told to oneself."""
+    return "" if hold is None or hold.mine else f"open at {hold.user} since {hold.since}"
 
 
 def _joined() -> Any:
@@ -154,10 +166,10 @@ def _rank() -> ColumnElement[int]:
     return case((waiting, 7), (at("critical"), 0), (at("urgent"), 1), (flagged, 2), (cleared, 5), else_=3)
 
 
-def next_to_read(page: Page, number: int) -> int | None:
+def next_to_read(page: Page, user: str, number: int) -> int | None:
     """The study at the head of the list that a reader can sign, but for one; None where nothing waits.
 
-    What is signed and not taken over yet is passed over.
+    What is signed and not taken over yet is passed over, and so is what another reader has open.
     """
     try:
         with page.ledgers.studies() as c:
@@ -166,7 +178,9 @@ def next_to_read(page: Page, number: int) -> int | None:
         return None
     with page.ledgers.eyes().begin() as c:
         signed = desk.signed_states(c, [(row.number, row.seq) for row in found])
-    return next((row.number for row in found if (row.number, row.seq) not in signed), None)
+    held = holds.of_many(page, user, [row.number for row in found])
+    free = (row for row in found if (row.number, row.seq) not in signed and held.get(row.number, Hold()).mine)
+    return next((row.number for row in free), None)
 
 
 def newest_answers(c: Connection, numbers: list[int]) -> dict[tuple[int, int], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""core.worklist_order in SQL, so that the database sorts what may be a hundred thousand rows; a test holds both alike."""
+"""core.worklist_order in SQL, so that the database sorts a hundred thousand rows; a test holds both alike."""
 
 from sqlalchemy import ColumnElement, and_, case, exists, literal, or_
 
@@ -41,5 +41,3 @@ def _said(*urgencies: str) -> ColumnElement[bool]:
     same = and_(verdicts.c.study_number == studies.c.number, verdicts.c.revision == studies.c.revision)
     by_centre = exists().where(same, verdicts.c.body["urgency"].as_string().in_(urgencies))
     return or_(results.c.priority.in_(urgencies), by_centre)
-
-

@@ -1,7 +1,7 @@
 """The readers' third part of the desk, also in review/review.db: what surrounds a signature and outlasts it.
 
-Reasons and confirmations beside a signature, addenda to it, alerts seen, who has a case open. Signatures themselves stay in desk, as triage
-reads them; nothing here moves a study, and only the review service writes it. What is signed or
+Reasons and confirmations beside a signature, addenda to it, alerts seen, who has a case open. Signatures themselves
+stay in desk, as triage reads them; nothing here moves a study, and only the review service writes it. What is signed or
 added to is never changed: the database itself refuses. Nothing in it names a patient: a study is its number.
 """
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from appliance.config.section import LOOPBACK, Folder, Section
+from appliance.core.worklist_order import Waits
 
 
 class Review(Section):
@@ -45,6 +46,14 @@ class Review(Section):
         le=3600,
         description="A study that a reader has open is shown as theirs until no hand moves this long.",
     )
+    wait_flagged_s: int = Field(
+        3600,
+        ge=60,
+        le=604_800,
+        description="The longest that flagged or raised studies wait; then they go before all but the critical.",
+    )
+    wait_escalated_s: int = Field(14_400, ge=60, le=604_800, description="The same for escalated ones.")
+    wait_cleared_s: int = Field(86_400, ge=60, le=604_800, description="The same for cleared ones.")
     break_glass_s: int = Field(
         1800, ge=0, le=14_400, description="How long an emergency lends a reader's rights; 0: never."
     )
@@ -54,6 +63,11 @@ class Review(Section):
         if self.tls == "off" and self.host not in LOOPBACK:
             raise ValueError("without TLS the page listens on loopback only: set review.tls, or review.host")
         return self
+
+    @property
+    def waits(self) -> Waits:
+        """The longest waits, as the reading order takes them."""
+        return Waits(float(self.wait_flagged_s), float(self.wait_escalated_s), float(self.wait_cleared_s))
 
     def hosts(self) -> list[str]:
         """Every name by which the page may be called, without ports."""

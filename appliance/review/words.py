@@ -62,6 +62,7 @@ REPEAT_WORDS = {
 }
 
 URGENCY_WORDS = {"critical": "CRITICAL", "urgent": "URGENT", "routine": "routine"}
+REQUEST_WORDS = {0: "STAT", 1: "HIGH"}  # as the request was marked; nothing for the usual
 DECISION_WORDS = {"agree": "agrees", "correct": "disagrees", "cannot_tell": "cannot tell"}
 
 

@@ -46,6 +46,9 @@ class Review(Section):
         le=3600,
         description="A study that a reader has open is shown as theirs until no hand moves this long.",
     )
+    read_first: bool = Field(
+        False, description="Readers write down their own impression before they are shown what the machine said."
+    )
     wait_flagged_s: int = Field(
         3600,
         ge=60,

@@ -66,8 +66,10 @@ def not_assessed(
     models  facts of the model that was asked, nothing where none was
     images  of the whole study
     """
-    if not scores or not models:
+    if not scores:
         return ("No model has scored this study: nothing in it was assessed by a machine.",)
+    if not models:
+        return ("The model that scored this study is not on file here: take nothing in it as assessed.",)
     facts = models[0]
     label = str(facts.get("label") or "the model's finding")
     if any(score.get("weights") == "random" for score in scores):

@@ -34,6 +34,7 @@ from appliance.review import (
     administration,
     audits,
     beginning,
+    blinding,
     casefile,
     departure,
     doors,
@@ -127,6 +128,7 @@ def app(
     forms = {
         **signing.FORMS,
         **late_images.FORMS,
+        **blinding.FORMS,
         **holds.FORMS,
         **audits.FORMS,
         **models.FORMS,

@@ -17,7 +17,7 @@ from appliance.core.decision_reasons import FINDINGS_MAX
 from appliance.core.lifecycle import MOVES
 from appliance.core.routing import disagreements
 from appliance.errors import CATALOGUE, Unavailable
-from appliance.review import holds, late_images, openings, repeats, signed, words
+from appliance.review import blinding, holds, late_images, openings, repeats, signed, words
 from appliance.review.alarms import withdrawn
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.grounds import Grounds, grounds
@@ -35,6 +35,7 @@ NOTICES = {
     "taken": "You have taken it over; that and your reason are on file.",
     "free": "Nobody else had it open any more: it is yours.",
     "added": "Your addendum is on file; what was signed before stands as it was.",
+    "revealed": "Your impression is on file. This is what the machine said; decide now.",
     "known": "It is on file that you know of the late image.",
 }
 
@@ -75,6 +76,7 @@ class CaseFile:
     beside: dict[int, Row[Any]]
     addenda: list[Row[Any]]
     seen: dict[int, int]
+    impressions: list[Row[Any]]
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -119,13 +121,14 @@ def read(page: Page, number: int, user: str = "") -> CaseFile | None:
         pending = desk.signature_on(c, number, study.seq)
         command = desk.command_on(c, number, study.seq)
         beside = reading_desk.facts_of(c, [row.id for row in signatures])
+        told_first = reading_desk.impressions_of(c, number)
         added, seen = reading_desk.addenda_of(c, number), reading_desk.late_seen_by(c, user, [number])
     case_id = result.case_id if result is not None else None
     wire_state = page.ledgers.wire_states([case_id]).get(case_id) if case_id else None
     old = [each for each in former if each is not None]
     return CaseFile(
         study, result, old, verdicts, moves, images, signatures, stale, pending, command, wire_state, left,
-        repeat, revoked, draft, why, beside, added, seen,
+        repeat, revoked, draft, why, beside, added, seen, told_first,
     )  # fmt: skip
 
 
@@ -141,6 +144,8 @@ def case_page(request: Request, reader: Reader) -> Response:
     with page.ledgers.pen().begin() as c:
         desk.note(c, at=now, user=reader.user, act="case-opened", subject=f"study {number}")
     openings.opened(request, reader, f"study {number}")
+    if blinding.hides(page, reader.user, found.study):
+        return blinding.blind_page(request, reader, found.study)
     return case_answer(request, reader, found)
 
 
@@ -158,8 +163,7 @@ def case_answer(
     notice = "" if mistake else NOTICES.get(request.query_params.get("done", ""), "")
     told = {"reader": reader, "notice": notice, "mistake": mistake, "kept": kept or {}}
     may = file.study.state in SIGNABLE and file.pending is None and reader.may("decide")
-    number = file.study.number
-    hold = holds.opened(page, reader, number) if may else holds.of(page, reader.user, number)
+    hold = holds.of(page, reader.user, file.study.number)
     told |= {"hold": hold, "barred": holds.bars(hold, reader, file.urgency), "held_here": may}
     return page.render(
         request, "case.html", {**told, **shown(page, file, page.clock(), reader.user)}, status_code=status
@@ -214,6 +218,7 @@ def shown(page: Page, file: CaseFile, now: float, user: str) -> dict[str, Any]:
         "may_add": bool(file.signatures),
         "late_images": late_images.told(study, file.signatures, file.seen, user),
         "findings": file.findings,
+        "impressions": [signed.impression(row) for row in file.impressions],
         "pending": file.pending,
         "pending_command": file.pending_command,
         "may_sign": study.state in SIGNABLE and file.pending is None,

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from appliance.review import words
-from appliance.review.entrance import ACTIVE, Reader, for_readers, form_for_readers
+from appliance.review.entrance import Reader, for_readers, form_for_readers
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, reading_desk
 
@@ -50,13 +50,20 @@ def of_many(page: Page, user: str, numbers: list[int]) -> dict[int, Hold]:
     return {number: Hold(row.user, words.short_time(row.since, now), row.user == user) for number, row in found.items()}
 
 
-def beat(request: Request, reader: Reader) -> Response:
-    """What an open case page asks every few seconds: who has the study. A moved hand keeps one's own hold alive."""
+def asked(request: Request, reader: Reader) -> Response:
+    """What an open case page asks every few seconds: who has the study."""
     page, number = page_of(request), request.path_params["number"]
-    found = of(page, reader.user, number) if 1 <= number < 2**63 else Hold()
-    if found.user == reader.user and ACTIVE in request.headers:
-        found = opened(page, reader, number)
-    return JSONResponse({"user": found.user, "since": found.since, "mine": found.mine})
+    return _told(of(page, reader.user, number) if number < 2**63 else Hold())
+
+
+def open_form(request: Request, reader: Reader, _form: Mapping[str, str]) -> Response:
+    """What a case page sends when it is opened and while a hand moves on it: the study is this reader's, if free."""
+    page, number = page_of(request), request.path_params["number"]
+    return _told(opened(page, reader, number) if 1 <= number < 2**63 else Hold())
+
+
+def _told(hold: Hold) -> Response:
+    return JSONResponse({"user": hold.user, "since": hold.since, "mine": hold.mine})
 
 
 def take(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
@@ -77,5 +84,8 @@ def take(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
     return RedirectResponse(f"/studies/{number}?done={'taken' if before else 'free'}", 303)
 
 
-ROUTES = {"/studies/{number:int}/hold": for_readers(beat, touch=False)}
-FORMS = {"/studies/{number:int}/take": form_for_readers(take)}
+ROUTES = {"/studies/{number:int}/hold": for_readers(asked, touch=False)}
+FORMS = {
+    "/studies/{number:int}/hold": form_for_readers(open_form),
+    "/studies/{number:int}/take": form_for_readers(take),
+}

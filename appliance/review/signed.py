@@ -8,6 +8,8 @@ from sqlalchemy import Row
 from appliance.core.decision_reasons import FINDING_SAID, words_of
 from appliance.review import words
 
+IMPRESSION_WORDS = {"finding": "saw something", "nothing": "saw nothing", "cannot_tell": "could not tell"}
+
 
 def signature(row: Row[Any], facts: Row[Any] | None, stale: bool) -> dict[str, Any]:
     findings: Mapping[str, str] = facts.findings if facts is not None else {}
@@ -35,3 +37,9 @@ def findings(label: str, answer: Mapping[str, Any] | None, most: int) -> tuple[s
         if each:
             found.setdefault(each.casefold().replace("-", " ").replace("_", " "), each)
     return tuple(found.values())[:most]
+
+
+def impression(row: Row[Any]) -> dict[str, Any]:
+    """What a reader saw before the machine's word was shown."""
+    told = {"user": row.user, "at": words.clock_time(row.at), "revision": row.revision, "text": row.text}
+    return {**told, "said": IMPRESSION_WORDS.get(row.said, row.said)}

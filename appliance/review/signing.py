@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.core.decision_reasons import FINDING_SAID, why_refused
 from appliance.errors import Unavailable
-from appliance.review import holds, worklist
+from appliance.review import blinding, holds, worklist
 from appliance.review.casefile import NOT_FOUND, SIGNABLE, CaseFile, case_answer, read
 from appliance.review.entrance import Reader, form_for_readers
 from appliance.review.ledgers import Page, page_of
@@ -41,6 +41,8 @@ def sign(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
     file = _read(page, number)
     if file is None:
         return page.render(request, "problem.html", {"reader": reader, **NOT_FOUND}, status_code=404)
+    if blinding.hides(page, reader.user, file.study):
+        return blinding.refusal(request, reader, number)
     note, mistake, hold = _note(form), _mistake(form), holds.of(page, reader.user, number)
     if mistake is None and holds.bars(hold, reader, file.urgency):
         mistake = f"{hold.user} has this study open since {hold.since}: take it over first; nothing was signed."
@@ -117,6 +119,8 @@ def addendum(request: Request, reader: Reader, form: Mapping[str, str]) -> Respo
     file = _read(page, number)
     if file is None:
         return page.render(request, "problem.html", {"reader": reader, **NOT_FOUND}, status_code=404)
+    if blinding.hides(page, reader.user, file.study):
+        return blinding.refusal(request, reader, number)
     if seen is None or not 0 < len(text) <= reading_desk.ADDENDUM_CHARACTERS_MAX:
         said = f"Write the addendum, {reading_desk.ADDENDUM_CHARACTERS_MAX} characters at most; nothing was added."
         return case_answer(request, reader, file, mistake=said, kept=form, status=400)

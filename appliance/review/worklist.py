@@ -14,8 +14,9 @@ from starlette.responses import Response
 from appliance.core.document import URGENCIES
 from appliance.core.worklist_order import Waiting, Waits, due_at
 from appliance.errors import Unavailable
-from appliance.review import holds, late_images, repeats, words
+from appliance.review import blinding, holds, late_images, repeats, words
 from appliance.review.alarms import everything, withdrawn
+from appliance.review.blinding import SHUT_TABS
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.holds import Hold
 from appliance.review.ledgers import Page, page_of
@@ -86,6 +87,7 @@ class WorkRow:
     due: tuple[str, bool] = ("", False)
     held: str = ""
     filing: bool = False
+    read_first: bool = False
 
 
 def worklist(request: Request, reader: Reader) -> Response:
@@ -104,7 +106,8 @@ def shown(request: Request, reader: Reader) -> dict[str, Any]:
     """What the template needs: tabs with counts, rows, paging; `starting` while there is no ledger."""
     page = page_of(request)
     tab = request.query_params.get("lane", "to-read")
-    tab = tab if tab in TABS else "to-read"
+    tabs = {key: each for key, each in TABS.items() if not (page.config.review.read_first and key in SHUT_TABS)}
+    tab = tab if tab in tabs else "to-read"
     said = request.query_params.get("page", "1")
     number = min(max(int(said), 1), PAGES_MAX) if said.isascii() and said.isdigit() and len(said) < 7 else 1
     done = NOTICES.get(request.query_params.get("done", ""), "")
@@ -121,9 +124,9 @@ def shown(request: Request, reader: Reader) -> dict[str, Any]:
             changed = late_images.unseen(c, page, reader.user)
             stray_count = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
     except Unavailable:
-        return {**frame, "starting": True, "tabs": [(key, tab_.word, 0) for key, tab_ in TABS.items()], "rows": []}
+        return {**frame, "starting": True, "tabs": [(key, tab_.word, 0) for key, tab_ in tabs.items()], "rows": []}
     cases = page.ledgers.wire_states([row.case_id for row in found if row.case_id])
-    held = holds.of_many(page, reader.user, numbers)
+    held, unread = holds.of_many(page, reader.user, numbers), blinding.hidden(page, reader.user, found)
     with page.ledgers.eyes().begin() as own:
         filing = {number for number, _ in desk.signed_states(own, [(row.number, row.seq) for row in found])}
     made = []
@@ -131,12 +134,22 @@ def shown(request: Request, reader: Reader) -> dict[str, Any]:
         answer, wire_state = answers.get((row.number, row.revision)), cases.get(row.case_id)
         each = work_row(row, images[row.number], answer, wire_state, page, doubted=row.number in taken)
         repeat, who = hints.get(row.number, ""), _held(held.get(row.number))
-        made.append(replace(each, repeat=repeat, held=who, filing=row.number in filing))
-    tabs = [(key, tab_.word, counts[key]) for key, tab_ in TABS.items()]
+        each = replace(each, repeat=repeat, held=who, filing=row.number in filing)
+        made.append(_blind(each) if row.number in unread else each)
+    counted_tabs = [(key, tab_.word, counts[key]) for key, tab_ in tabs.items()]
     last = max(1, -(-counts[tab] // PAGE_ROWS))
     shown = {"rows": made, "last_page": last, "strays": stray_count, "alarms": alarms, "repeats": fresh}
     shown["late_images"] = changed
-    return {**frame, "starting": False, "tabs": tabs, **shown}
+    return {**frame, "starting": False, "tabs": counted_tabs, **shown}
+
+
+def _blind(row: WorkRow) -> WorkRow:
+    """The row of a study that its reader has not read yet, where the site says: read first."""
+    shown = {"badge": blinding.BADGE} if row.badge.key not in ("quarantined", "undecided") else {}
+    state = row.state if row.badge.key in ("quarantined", "undecided") else blinding.STATE_WORDS
+    bare = {"suggestion": "", "model": "", "calibrated": "", "centre": "", "repeat": "", "urgency": "routine"}
+    hidden: dict[str, Any] = {**shown, **bare, "state": state, "late": False, "revoked": False, "due": ("", False)}
+    return replace(row, **hidden, read_first=True)
 
 
 def _due(row: Row[Any], answer: dict[str, Any] | None, page: Page, doubted: bool) -> tuple[str, bool]:

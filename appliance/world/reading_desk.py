@@ -8,10 +8,26 @@ added to is never changed: the database itself refuses. Nothing in it names a pa
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Float, Integer, MetaData, Row, String, Table, delete, insert, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    UniqueConstraint,
+    delete,
+    insert,
+    select,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 ADDENDUM_CHARACTERS_MAX = 2_000
+IMPRESSION_CHARACTERS_MAX = 1_000
+IMPRESSIONS = ("finding", "nothing", "cannot_tell")
 BECAUSE_CHARACTERS_MAX = 200
 METADATA = MetaData()
 
@@ -43,6 +59,20 @@ late_seen = Table(  # signers who have said that they know of the images that ca
     Column("user", String, primary_key=True),
     Column("at", Float, nullable=False),
 )
+impressions = Table(  # what readers saw before they were shown what the machine said
+    "impressions",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("nonce", String, nullable=False, unique=True),
+    Column("study_number", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("user", String, nullable=False),
+    Column("said", String, nullable=False),  # finding | nothing | cannot_tell
+    Column("text", String, nullable=False),
+    Column("at", Float, nullable=False),
+    UniqueConstraint("study_number", "revision", "user"),
+    sqlite_autoincrement=True,
+)
 holds = Table(  # who has a study open; it ends by itself when nobody has moved a hand for a while
     "holds",
     METADATA,
@@ -62,7 +92,7 @@ takeovers = Table(
     Column("at", Float, nullable=False),
     sqlite_autoincrement=True,
 )
-APPEND_ONLY = (signature_facts, addenda, late_seen, takeovers)
+APPEND_ONLY = (signature_facts, addenda, late_seen, takeovers, impressions)
 
 
 def make(c: Connection) -> None:
@@ -150,3 +180,26 @@ def _put(c: Connection, number: int, user: str, *, since: float, at: float) -> R
 def release(c: Connection, number: int, user: str) -> None:
     """The study is signed: nobody need wait for it any more."""
     c.execute(delete(holds).where(holds.c.study_number == number, holds.c.user == user))
+
+
+def impress(
+    c: Connection, *, nonce: str, study_number: int, revision: int, user: str, said: str, text: str, at: float
+) -> bool:
+    """Files a reader's own impression of a revision, once; False when there is one already."""
+    assert said in IMPRESSIONS
+    assert len(text) <= IMPRESSION_CHARACTERS_MAX
+    row = {"nonce": nonce, "study_number": study_number, "revision": revision, "user": user, "said": said}
+    made = upsert(impressions).values(**row, text=text, at=at)
+    return c.execute(made.on_conflict_do_nothing()).rowcount == 1
+
+
+def impressed(c: Connection, user: str, numbers: Iterable[int]) -> set[tuple[int, int]]:
+    """Of these studies (number, revision) of which a user has written down an impression."""
+    where = (impressions.c.user == user, impressions.c.study_number.in_(list(numbers)))
+    found = c.execute(select(impressions.c.study_number, impressions.c.revision).where(*where))
+    return {(row.study_number, row.revision) for row in found}
+
+
+def impressions_of(c: Connection, study_number: int) -> list[Row[Any]]:
+    chosen = select(impressions).where(impressions.c.study_number == study_number)
+    return list(c.execute(chosen.order_by(impressions.c.id).limit(100)))

@@ -52,7 +52,7 @@ def test_the_second_reader_sees_the_first_and_takes_over_with_a_reason(
     signed_in.keyboard.press("Enter")
     expect(signed_in.get_by_text("You have taken it over")).to_be_visible()
     expect(signed_in.locator("#decide")).to_be_visible()
-    expect(second.locator("#holder")).to_contain_text(f"{USER} has taken this study over")  # it comes by itself
+    expect(second.locator("#holder")).to_contain_text(f"{USER} has this study open since")  # it comes by itself
     acts = [(row.user, row.act) for row in seeded.desk_rows(desk.audit) if row.subject == f"study {number}"]
     assert (USER, "taken-over") in acts
     (row,) = seeded.desk_rows(reading_desk.takeovers)
@@ -69,6 +69,7 @@ def test_the_second_reader_sees_the_first_and_takes_over_with_a_reason(
 def test_an_urgent_study_bars_nobody(signed_in: Page, second: Page, address: str, seeded: Seeded) -> None:
     number = seeded.study("held-urgent", ["complete", "routine"], lane="flagged", priority="urgent")
     second.goto(f"{address}studies/{number}")
+    expect(second.locator("#held")).to_have_attribute("data-held", "yes")
     signed_in.goto(f"{address}studies/{number}")
     expect(signed_in.locator("#also")).to_contain_text(f"{OTHER} has it open too")
     signed_in.locator("input[value=agree]").check()
@@ -97,14 +98,18 @@ def holder(hands: Hands, number: int) -> dict[str, Any]:
     return told
 
 
+def held(hands: Hands, number: int) -> bool:
+    """What the page's script does when a case is opened, and while a hand moves on it."""
+    return bool(hands.post(f"/studies/{number}/hold", "/status").json()["mine"])
+
+
 def test_a_hold_ends_by_itself_and_a_moved_hand_keeps_it(house: Hands) -> None:
     house.sign_in()
-    house.get("/studies/2")
-    assert holder(house, 2)["mine"]
+    assert held(house, 2)
     for _ in range(3):
         house.now += 100
-        answer = house._run(house.client.get("/studies/2/hold", headers={"Appliance-Active": "1"}))
-        assert answer.json()["user"] == USER
+        assert held(house, 2)
+        assert holder(house, 2)["user"] == USER
     house.post("/sign-out", "/status")
     house.sign_in(user=OTHER)
     assert not holder(house, 2)["mine"]
@@ -116,22 +121,23 @@ def test_a_hold_ends_by_itself_and_a_moved_hand_keeps_it(house: Hands) -> None:
 
 def test_asking_keeps_nobody_else_s_hold_alive_and_a_viewer_holds_nothing(house: Hands) -> None:
     house.sign_in(user="vic.view")
-    house.get("/studies/2")
+    assert house.post("/studies/2/hold", "/status").status_code == 403
     house.post("/sign-out", "/status")
     house.sign_in()
     assert holder(house, 2)["user"] == ""
-    house.get("/studies/2")
+    assert held(house, 2)
     house.post("/sign-out", "/status")
     house.sign_in(user=OTHER)
     house.now += 100
-    house._run(house.client.get("/studies/2/hold", headers={"Appliance-Active": "1"}))
+    assert not held(house, 2)
+    house.get("/studies/2")
     house.now += 21
     assert holder(house, 2)["user"] == ""
 
 
 def test_a_takeover_needs_a_reason_and_sign_and_next_passes_over_what_others_read(house: Hands) -> None:
     house.sign_in(user=OTHER)
-    house.get("/studies/1")
+    assert held(house, 1)
     house.post("/sign-out", "/status")
     house.sign_in()
     assert house.post("/studies/2/take", "/status", because="  ").status_code == 400
@@ -147,7 +153,7 @@ def test_a_takeover_needs_a_reason_and_sign_and_next_passes_over_what_others_rea
 
 def test_breaking_the_glass_needs_no_taking_over(house: Hands) -> None:
     house.sign_in(user=OTHER)
-    house.get("/studies/2")
+    assert held(house, 2)
     house.post("/sign-out", "/status")
     house.sign_in(user="vic.view")
     house.post("/emergency", "/status", reason="night, no reader", proof=PASSWORD)

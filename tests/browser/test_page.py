@@ -374,7 +374,7 @@ def test_addresses_name_no_patient(page: Page, watch: Any, address: str, seeded:
     drawn(page)
     paths = {url.removeprefix(address) for url in watch.requests}
     allowed = re.compile(
-        r"|sign-in|pulse|rows\?lane=[a-z-]+&page=1|static/([a-z]+/)?[a-z]+\.(js|css|svg)|studies/\d+(/images(/\d+/frames/\d+)?)?"
+        r"|sign-in|pulse|rows\?lane=[a-z-]+&page=1|static/([a-z]+/)?[a-z]+\.(js|css|svg)|studies/\d+(/hold|/images(/\d+/frames/\d+)?)?"
     )
     assert [path for path in paths if not allowed.fullmatch(path)] == []
 

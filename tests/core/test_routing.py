@@ -104,7 +104,7 @@ def test_cleared_concerns_the_named_finding_only() -> None:
     ("scores", "models", "words"),
     [
         ([], [CHILDREN], "nothing in it was assessed"),
-        ([score()], [], "nothing in it was assessed"),
+        ([score()], [], "take nothing in it as assessed"),
         ([score(weights="random")], [CHILDREN], "nothing was assessed, pneumonia neither"),
         ([score(failed=["gate-blur"])], [CHILDREN], "the score counts for nothing"),
     ],

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from appliance.config.section import LOOPBACK, Folder, Section
+from appliance.core.pacs_link import why_refused
 from appliance.core.worklist_order import Waits
 
 
@@ -46,6 +47,11 @@ class Review(Section):
         le=3600,
         description="A study that a reader has open is shown as theirs until no hand moves this long.",
     )
+    pacs_url: str = Field(
+        "",
+        max_length=500,
+        description="Address of a study in the PACS: https, and {accession} in it once; empty: no link is shown.",
+    )
     read_first: bool = Field(
         False, description="Readers write down their own impression before they are shown what the machine said."
     )
@@ -66,6 +72,14 @@ class Review(Section):
         if self.tls == "off" and self.host not in LOOPBACK:
             raise ValueError("without TLS the page listens on loopback only: set review.tls, or review.host")
         return self
+
+    @field_validator("pacs_url")
+    @classmethod
+    def _leads_into_the_pacs(cls, template: str) -> str:
+        wrong = why_refused(template) if template else None
+        if wrong is not None:
+            raise ValueError(wrong)
+        return template
 
     @property
     def waits(self) -> Waits:

@@ -28,7 +28,7 @@ SAID_WORDS = {
 SHUT_TABS = frozenset(("flagged", "escalated", "cleared"))
 
 
-def hidden(page: Page, user: str, rows: Collection[Row[Any]]) -> set[int]:
+def hidden(page: Page, user: str, rows: Collection[Any]) -> set[int]:
     """Of these studies the numbers of those of which this user must not be shown a machine's word yet."""
     if not page.config.review.read_first:
         return set()

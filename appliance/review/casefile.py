@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from appliance.core import decision_reasons
 from appliance.core.decision_reasons import FINDINGS_MAX
 from appliance.core.lifecycle import MOVES
+from appliance.core.pacs_link import pacs_link
 from appliance.core.routing import disagreements
 from appliance.errors import CATALOGUE, Unavailable
 from appliance.review import blinding, holds, late_images, openings, repeats, signed, words
@@ -27,6 +28,7 @@ from appliance.world import desk, ledger, reading_desk
 from appliance.world.ledger import departures, drafts, glances
 
 SIGNABLE = frozenset(start for (start, _), name in MOVES.items() if name == "signed")
+CALLS_MAX = 50
 NOTICES = {
     "signed": "Your signature is on file.",
     "again": "This form had been posted before: it counts once.",
@@ -36,6 +38,7 @@ NOTICES = {
     "free": "Nobody else had it open any more: it is yours.",
     "added": "Your addendum is on file; what was signed before stands as it was.",
     "revealed": "Your impression is on file. This is what the machine said; decide now.",
+    "told": "It is on file who was told of the critical result.",
     "known": "It is on file that you know of the late image.",
 }
 
@@ -77,6 +80,7 @@ class CaseFile:
     addenda: list[Row[Any]]
     seen: dict[int, int]
     impressions: list[Row[Any]]
+    calls: list[Row[Any]]
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -121,6 +125,7 @@ def read(page: Page, number: int, user: str = "") -> CaseFile | None:
         pending = desk.signature_on(c, number, study.seq)
         command = desk.command_on(c, number, study.seq)
         beside = reading_desk.facts_of(c, [row.id for row in signatures])
+        calls = reading_desk.calls(c, CALLS_MAX, number)
         told_first = reading_desk.impressions_of(c, number)
         added, seen = reading_desk.addenda_of(c, number), reading_desk.late_seen_by(c, user, [number])
     case_id = result.case_id if result is not None else None
@@ -128,7 +133,7 @@ def read(page: Page, number: int, user: str = "") -> CaseFile | None:
     old = [each for each in former if each is not None]
     return CaseFile(
         study, result, old, verdicts, moves, images, signatures, stale, pending, command, wire_state, left,
-        repeat, revoked, draft, why, beside, added, seen, told_first,
+        repeat, revoked, draft, why, beside, added, seen, told_first, calls,
     )  # fmt: skip
 
 
@@ -217,6 +222,10 @@ def shown(page: Page, file: CaseFile, now: float, user: str) -> dict[str, Any]:
         "addenda": [signed.addendum(row) for row in file.addenda],
         "may_add": bool(file.signatures),
         "late_images": late_images.told(study, file.signatures, file.seen, user),
+        "calls": [signed.call(row) for row in file.calls],
+        "how": reading_desk.HOW,
+        "call_max": reading_desk.CALL_CHARACTERS_MAX,
+        "pacs": pacs_link(page.config.review.pacs_url, study.accession_number),
         "findings": file.findings,
         "impressions": [signed.impression(row) for row in file.impressions],
         "pending": file.pending,

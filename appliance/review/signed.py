@@ -7,6 +7,7 @@ from sqlalchemy import Row
 
 from appliance.core.decision_reasons import FINDING_SAID, words_of
 from appliance.review import words
+from appliance.world import reading_desk
 
 IMPRESSION_WORDS = {"finding": "saw something", "nothing": "saw nothing", "cannot_tell": "could not tell"}
 
@@ -43,3 +44,16 @@ def impression(row: Row[Any]) -> dict[str, Any]:
     """What a reader saw before the machine's word was shown."""
     told = {"user": row.user, "at": words.clock_time(row.at), "revision": row.revision, "text": row.text}
     return {**told, "said": IMPRESSION_WORDS.get(row.said, row.said)}
+
+
+def call(row: Any) -> dict[str, Any]:
+    """One row of the log of critical results."""
+    return {
+        "number": row.study_number,
+        "result": row.result,
+        "told": row.told,
+        "how": reading_desk.HOW.get(row.how, row.how),
+        "told_at": words.clock_time(row.told_at),
+        "read_back": row.read_back,
+        "user": row.user,
+    }

@@ -157,6 +157,12 @@ def signatures_of(c: Connection, study_number: int, limit: int = 100) -> list[Ro
     return list(c.execute(chosen.order_by(signatures.c.id).limit(limit)))
 
 
+def signatures_between(c: Connection, begin: float, end: float) -> list[Row[Any]]:
+    """Signatures given within a time, in order."""
+    where = (signatures.c.signed_at >= begin, signatures.c.signed_at < end)
+    return list(c.execute(select(signatures).where(*where).order_by(signatures.c.id)))
+
+
 def signatures_after(c: Connection, last_id: int, limit: int = 100) -> list[Row[Any]]:
     """Signatures with a higher id than last_id, in order: what triage takes over next."""
     return list(c.execute(select(signatures).where(signatures.c.id > last_id).order_by(signatures.c.id).limit(limit)))

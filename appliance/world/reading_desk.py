@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Connection,
     Float,
@@ -27,6 +28,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 ADDENDUM_CHARACTERS_MAX = 2_000
 IMPRESSION_CHARACTERS_MAX = 1_000
+CALL_CHARACTERS_MAX = 200
+HOW = {"phone": "by telephone", "person": "in person", "message": "by message"}
 IMPRESSIONS = ("finding", "nothing", "cannot_tell")
 BECAUSE_CHARACTERS_MAX = 200
 METADATA = MetaData()
@@ -73,6 +76,21 @@ impressions = Table(  # what readers saw before they were shown what the machine
     UniqueConstraint("study_number", "revision", "user"),
     sqlite_autoincrement=True,
 )
+critical_calls = Table(
+    "critical_calls",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("nonce", String, nullable=False, unique=True),
+    Column("study_number", Integer, nullable=False, index=True),
+    Column("user", String, nullable=False),
+    Column("result", String, nullable=False),
+    Column("told", String, nullable=False),
+    Column("how", String, nullable=False),  # a key of HOW
+    Column("told_at", Float, nullable=False),
+    Column("read_back", Boolean, nullable=False),
+    Column("at", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
 holds = Table(  # who has a study open; it ends by itself when nobody has moved a hand for a while
     "holds",
     METADATA,
@@ -92,7 +110,7 @@ takeovers = Table(
     Column("at", Float, nullable=False),
     sqlite_autoincrement=True,
 )
-APPEND_ONLY = (signature_facts, addenda, late_seen, takeovers, impressions)
+APPEND_ONLY = (signature_facts, addenda, late_seen, takeovers, impressions, critical_calls)
 
 
 def make(c: Connection) -> None:
@@ -203,3 +221,38 @@ def impressed(c: Connection, user: str, numbers: Iterable[int]) -> set[tuple[int
 def impressions_of(c: Connection, study_number: int) -> list[Row[Any]]:
     chosen = select(impressions).where(impressions.c.study_number == study_number)
     return list(c.execute(chosen.order_by(impressions.c.id).limit(100)))
+
+
+def call(
+    c: Connection,
+    *,
+    nonce: str,
+    study_number: int,
+    user: str,
+    result: str,
+    told: str,
+    how: str,
+    told_at: float,
+    read_back: bool,
+    at: float,
+) -> bool:
+    """Files that a critical result was told to somebody; False when this form was posted before."""
+    assert how in HOW
+    row: dict[str, Any] = {
+        "nonce": nonce,
+        "study_number": study_number,
+        "user": user,
+        "result": result,
+        "told": told,
+        "how": how,
+    }
+    row |= {"told_at": told_at, "read_back": read_back, "at": at}
+    return c.execute(upsert(critical_calls).values(**row).on_conflict_do_nothing()).rowcount == 1
+
+
+def calls(c: Connection, limit: int, study_number: int | None = None) -> list[Row[Any]]:
+    """The newest rows of the log, of one study or of all."""
+    chosen = select(critical_calls).order_by(critical_calls.c.id.desc()).limit(limit)
+    return list(
+        c.execute(chosen if study_number is None else chosen.where(critical_calls.c.study_number == study_number))
+    )

@@ -49,7 +49,9 @@ def refusal(request: Request, reader: Reader, number: int) -> Response:
     return page_of(request).render(request, "problem.html", {**shown, "said": said}, status_code=409)
 
 
-def blind_page(request: Request, reader: Reader, study: Row[Any], *, mistake: str = "", kept: Any = None) -> Response:
+def blind_page(
+    request: Request, reader: Reader, study: Row[Any], *, notice: str = "", mistake: str = "", kept: Any = None
+) -> Response:
     """The case without a machine's word: who, the images, and the form for one's own impression."""
     page = page_of(request)
     shown = {
@@ -61,6 +63,7 @@ def blind_page(request: Request, reader: Reader, study: Row[Any], *, mistake: st
         "received": words.clock_time(study.first_received_at),
         "ready": study.state not in ("received", "complete"),
         "choices": SAID_WORDS,
+        "notice": notice,
         "mistake": mistake,
         "kept": kept or {},
         "nonce": page.token(),

@@ -150,7 +150,8 @@ def case_page(request: Request, reader: Reader) -> Response:
         desk.note(c, at=now, user=reader.user, act="case-opened", subject=f"study {number}")
     openings.opened(request, reader, f"study {number}")
     if blinding.hides(page, reader.user, found.study):
-        return blinding.blind_page(request, reader, found.study)
+        said = NOTICES.get(request.query_params.get("done", ""), "")
+        return blinding.blind_page(request, reader, found.study, notice=said)
     return case_answer(request, reader, found)
 
 

@@ -38,7 +38,7 @@ def sign(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
     if seen is None:
         return _problem(request, reader, 400, "The form is incomplete; nothing was signed.")
     nonce, revision, seq = seen
-    file = _read(page, number)
+    file = _read(page, number, reader.user)
     if file is None:
         return page.render(request, "problem.html", {"reader": reader, **NOT_FOUND}, status_code=404)
     if blinding.hides(page, reader.user, file.study):
@@ -116,7 +116,7 @@ def addendum(request: Request, reader: Reader, form: Mapping[str, str]) -> Respo
     """Adds words to a signed study: 303, 400 without words, 409 while nothing is signed. What was signed stays."""
     page, number = page_of(request), request.path_params["number"]
     seen, text = _seen(form), form.get("addendum", "").replace("\r\n", "\n").strip()
-    file = _read(page, number)
+    file = _read(page, number, reader.user)
     if file is None:
         return page.render(request, "problem.html", {"reader": reader, **NOT_FOUND}, status_code=404)
     if blinding.hides(page, reader.user, file.study):
@@ -143,7 +143,7 @@ def command(request: Request, reader: Reader, form: Mapping[str, str]) -> Respon
     if kind not in get_args(CommandKind) or seen is None:
         return _problem(request, reader, 400, "The form is incomplete; nothing was done.")
     nonce, revision, seq = seen
-    file = _read(page, number)
+    file = _read(page, number, reader.user)
     if file is None:
         return page.render(request, "problem.html", {"reader": reader, **NOT_FOUND}, status_code=404)
     chosen: CommandKind = kind  # type: ignore[assignment]
@@ -175,9 +175,9 @@ def _seen(form: Mapping[str, str]) -> tuple[str, int, int] | None:
     return nonce, int(revision), int(seq)
 
 
-def _read(page: Page, number: int) -> CaseFile | None:
+def _read(page: Page, number: int, user: str) -> CaseFile | None:
     try:
-        return read(page, number)
+        return read(page, number, user)
     except Unavailable:
         return None
 

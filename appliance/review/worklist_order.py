@@ -12,13 +12,13 @@ def in_reading_order(now: float, waits: Waits) -> tuple[ColumnElement[object], .
     """What to order studies, joined with the result of their present revision, by."""
     flagged, escalated, cleared = (STANDINGS.index(each) for each in ("flagged", "escalated", "cleared"))
     lane = case(
-        (or_(_decided_as("flagged"), _said("urgent", "critical")), flagged),
+        (or_(_decided_as("flagged"), said("urgent", "critical")), flagged),
         (and_(_decided_as("cleared"), ~taken_away()), cleared),
         else_=escalated,
     )
     longest = case((lane == flagged, waits.flagged), (lane == cleared, waits.cleared), else_=waits.escalated)
     due = studies.c.first_received_at + longest
-    critical = or_(_said("critical"), studies.c.request_rank == 0)
+    critical = or_(said("critical"), studies.c.request_rank == 0)
     overdue = and_(~critical, due <= literal(now))
     group = case((critical, GROUP_CRITICAL), (overdue, GROUP_OVERDUE), else_=GROUP_USUAL)
     return (
@@ -35,7 +35,7 @@ def _decided_as(lane: str) -> ColumnElement[bool]:
     return and_(studies.c.state == "routine", results.c.lane == lane)
 
 
-def _said(*urgencies: str) -> ColumnElement[bool]:
+def said(*urgencies: str) -> ColumnElement[bool]:
     """Whether edge or centre said one of these urgencies of the present revision."""
     assert set(urgencies) <= set(URGENCIES)
     same = and_(verdicts.c.study_number == studies.c.number, verdicts.c.revision == studies.c.revision)

@@ -103,8 +103,11 @@ def test_each_reader_is_shown_only_after_an_impression_of_this_revision(house: t
     assert "clear to me &lt;b&gt;" in shown
     assert SHOWN in hands.get("/rows").text
     form = hidden_fields(shown)
-    signed = hands.post(f"{path}/sign", "/status", **form, decision="agree", patient="yes", exam="yes")
+    signed = hands.post(f"{path}/sign", "/status", **form, decision="agree", patient="yes", exam="yes", next="yes")
     assert signed.status_code == 303
+    following = hands.get(signed.headers["location"]).text
+    assert "This is the next study" in following
+    assert SHOWN not in following
     assert (USER, "impression-nothing", f"study {number}") in hands.acts()
     hands.post("/sign-out", "/status")
     hands.sign_in(user=OTHER)

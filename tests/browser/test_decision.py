@@ -1,6 +1,7 @@
 """Deciding: a reason, findings one by one, two identifiers, sign and next, addenda, and images that come too late."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,6 +78,18 @@ def test_a_decision_is_signed_with_reason_findings_and_identifiers(
     assert (facts.reason, facts.findings) == ("missed-finding", {"lung-opacity": "wrong"})
     assert facts.confirmed == "patient_name patient_birth_date patient_id accession_number"
     assert "DOE" not in facts.confirmed
+
+
+def test_a_header_that_names_too_little_says_where_else_to_look(signed_in: Page, address: str, seeded: Seeded) -> None:
+    bare = replace(patient("DOE^BARE", "P-0"), accession_number="", patient_birth_date="")
+    number = seeded.study("bare-header", ["complete", "routine"], who=bare)
+    signed_in.goto(f"{address}studies/{number}")
+    expect(signed_in.locator("#identifiers-missing")).to_contain_text("compare with the request itself")
+    expect(signed_in.locator(".identify")).to_contain_text("born (not told)")
+    expect(signed_in.locator(".identify")).to_contain_text("accession (none)")
+    signed_in.goto(f"{address}studies/{seeded.numbers['cleared']}")
+    expect(signed_in.locator(".identify")).to_be_visible()
+    expect(signed_in.locator("#identifiers-missing")).to_have_count(0)
 
 
 def test_without_the_identifiers_nothing_is_signed(signed_in: Page, watch: Any, address: str, seeded: Seeded) -> None:

@@ -301,6 +301,7 @@ def test_a_disagreement_needs_its_reason_and_loses_nothing(
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
     expect(signed_in.get_by_role("alert")).to_contain_text("Choose a reason from the list that says why you disagree")
     expect(signed_in.get_by_label("What is right instead")).to_have_value("effusion on the left\n<i>small</i>")
+    expect(signed_in).to_have_url(f"{address}studies/{number}")  # reload and lock lead to the study, not to its form
     choose(signed_in, "Disagree", "", "Something else: see the note")
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
     expect(signed_in.get_by_role("alert")).to_contain_text("Say in the note what it is")

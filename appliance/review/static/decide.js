@@ -30,3 +30,6 @@ if (form) {
   });
 }
 document.getElementById("mistake")?.scrollIntoView({ block: "nearest" });
+// After a mistake the address is the form's, which cannot be opened again: reload and lock lead to the study itself.
+const place = location.pathname.replace(/\/(sign|addendum|critical|impression)$/, "");
+if (place !== location.pathname) history.replaceState(null, "", place);

@@ -23,6 +23,7 @@ from appliance.review.alarms import withdrawn
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.grounds import Grounds, grounds
 from appliance.review.ledgers import Page, page_of
+from appliance.review.scores import decided
 from appliance.review.worklist import urgency
 from appliance.world import desk, ledger, reading_desk
 from appliance.world.ledger import departures, drafts, glances
@@ -145,14 +146,19 @@ def case_page(request: Request, reader: Reader) -> Response:
         return RedirectResponse("/", 303)
     if found is None:
         return page.render(request, "problem.html", {"reader": reader, **NOT_FOUND}, status_code=404)
-    now = page.clock()
-    with page.ledgers.pen().begin() as c:
-        desk.note(c, at=now, user=reader.user, act="case-opened", subject=f"study {number}")
-    openings.opened(request, reader, f"study {number}")
     if blinding.hides(page, reader.user, found.study):
+        _noted(request, reader, number, "case-opened-blind")  # bars from no blinded read, as case-opened does
         said = NOTICES.get(request.query_params.get("done", ""), "")
         return blinding.blind_page(request, reader, found.study, notice=said)
     return case_answer(request, reader, found)
+
+
+def _noted(request: Request, reader: Reader, number: int, act: str) -> None:
+    """Whatever shows a case leaves its row in the trail, the answer to a mistaken form too."""
+    page = page_of(request)
+    with page.ledgers.pen().begin() as c:
+        desk.note(c, at=page.clock(), user=reader.user, act=act, subject=f"study {number}")
+    openings.opened(request, reader, f"study {number}")
 
 
 def case_answer(
@@ -166,6 +172,7 @@ def case_answer(
 ) -> Response:
     """The case page; after a mistake with what is to be done next, and with all that was typed."""
     page = page_of(request)
+    _noted(request, reader, file.study.number, "case-opened")
     notice = "" if mistake else NOTICES.get(request.query_params.get("done", ""), "")
     told = {"reader": reader, "notice": notice, "mistake": mistake, "kept": kept or {}}
     may = file.study.state in SIGNABLE and file.pending is None and reader.may("decide")
@@ -206,10 +213,10 @@ def shown(page: Page, file: CaseFile, now: float, user: str) -> dict[str, Any]:
         "received": words.clock_time(study.first_received_at),
         "images": file.images,
         "completeness": words.plain(study.completeness),
-        "result": _result(result, badge),
+        "result": decided(result, badge),
         "grounds": file.grounds,
         "disagreements": disagreements(_edge_says(result), file.grounds.label, _priority(result), answer),
-        "former": [_result(each, words.badge("routine", each.lane)) for each in file.former],
+        "former": [decided(each, words.badge("routine", each.lane)) for each in file.former],
         "answers": answers,
         "centre": centre,
         "offline": None if answer is not None else _offline(file.draft),
@@ -247,49 +254,6 @@ def _edge_says(result: Row[Any] | None) -> str | None:
 
 def _priority(result: Row[Any] | None) -> str | None:
     return None if result is None else result.priority
-
-
-def _result(row: Row[Any] | None, badge: words.Badge) -> dict[str, Any] | None:
-    if row is None:
-        return None
-    scores = row.scores if isinstance(row.scores, list) else []
-    return {
-        "lane": words.BADGES[row.lane],
-        "suggestion": words.suggestion(badge, row.would_be),
-        "reasons": words.plain(row.reasons),
-        "scores": [_score(each) for each in scores if isinstance(each, dict)],
-        "model": row.model or "",
-        "certificate": row.certificate or "",
-        "decided": words.clock_time(row.decided_at),
-        "superseded": words.clock_time(row.superseded_at),
-        "revision": row.revision,
-        "spent": [(name, f"{value:.0f} ms") for name, value in row.timings_ms.items()],
-    }
-
-
-def _score(score: dict[str, Any]) -> dict[str, Any]:
-    """One model's score: the raw logit with its thresholds where they are on file, a percentage only if calibrated."""
-    bounds = score.get("thresholds") if isinstance(score.get("thresholds"), dict) else {}
-    assert isinstance(bounds, dict)
-    low, high = bounds.get("clear_at_or_below"), bounds.get("flag_at_or_above")
-    logit = score.get("logit")
-    return {
-        "model": str(score.get("model", "")),
-        "exit": score.get("exit", 1),
-        "logit": _logit(logit, random=score.get("weights") == "random"),
-        "clear_bound": f"{low:+.2f}" if isinstance(low, int | float) else "closed",
-        "flag_bound": f"{high:+.2f}" if isinstance(high, int | float) else "closed",
-        "bounded": bool(bounds),
-        "contract": str(score.get("contract", "")),
-        "calibrated": words.calibrated([score]),
-        "gates": words.gate_rows(score.get("gates")),
-    }
-
-
-def _logit(logit: Any, *, random: bool) -> str:
-    if random:
-        return "none: the weights are random and say nothing"
-    return f"{logit:+.2f}" if isinstance(logit, int | float) else "none"
 
 
 def _offline(row: Row[Any] | None) -> dict[str, Any] | None:

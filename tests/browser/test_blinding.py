@@ -159,6 +159,6 @@ def test_a_reader_writes_reads_and_signs_by_keyboard(
         (row,) = made.desk_rows(reading_desk.impressions)
         assert (row.said, row.text, row.revision, row.user) == ("finding", "opacity on the right", 1, USER)
         acts = [each.act for each in made.desk_rows(desk.audit) if each.subject == f"study {number}"]
-        assert acts == ["case-opened", "impression-finding", "case-opened"]
+        assert acts == ["case-opened-blind", "impression-finding", "case-opened"]
     assert watch.complaints == []
     made.engine.dispose()

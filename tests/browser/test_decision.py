@@ -100,6 +100,8 @@ def test_without_the_identifiers_nothing_is_signed(signed_in: Page, watch: Any, 
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
     expect(signed_in.get_by_role("alert")).to_contain_text("Compare name and birth date with the request")
     expect(signed_in.locator("input[value=agree]")).to_be_checked()
+    acts = [row.act for row in seeded.desk_rows(desk.audit) if row.subject == f"study {number}"]
+    assert acts == ["case-opened", "case-opened"], "the answer to a mistaken form shows the case, and is noted"
     assert [row for row in seeded.desk_rows(desk.signatures) if row.study_number == number] == []
     watch.complaints.clear()
 

@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help demo town test check faults power crashpoints seven-days bench bench-deid bench-draft bench-review load simulate docs evaluate deid-report system-packages
+.PHONY: help demo town test check faults power crashpoints seven-days bench bench-cstore bench-deid bench-draft bench-review load simulate docs evaluate deid-report system-packages
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench: .venv/made-test  ## ingest to lane beside the bare library calls
 
 bench-review: .venv/made-test  ## the viewer's first image, scroll and drag in Chromium; ARGS='--slices 300 --film 3000'
 	$(PY) -m bench.review $(ARGS)
+
+bench-cstore: system-packages .venv/made-test  ## C-STORE in, durable, beside storescp, pynetdicom and Orthanc
+	$(PY) -m bench.cstore $(ARGS)
 
 bench-deid: .venv/made-test  ## de-identification beside its peers; ARGS='--files 200 --repeats 5'
 	$(PY) -m bench.deid $(ARGS)

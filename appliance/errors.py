@@ -96,6 +96,21 @@ CATALOGUE: dict[str, Entry] = {
         "person", "reading the file ended the service too often", "Look at the kept file; send the journal to support."
     ),
     "disk-low": Entry("time", "too little disk to take another file", "Free space; taking goes on by itself."),
+    "dimse-address": Entry(
+        "time",
+        "the address to listen on for scanners is not there, is taken, or may not be opened by this service",
+        "Check dimse.host and dimse.port; a port below 1024 needs a right of the unit's. It is tried again by itself.",
+    ),
+    "dimse-stranger": Entry(
+        "operator",
+        "somebody who is not listed wanted to send",
+        "If it is a scanner of yours, add AE-TITLE@ADDRESS to dimse.peers and start again.",
+    ),
+    "dimse-limit": Entry(
+        "sender",
+        "an association sent more than it may",
+        "Look at the scanner's log; larger objects need receive.file_bytes_max.",
+    ),
     # admit and assemble
     "header-unreadable": Entry(
         "person", "the header cannot be read", "Look at the kept file; ask the modality's service to export it again."
@@ -558,6 +573,11 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "the page's certificate or key cannot be read, or they do not belong together",
         "Give PEM files that the service may read, or set review.tls = own.",
+    ),
+    "dimse-tls": Entry(
+        "operator",
+        "the certificate, key or authority of the scanners' line cannot be read, or they do not belong together",
+        "Give PEM files that the receive service may read, or set dimse.tls = off.",
     ),
     "port-taken": Entry(
         "operator", "the address is in use by another program", "Choose another port or end the other one."

@@ -42,7 +42,6 @@ SETTINGS: dict[str, dict[str, object]] = {
     "receive": {"settle_s": 0.3, "rescan_period_s": 0.5, "unlike_dicom_s": 3.0},
     "triage": {"quiet_period_s": 1.5, "quiet_period_with_evidence_s": 0.8, "hard_cap_s": 60.0},
     "network": {"resend_after_s": 5.0},
-    "review": {"port": 0},
 }
 NOTES: dict[Site, str] = {  # what the counts do not mean
     "synthetic": "a network drew these films: the counts show how a certificate works and say nothing about patients",
@@ -150,7 +149,9 @@ def _stage(folder: Path, site: Site, words: Words) -> Iterator[Stage]:
     supervisor: Parent | None = None
     try:
         network = {**SETTINGS["network"], "broker_port": pipe.port}
-        config = load(lay_out(folder, **{**SETTINGS, "network": network, "site": dict[str, object](name=site)}))
+        page: dict[str, object] = {"port": _free_port()}  # chosen here, so that the address outlives the service
+        sections = {**SETTINGS, "network": network, "site": dict[str, object](name=site), "review": page}
+        config = load(lay_out(folder, **sections))
         enrol_locally(config.keys.folder, folder / "central-keys", config.site.device_id)
         supervisor = parent(config, path, _centre(folder / "central", pipe.port, words))
         yield Stage(supervisor, config, Places(config.state.folder), pipe.kind)
@@ -164,9 +165,7 @@ def _centre(folder: Path, broker_port: int, words: Words) -> list[Child]:
     """The centre's worker and the endpoint it asks; nothing where nobody could answer."""
     if words == "nobody":
         return []
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = _free_port()
     command = [sys.executable, "-c", CENTRE]
     keys = folder.with_name("central-keys")
     worker = ["run", "--state", str(folder), "--keys", str(keys), "--broker", f"127.0.0.1:{broker_port}"]
@@ -177,6 +176,12 @@ def _centre(folder: Path, broker_port: int, words: Words) -> list[Child]:
         Child("endpoint", [*command, *server, "--port", str(port)], watched=False),
         Child("central", [*command, *worker, "--endpoint", endpoint, *named], watched=False),
     ]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _watch(

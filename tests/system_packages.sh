@@ -4,6 +4,7 @@ set -eu
 PATH="$PATH:/usr/sbin:/sbin" # where Debian keeps mosquitto and ldconfig, off an ordinary user's path
 missing=""
 command -v mosquitto >/dev/null 2>&1 || missing="$missing mosquitto"
+command -v dcmsend >/dev/null 2>&1 || missing="$missing dcmtk"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
 command -v tc >/dev/null 2>&1 || missing="$missing iproute2"

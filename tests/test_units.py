@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 
 UNITS = Path(__file__).parents[1] / "systemd"
+DIMSE = UNITS / "optional" / "receive-dimse.conf"
 SERVICES = ("receive", "triage", "uplink", "review", "deliver")
 DIALS_NOTHING = ("receive", "triage")
 EXPOSURE_MAX = {"receive": 1.5, "triage": 1.0, "uplink": 1.5, "review": 1.5, "deliver": 1.5}
 
 
-def settings(name: str, folder: Path = UNITS) -> dict[str, str]:
-    """The [Service] section as systemd sees it: shared walls first, then the unit; lists add up."""
+def settings(name: str, folder: Path = UNITS, *more: Path) -> dict[str, str]:
+    """The [Service] section as systemd sees it: shared walls, then the unit, then what a site adds; lists add up."""
     merged: dict[str, str] = {}
-    for path in (folder / "appliance-.service.d" / "10-walls.conf", folder / f"appliance-{name}.service"):
+    for path in (folder / "appliance-.service.d" / "10-walls.conf", folder / f"appliance-{name}.service", *more):
         section = ""
         for line in path.read_text().splitlines():
             if match := re.fullmatch(r"\[(\w+)\]", line):
@@ -108,6 +109,19 @@ def test_the_program_the_scanner_talks_to_can_only_add() -> None:
     assert scanner_side_only_adds(settings("receive"))
 
 
+def test_a_scanner_s_network_opens_one_door_and_no_other() -> None:
+    """Receive on the network still can only add, and speaks with named addresses alone."""
+    closed, opened = settings("receive"), settings("receive", UNITS, DIMSE)
+    assert closed["PrivateNetwork"] == "yes"
+    assert "IPAddressAllow" not in closed
+    changed = {key for key in opened if opened[key] != closed.get(key)}
+    assert changed == {"PrivateNetwork", "RestrictAddressFamilies", "LoadCredential", "MemoryMax", "IPAddressAllow"}
+    assert opened["IPAddressDeny"] == "any"
+    assert scanner_side_only_adds(opened)
+    assert credentials(opened) == {"dimse-tls-key"}
+    assert "f /etc/appliance/dimse.key" in (UNITS / "tmpfiles.conf").read_text()
+
+
 @pytest.mark.parametrize(
     ("name", "check", "old", "new"),
     [
@@ -165,6 +179,18 @@ def test_exposure_as_systemd_judges_it(tmp_path: Path, name: str) -> None:
     match = re.search(r"exposure level for \S+: ([0-9.]+)", said.stdout)
     assert match, said.stderr
     assert float(match[1]) <= EXPOSURE_MAX[name]
+
+
+def test_exposure_with_the_door_to_the_scanners(tmp_path: Path) -> None:
+    root = _root(tmp_path)
+    beside = root / "etc" / "systemd" / "system" / "appliance-receive.service.d"
+    beside.mkdir(parents=True)
+    shutil.copy(DIMSE, beside / "dimse.conf")
+    command = ["systemd-analyze", "security", "--offline=true", f"--root={root}", "appliance-receive.service"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, env={"LANG": "C.UTF-8", "PATH": PATH})
+    match = re.search(r"exposure level for \S+: ([0-9.]+)", said.stdout)
+    assert match, said.stderr
+    assert 1.0 < float(match[1]) <= EXPOSURE_MAX["receive"]
 
 
 def test_systemd_finds_no_fault(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import random
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from appliance.cli.files import quiet_libraries
 from appliance.config import Config, Places, secret
-from appliance.errors import Misconfigured
-from appliance.loop import Step, run
+from appliance.errors import Misconfigured, Unavailable
+from appliance.loop import Step, moment, run
 from appliance.world import systemd
 
 
@@ -35,12 +36,12 @@ def serve(name: str, config: Config) -> int:
     if name == "review":
         from appliance import review
 
-        review.serve(config, places, stop=stop, ready=_ready)
+        review.serve(config, places, stop=stop, ready=_ready, alive=_alive)
         return 0
     steps, close = _BUILDERS[name](Surroundings(config, places, stop, wake))
     _ready("")
     try:
-        run(steps, stop=stop, wake=wake, alive=lambda: systemd.notify("WATCHDOG=1"))
+        run(steps, stop=stop, wake=wake, alive=_alive)
     finally:
         close()
     return 0
@@ -49,6 +50,10 @@ def serve(name: str, config: Config) -> int:
 def _ready(address: str) -> None:
     systemd.notify(f"READY=1\nSTATUS={address}" if address else "READY=1")
     logging.getLogger("appliance").info("ready %s", address)
+
+
+def _alive() -> None:
+    systemd.notify("WATCHDOG=1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,15 @@ Built = tuple[dict[str, Step], Callable[[], None]]
 
 def _receive(around: Surroundings) -> Built:
     from appliance import receive
+    from appliance.receive import listening
 
     service = receive.Receive(around.config, around.places)
+    door = listening.Listening(around.config, around.places)
     receive.hint(service, around.stop, around.wake.set)
-    return service.steps(), lambda: None
+    if door.steps():
+        with suppress(Unavailable):  # an address that is not there yet: the step tries again and says so
+            door.listen(moment())
+    return {**service.steps(), **door.steps()}, door.close
 
 
 def _triage(around: Surroundings) -> Built:

@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from appliance.config.dimse import Dimse
 from appliance.config.review import Review
 from appliance.config.section import LOOPBACK, MIB, Folder, Section
 from appliance.errors import Misconfigured
@@ -212,6 +213,7 @@ class Config(Section):
     site: Site = Field(default_factory=Site)
     state: State = Field(default_factory=State)
     receive: Receive = Field(default_factory=Receive)
+    dimse: Dimse = Field(default_factory=Dimse)
     triage: Triage = Field(default_factory=Triage)
     network: Network = Field(default_factory=Network)
     keys: Keys = Field(default_factory=Keys)

@@ -65,6 +65,7 @@ CONNECTIONS_MAX = 64
 KEEP_ALIVE_S = 5
 SHUTDOWN_S = 3
 TEND_TICKS = 36_000  # of a tenth of a second: an hour
+ALIVE_TICKS = 50
 
 
 def add_user(
@@ -160,8 +161,17 @@ def app(
     return walls.walled(starlette, config.review.hosts(), tls=tls != "off", trusted=tls == "files")
 
 
-def serve(config: Config, places: Places, *, stop: threading.Event, ready: Callable[[str], None]) -> None:
+def serve(
+    config: Config,
+    places: Places,
+    *,
+    stop: threading.Event,
+    ready: Callable[[str], None],
+    alive: Callable[[], object] = lambda: None,
+) -> None:
     """Serves the page until stop is set; ready gets its address once it answers.
+
+    alive is called every few seconds by the loop that answers requests: the watchdog hears nothing from one that hangs.
 
     Raises Misconfigured("port-taken") when config.review.host and port cannot be had, and ("tls-files").
     """
@@ -169,7 +179,7 @@ def serve(config: Config, places: Places, *, stop: threading.Event, ready: Calla
     with _listening(config.review.host, config.review.port) as listener:
         ledgers = Ledgers(places)
         try:
-            _serve(app(config, ledgers), listener, stop, ready, config, own)
+            _serve(app(config, ledgers), listener, stop, ready, alive, config, own)
         finally:
             ledgers.close()
 
@@ -181,12 +191,15 @@ class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: the service that runs it has its own, and its own way to stop."""
 
     def __init__(
-        self, config: uvicorn.Config, stop: threading.Event, ready: Callable[[], None], tend: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        stop: threading.Event,
+        ready: Callable[[], None],
+        alive: Callable[[], object],
+        tend: Callable[[], None],
     ) -> None:
         super().__init__(config)
-        self._stop = stop
-        self._ready = ready
-        self._tend = tend
+        self._stop, self._ready, self._alive, self._tend = stop, ready, alive, tend
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -199,6 +212,8 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % TEND_TICKS == 0:
             self._tend()
+        if counter % ALIVE_TICKS == 0:
+            self._alive()
         return self._stop.is_set() or await super().on_tick(counter)
 
 
@@ -207,6 +222,7 @@ def _serve(
     listener: socket.socket,
     stop: threading.Event,
     ready: Callable[[str], None],
+    alive: Callable[[], object],
     config: Config,
     own: line.Line | None,
 ) -> None:
@@ -235,7 +251,7 @@ def _serve(
     quiet = logging.getLogger("uvicorn.error")
     quiet.addFilter(_without_values)
     try:
-        _Server(settings, stop, lambda: ready(address), tend).run(sockets=[listener])
+        _Server(settings, stop, lambda: ready(address), alive, tend).run(sockets=[listener])
     finally:
         quiet.removeFilter(_without_values)
 

@@ -6,6 +6,8 @@ tests; those that end or starve a part of it have one of their own.
 
 import hashlib
 import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,26 +16,37 @@ import pytest
 from marked_files_kill import HEADER_MARK, IMAGE_MARK
 
 from appliance import review
+from appliance.cli import SERVICES, up
 from appliance.cli.reconcile import Check, reconcile
 from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from appliance.world import ledger
 from tests.e2e.identities import identities, telling_file, traces
-from tests.faults.processes import Processes
+from tests.faults.processes import Processes, free_port
 from tests.tiny import tiny
 
 USER, PASSWORD = "reader", "blue whale counting 7 stars"
 STUDIES = {f"1.2.826.0.1.3680043.10.{number}": f"77{number}31" for number in (501, 502, 503)}
 TO_SIGN = "1.2.826.0.1.3680043.10.503"
 DROPPED = {study: telling_file(study, patient) for study, patient in STUDIES.items()}
+HANGS_S = 12.0  # longer than a service takes to start, and than the page is silent between two signs of life
 MARKED_FILES_KILL = Path(__file__).with_name("marked_files_kill.py")
 
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """A house in which three studies, named as scanners name them, have come to their end."""
-    with Processes(tmp_path_factory.mktemp("road")) as house:
+    port, folder = free_port(), tmp_path_factory.mktemp("road")
+    network = {"port": port, "ae_title": "EDGE", "peers": ["CT_1@127.0.0.1"]}
+    with Processes(folder, settings={"dimse": network}) as house:
         review.add_user(house.places, USER, PASSWORD)
+        house.until(lambda: house.child("receive").ready, "receive does not start")
+        by_line = folder / "one.dcm"
+        by_line.write_bytes(DROPPED[TO_SIGN])
+        send = ["dcmsend", "-aet", "CT_1", "-aec", "EDGE", "127.0.0.1", str(port), str(by_line)]
+        subprocess.run(send, check=True, timeout=60)
         for study, data in DROPPED.items():
+            if study == TO_SIGN:
+                continue  # this one came over the network
             house.drop(f"Zwingenberger_Ottilie_{STUDIES[study]}.dcm", data)
         house.until(lambda: set(house.states()) == set(STUDIES) and house.at_rest(), "no study reaches its end")
         yield house
@@ -199,6 +212,21 @@ def test_a_broker_that_dies_and_forgets_costs_no_answer(tmp_path: Path) -> None:
 def wrong(house: Processes) -> list[Check]:
     """What does not agree in the books."""
     return [check for check in reconcile(house.places, deep=True)[0] if not check.holds]
+
+
+def test_every_service_says_that_it_lives_and_one_that_hangs_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "WATCHDOG_S", HANGS_S)
+    with Processes(tmp_path, away=("central",)) as house:
+        services = [house.child(name) for name in SERVICES]
+        house.until(lambda: all(child.ready for child in services), "a service does not start")
+        house.pass_time(1.3 * HANGS_S)
+        assert {child.name: child.starts for child in services} == dict.fromkeys(SERVICES, 1)
+        page = house.child("review")
+        assert page.process is not None
+        page.process.send_signal(signal.SIGSTOP)
+        house.until(lambda: page.starts == 2 and page.ready, "a page that hangs is left hanging")
 
 
 def test_a_file_that_kills_triage_is_set_aside(tmp_path: Path) -> None:

@@ -214,7 +214,8 @@ class Processes:
 
     def at_rest(self) -> bool:
         """No file is on its way, every study is at an end, no case is open and no part of one lies in wire/."""
-        waiting = [path for path in self.scanner.iterdir() if path.is_file()] + list(self.places.incoming.iterdir())
+        folders = (self.scanner, self.places.incoming)
+        waiting = [path for folder in folders for path in folder.iterdir() if path.is_file()]
         lying = [path.name for path in self.places.parts.iterdir()]
         wanted: set[str] = self.ask(self.places.cases_db, lambda c: freight.known_parts(c, lying), set())
         return not waiting and not wanted and set(self.states().values()) <= END_STATES and not self.open_cases()

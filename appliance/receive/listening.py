@@ -1,0 +1,96 @@
+"""Receive on the scanner's network: an object is in incoming/, durably, before its sender hears of success.
+
+It adds to incoming/ and to nothing else, and knows who may send by the configuration alone. The threads are the
+listener's; the step only sees to it that there is one.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from appliance.config import Config, Places, secret_path
+from appliance.config.dimse import Dimse
+from appliance.errors import Fault, Misconfigured, Unavailable
+from appliance.loop import FAULTS, Moment, Step, guarded
+from appliance.world import archive
+
+LOG = logging.getLogger("appliance.receive")
+LANDING = "landing"  # below incoming/, so that a rename moves a whole file on one file system
+LOOK_S = 5.0
+
+
+class Listener(Protocol):
+    """world.dimse.Listener, which is not imported before it is needed."""
+
+    port: int
+
+    def tidy(self, now: float) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Listening:
+    """The step listen."""
+
+    def __init__(self, config: Config, places: Places) -> None:
+        self.knobs: Dimse = config.dimse
+        self.reserve, self.file_bytes_max = config.receive.disk_reserve_bytes, config.receive.file_bytes_max
+        self.incoming = places.incoming
+        self.listener: Listener | None = None
+        self._due = 0.0
+
+    def steps(self) -> dict[str, Step]:
+        return {"listen": self.listen} if self.knobs.port else {}
+
+    def listen(self, moment: Moment) -> bool:
+        """Opens the door once its address is there, then keeps it tidy; raises Unavailable until it is."""
+        if moment.mono < self._due:
+            return False
+        self._due = moment.mono + LOOK_S
+        if self.listener is not None:
+            self.listener.tidy(moment.wall)
+            return False
+        from appliance.world import dimse  # a site without it need not hold its library in memory
+
+        key = secret_path("dimse-tls-key", self.knobs.tls_key_file)
+        if self.knobs.tls == "mutual" and key is None:
+            raise Misconfigured("dimse-tls", "dimse.tls_key_file")
+        ends = dimse.Ends(self.keep, self.room, _safely, _strange, _limited)
+        self.listener = dimse.listen(
+            self.knobs, self.incoming / LANDING, self.file_bytes_max, key or self.knobs.tls_key_file, ends
+        )
+        LOG.info("receive.listen: %s at port %d", self.knobs.ae_title, self.listener.port)
+        return True
+
+    def keep(self, path: Path) -> str:
+        """Puts a whole object away: it survives a power cut when this returns "". Else the code of what was wrong."""
+        done = guarded("receive.store", lambda: self._keep(path))
+        return done.code if isinstance(done, Fault) else ""
+
+    def _keep(self, path: Path) -> str:
+        if not self.room():
+            raise Unavailable("disk-low")
+        return archive.adopt(path, self.incoming, ".dcm")
+
+    def room(self) -> bool:
+        return archive.free_bytes(self.incoming) >= self.reserve
+
+    def close(self) -> None:
+        if self.listener is not None:
+            self.listener.stop()
+            self.listener = None
+
+
+def _strange(address: str) -> None:
+    FAULTS["dimse-stranger"] += 1
+    LOG.warning("receive.listen: dimse-stranger at %s", address)
+
+
+def _limited() -> None:
+    FAULTS["dimse-limit"] += 1
+    LOG.warning("receive.listen: dimse-limit")
+
+
+def _safely(work: Callable[[], None]) -> bool:
+    return not isinstance(guarded("receive.message", work), Fault)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from appliance.core.worklist_order import Waits
 from appliance.review import words, worklist
 from appliance.review.alarms import alarms
 from appliance.world import ledger, sqlite
@@ -55,9 +56,9 @@ def test_what_was_cleared_under_a_certificate_taken_away_no_longer_comes_last(tm
                 ledger.move(c, study, state, who="t", at=1.0)  # type: ignore[arg-type]
             ledger.put_result(c, number, 1, result)
             watch.see(c, certificate, number, "cleared", 1.0)
-        assert [row.number for row in worklist.rows(c, "to-read", 1)] == [1, 2]
+        assert [row.number for row in worklist.rows(c, "to-read", 1, 2.0, Waits(10.0, 20.0, 30.0))] == [1, 2]
         watch.revoke(c, "a" * 64, at=1.0, cause="audits", who="triage", because="e-value 100")
-        assert [row.number for row in worklist.rows(c, "to-read", 1)] == [2, 1]
+        assert [row.number for row in worklist.rows(c, "to-read", 1, 2.0, Waits(10.0, 20.0, 30.0))] == [2, 1]
     engine.dispose()
 
 

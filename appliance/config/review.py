@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from appliance.config.section import LOOPBACK, Folder, Section
+from appliance.core.pacs_link import why_refused
+from appliance.core.worklist_order import Waits
 
 
 class Review(Section):
@@ -39,6 +41,28 @@ class Review(Section):
         le=900,
         description="Who gave the password within this time signs without being asked again; 0: each signature asks.",
     )
+    hold_s: int = Field(
+        120,
+        ge=20,
+        le=3600,
+        description="A study that a reader has open is shown as theirs until no hand moves this long.",
+    )
+    pacs_url: str = Field(
+        "",
+        max_length=500,
+        description="Address of a study in the PACS: https, and {accession} in it once; empty: no link is shown.",
+    )
+    read_first: bool = Field(
+        False, description="Readers write down their own impression before they are shown what the machine said."
+    )
+    wait_flagged_s: int = Field(
+        3600,
+        ge=60,
+        le=604_800,
+        description="The longest that flagged or raised studies wait; then they go before all but the critical.",
+    )
+    wait_escalated_s: int = Field(14_400, ge=60, le=604_800, description="The same for escalated ones.")
+    wait_cleared_s: int = Field(86_400, ge=60, le=604_800, description="The same for cleared ones.")
     break_glass_s: int = Field(
         1800, ge=0, le=14_400, description="How long an emergency lends a reader's rights; 0: never."
     )
@@ -48,6 +72,19 @@ class Review(Section):
         if self.tls == "off" and self.host not in LOOPBACK:
             raise ValueError("without TLS the page listens on loopback only: set review.tls, or review.host")
         return self
+
+    @field_validator("pacs_url")
+    @classmethod
+    def _leads_into_the_pacs(cls, template: str) -> str:
+        wrong = why_refused(template) if template else None
+        if wrong is not None:
+            raise ValueError(wrong)
+        return template
+
+    @property
+    def waits(self) -> Waits:
+        """The longest waits, as the reading order takes them."""
+        return Waits(float(self.wait_flagged_s), float(self.wait_escalated_s), float(self.wait_cleared_s))
 
     def hosts(self) -> list[str]:
         """Every name by which the page may be called, without ports."""

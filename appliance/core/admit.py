@@ -145,6 +145,7 @@ def _admitted(data: bytes) -> Instance:
         has_pixels=any(keyword in dataset for keyword in PIXELS),
         bits_stored=_count(dataset, "BitsStored"),
         pixel_representation=_count(dataset, "PixelRepresentation"),
+        request_priority=_text(dataset, "RequestedProcedurePriority") or _text(dataset, "StudyPriorityID"),
         **{name: _text(dataset, keyword) for name, keyword in TOLD.items()},
     )
 

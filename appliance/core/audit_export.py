@@ -17,7 +17,7 @@ BALP_READ = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudi
 SYSLOG_PRIORITY = 85  # facility 10 (security), severity 5 (notice): RFC 5424 6.2.1
 SYSLOG_WARNING = 84
 
-READS = {"case-opened", "images-opened", "receipt-opened", "audit-opened"}
+READS = {"case-opened", "case-opened-blind", "images-opened", "receipt-opened", "audit-opened"}
 SIGN_INS = {"sign-in": ("110122", "Login"), "sign-out": ("110123", "Logout"), "sign-in-failed": ("110122", "Login")}
 ALERTS = {
     "glass-broken": ("110127", "Emergency Override Started"),

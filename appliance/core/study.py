@@ -87,6 +87,7 @@ class Instance:
     image_orientation_patient: str = ""
     image_position_patient: str = ""
     pixel_spacing: str = ""
+    request_priority: str = ""
 
 
 def instance_of(facts: dict[str, Any]) -> Instance:

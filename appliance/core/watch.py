@@ -160,6 +160,9 @@ def model_facts(model: Model) -> dict[str, Any]:
         "meaning": manifest.label.meaning,
         "intended_use": manifest.intended_use,
         "weights": manifest.weights,
+        "covers": manifest.applies_to.model_dump(mode="json"),
+        "takes": manifest.input.takes,
+        "frames": manifest.input.frames,
     }
 
 

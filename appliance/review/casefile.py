@@ -4,6 +4,7 @@ It gathers what the ledgers hold and arranges it; the signature itself is in sig
 named as a machine's, and what no machine may say (a percentage without calibration, "normal") is not said.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,21 +12,35 @@ from sqlalchemy import Row, select
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from appliance.core import decision_reasons
+from appliance.core.decision_reasons import FINDINGS_MAX
 from appliance.core.lifecycle import MOVES
+from appliance.core.pacs_link import pacs_link
+from appliance.core.routing import disagreements
 from appliance.errors import CATALOGUE, Unavailable
-from appliance.review import openings, repeats, words
+from appliance.review import blinding, holds, late_images, openings, repeats, signed, words
 from appliance.review.alarms import withdrawn
 from appliance.review.entrance import Reader, for_readers
+from appliance.review.grounds import Grounds, grounds
 from appliance.review.ledgers import Page, page_of
+from appliance.review.scores import decided
 from appliance.review.worklist import urgency
-from appliance.world import desk, ledger
+from appliance.world import desk, ledger, reading_desk
 from appliance.world.ledger import departures, drafts, glances
 
 SIGNABLE = frozenset(start for (start, _), name in MOVES.items() if name == "signed")
+CALLS_MAX = 50
 NOTICES = {
     "signed": "Your signature is on file.",
     "again": "This form had been posted before: it counts once.",
     "commanded": "Your instruction is on file.",
+    "next": "Signed. This is the next study: compare the name before you read it.",
+    "taken": "You have taken it over; that and your reason are on file.",
+    "free": "Nobody else had it open any more: it is yours.",
+    "added": "Your addendum is on file; what was signed before stands as it was.",
+    "revealed": "Your impression is on file. This is what the machine said; decide now.",
+    "told": "It is on file who was told of the critical result.",
+    "known": "It is on file that you know of the late image.",
 }
 
 
@@ -40,6 +55,9 @@ class CaseFile:
     repeat     why its film might be worth repeating, in words; "" otherwise
     revoked    the certificate it was decided under was taken away since
     draft      what a small model here drafted of the present case, None where it was not asked
+    grounds    why it stands where it stands, in words
+    beside     what stands beside each signature, by its id
+    seen       revision whose late image the asking user has seen, by study
     pending    a signature on this very state that triage has not taken over yet
     """
 
@@ -58,9 +76,31 @@ class CaseFile:
     repeat: str
     revoked: bool
     draft: Row[Any] | None
+    grounds: Grounds
+    beside: dict[int, Row[Any]]
+    addenda: list[Row[Any]]
+    seen: dict[int, int]
+    impressions: list[Row[Any]]
+    calls: list[Row[Any]]
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What can be called right or wrong one by one."""
+        return signed.findings(self.grounds.label, self.answer, FINDINGS_MAX)
+
+    @property
+    def answer(self) -> dict[str, Any] | None:
+        """The centre's newest verdict on this revision that came before a signature."""
+        present = [row for row in self.verdicts if row.revision == self.study.revision and not row.addendum]
+        return present[-1].body if present else None
+
+    @property
+    def urgency(self) -> str:
+        """The higher of what the edge and what the centre said."""
+        return urgency(_priority(self.result), self.answer)
 
 
-def read(page: Page, number: int) -> CaseFile | None:
+def read(page: Page, number: int, user: str = "") -> CaseFile | None:
     """A study's case file, None when there is no such study. Raises Unavailable("ledger-starting")."""
     if not 1 <= number < 2**63:
         return None
@@ -73,7 +113,9 @@ def read(page: Page, number: int) -> CaseFile | None:
         verdicts, moves = ledger.verdicts_of(c, number), ledger.moves_of(c, number)
         taken = select(ledger.signatures.c.signature_id).where(ledger.signatures.c.study_number == number)
         stale = frozenset(c.execute(taken.where(ledger.signatures.c.outcome == "stale")).scalars())
-        images = sum(instance.has_pixels for instance in ledger.instances_of(c, number))
+        instances = ledger.instances_of(c, number)
+        images = sum(instance.has_pixels for instance in instances)
+        why = grounds(c, study, result, instances)
         left = bool(departures.receipts_of(c, number))
         told = result.reasons if result is not None else [{"code": each.code} for each in glances.of(c, number)]
         repeat = repeats.said(each["code"] for each in told)
@@ -83,41 +125,73 @@ def read(page: Page, number: int) -> CaseFile | None:
         signatures = desk.signatures_of(c, number)
         pending = desk.signature_on(c, number, study.seq)
         command = desk.command_on(c, number, study.seq)
+        beside = reading_desk.facts_of(c, [row.id for row in signatures])
+        calls = reading_desk.calls(c, CALLS_MAX, number)
+        told_first = reading_desk.impressions_of(c, number)
+        added, seen = reading_desk.addenda_of(c, number), reading_desk.late_seen_by(c, user, [number])
     case_id = result.case_id if result is not None else None
     wire_state = page.ledgers.wire_states([case_id]).get(case_id) if case_id else None
     old = [each for each in former if each is not None]
     return CaseFile(
         study, result, old, verdicts, moves, images, signatures, stale, pending, command, wire_state, left,
-        repeat, revoked, draft,
+        repeat, revoked, draft, why, beside, added, seen, told_first, calls,
     )  # fmt: skip
 
 
 def case_page(request: Request, reader: Reader) -> Response:
     page, number = page_of(request), request.path_params["number"]
     try:
-        found = read(page, number)
+        found = read(page, number, reader.user)
     except Unavailable:
         return RedirectResponse("/", 303)
     if found is None:
         return page.render(request, "problem.html", {"reader": reader, **NOT_FOUND}, status_code=404)
-    now = page.clock()
+    if blinding.hides(page, reader.user, found.study):
+        _noted(request, reader, number, "case-opened-blind")  # bars from no blinded read, as case-opened does
+        said = NOTICES.get(request.query_params.get("done", ""), "")
+        return blinding.blind_page(request, reader, found.study, notice=said)
+    return case_answer(request, reader, found)
+
+
+def _noted(request: Request, reader: Reader, number: int, act: str) -> None:
+    """Whatever shows a case leaves its row in the trail, the answer to a mistaken form too."""
+    page = page_of(request)
     with page.ledgers.pen().begin() as c:
-        desk.note(c, at=now, user=reader.user, act="case-opened", subject=f"study {number}")
+        desk.note(c, at=page.clock(), user=reader.user, act=act, subject=f"study {number}")
     openings.opened(request, reader, f"study {number}")
-    notice = NOTICES.get(request.query_params.get("done", ""), "")
-    return page.render(request, "case.html", {"reader": reader, "notice": notice, **shown(page, found, now)})
+
+
+def case_answer(
+    request: Request,
+    reader: Reader,
+    file: CaseFile,
+    *,
+    mistake: str = "",
+    kept: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> Response:
+    """The case page; after a mistake with what is to be done next, and with all that was typed."""
+    page = page_of(request)
+    _noted(request, reader, file.study.number, "case-opened")
+    notice = "" if mistake else NOTICES.get(request.query_params.get("done", ""), "")
+    told = {"reader": reader, "notice": notice, "mistake": mistake, "kept": kept or {}}
+    may = file.study.state in SIGNABLE and file.pending is None and reader.may("decide")
+    hold = holds.of(page, reader.user, file.study.number)
+    told |= {"hold": hold, "barred": holds.bars(hold, reader, file.urgency), "held_here": may}
+    return page.render(
+        request, "case.html", {**told, **shown(page, file, page.clock(), reader.user)}, status_code=status
+    )
 
 
 NOT_FOUND = {"title": "No such study", "said": "No study has this number.", "link": "/", "link_text": "To the worklist"}
 ROUTES = {"/studies/{number:int}": for_readers(case_page)}
 
 
-def shown(page: Page, file: CaseFile, now: float) -> dict[str, Any]:
+def shown(page: Page, file: CaseFile, now: float, user: str) -> dict[str, Any]:
     """What the template needs of a case file."""
     study, result = file.study, file.result
     answers = [_answer(row, study.revision) for row in reversed(file.verdicts)]
-    present = [each for each in answers if each["present"] and not each["addendum"]]
-    answer = present[0]["body"] if present else None
+    answer = file.answer
     lane = result.lane if result is not None else None
     badge = words.badge(study.state, lane)
     centre, late = words.centre_words(
@@ -126,12 +200,12 @@ def shown(page: Page, file: CaseFile, now: float) -> dict[str, Any]:
         wire_state=file.wire_state,
         answer=answer,
         waited_s=now - (result.decided_at if result is not None else study.state_since),
-        late_s=page.config.triage.deadline_s(result.priority if result is not None else None),
+        late_s=page.config.triage.deadline_s(_priority(result)),
     )
     return {
         "study": study,
         "badge": badge,
-        "urgency": urgency(result.priority if result is not None else None, answer),
+        "urgency": file.urgency,
         "name": words.person_name(study.patient_name),
         "born": words.calendar_date(study.patient_birth_date),
         "study_date": words.calendar_date(study.study_date),
@@ -139,8 +213,10 @@ def shown(page: Page, file: CaseFile, now: float) -> dict[str, Any]:
         "received": words.clock_time(study.first_received_at),
         "images": file.images,
         "completeness": words.plain(study.completeness),
-        "result": _result(result, badge),
-        "former": [_result(each, words.badge("routine", each.lane)) for each in file.former],
+        "result": decided(result, badge),
+        "grounds": file.grounds,
+        "disagreements": disagreements(_edge_says(result), file.grounds.label, _priority(result), answer),
+        "former": [decided(each, words.badge("routine", each.lane)) for each in file.former],
         "answers": answers,
         "centre": centre,
         "offline": None if answer is not None else _offline(file.draft),
@@ -150,57 +226,34 @@ def shown(page: Page, file: CaseFile, now: float) -> dict[str, Any]:
         "revoked": file.revoked and badge.key in ("cleared", "flagged"),
         "fault": _fault(study),
         "moves": [_move(row) for row in file.moves],
-        "signatures": [_signature(row, row.id in file.stale) for row in file.signatures],
+        "signatures": [signed.signature(row, file.beside.get(row.id), row.id in file.stale) for row in file.signatures],
+        "addenda": [signed.addendum(row) for row in file.addenda],
+        "may_add": bool(file.signatures),
+        "late_images": late_images.told(study, file.signatures, file.seen, user),
+        "calls": [signed.call(row) for row in file.calls],
+        "how": reading_desk.HOW,
+        "call_max": reading_desk.CALL_CHARACTERS_MAX,
+        "pacs": pacs_link(page.config.review.pacs_url, study.accession_number),
+        "findings": file.findings,
+        "impressions": [signed.impression(row) for row in file.impressions],
         "pending": file.pending,
         "pending_command": file.pending_command,
         "may_sign": study.state in SIGNABLE and file.pending is None,
         "may_command": study.state == "quarantined" and file.pending_command is None,
         "nonce": page.token(),
         "correction_max": desk.CORRECTION_CHARACTERS_MAX,
+        "addendum_max": reading_desk.ADDENDUM_CHARACTERS_MAX,
+        "reasons": decision_reasons,
     }
 
 
-def _result(row: Row[Any] | None, badge: words.Badge) -> dict[str, Any] | None:
-    if row is None:
-        return None
-    scores = row.scores if isinstance(row.scores, list) else []
-    return {
-        "lane": words.BADGES[row.lane],
-        "suggestion": words.suggestion(badge, row.would_be),
-        "reasons": words.plain(row.reasons),
-        "scores": [_score(each) for each in scores if isinstance(each, dict)],
-        "model": row.model or "",
-        "certificate": row.certificate or "",
-        "decided": words.clock_time(row.decided_at),
-        "superseded": words.clock_time(row.superseded_at),
-        "revision": row.revision,
-        "spent": [(name, f"{value:.0f} ms") for name, value in row.timings_ms.items()],
-    }
+def _edge_says(result: Row[Any] | None) -> str | None:
+    """What was said here of the finding: the lane, or what would have been said where nothing was decided."""
+    return None if result is None else result.would_be if result.lane == "escalated" else result.lane
 
 
-def _score(score: dict[str, Any]) -> dict[str, Any]:
-    """One model's score: the raw logit with its thresholds where they are on file, a percentage only if calibrated."""
-    bounds = score.get("thresholds") if isinstance(score.get("thresholds"), dict) else {}
-    assert isinstance(bounds, dict)
-    low, high = bounds.get("clear_at_or_below"), bounds.get("flag_at_or_above")
-    logit = score.get("logit")
-    return {
-        "model": str(score.get("model", "")),
-        "exit": score.get("exit", 1),
-        "logit": _logit(logit, random=score.get("weights") == "random"),
-        "clear_bound": f"{low:+.2f}" if isinstance(low, int | float) else "closed",
-        "flag_bound": f"{high:+.2f}" if isinstance(high, int | float) else "closed",
-        "bounded": bool(bounds),
-        "contract": str(score.get("contract", "")),
-        "calibrated": words.calibrated([score]),
-        "gates": words.gate_rows(score.get("gates")),
-    }
-
-
-def _logit(logit: Any, *, random: bool) -> str:
-    if random:
-        return "none: the weights are random and say nothing"
-    return f"{logit:+.2f}" if isinstance(logit, int | float) else "none"
+def _priority(result: Row[Any] | None) -> str | None:
+    return None if result is None else result.priority
 
 
 def _offline(row: Row[Any] | None) -> dict[str, Any] | None:
@@ -233,14 +286,3 @@ def _fault(study: Row[Any]) -> dict[str, str] | None:
 
 def _move(row: Row[Any]) -> dict[str, str]:
     return {"at": words.clock_time(row.at), "event": row.event, "to": row.to_state, "who": row.who, "code": row.code}
-
-
-def _signature(row: Row[Any], stale: bool) -> dict[str, Any]:
-    return {
-        "user": row.user,
-        "decision": words.DECISION_WORDS[row.decision],
-        "correction": row.correction,
-        "at": words.clock_time(row.signed_at),
-        "revision": row.revision,
-        "stale": stale,
-    }

@@ -13,7 +13,7 @@ from appliance.core.audit import Filed, agrees, audited
 from appliance.core.case import Stamp
 from appliance.core.receipt import ACTION_WORDS, Account, DeidReceipt
 from appliance.errors import Unavailable
-from appliance.review import words
+from appliance.review import blinding, words
 from appliance.review.casefile import NOT_FOUND
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
@@ -36,6 +36,8 @@ def left_page(request: Request, reader: Reader) -> Response:
         return RedirectResponse("/", 303)
     if study is None:
         return page.render(request, "problem.html", {"reader": reader, **NOT_FOUND}, status_code=404)
+    if blinding.hides(page, reader.user, study):
+        return blinding.refusal(request, reader, number)
     with page.ledgers.pen().begin() as c:
         desk.note(c, at=page.clock(), user=reader.user, act="receipt-opened", subject=f"study {number}")
     told = [_shown(page, row) for row in rows]

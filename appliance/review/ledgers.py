@@ -17,7 +17,7 @@ from starlette.responses import Response
 from appliance.config import Config, Places
 from appliance.core.lifecycle import WireState
 from appliance.errors import Unavailable
-from appliance.world import accounts, audit_desk, desk, sqlite, wire
+from appliance.world import accounts, audit_desk, desk, reading_desk, sqlite, wire
 
 
 class Ledgers:
@@ -29,6 +29,7 @@ class Ledgers:
         self._desk = sqlite.open_writer(places.review_db, desk.METADATA)
         with self._desk.begin() as connection:
             audit_desk.make(connection)
+            reading_desk.make(connection)
             sqlite.make(connection, accounts.METADATA)
             desk.guard_trail(connection)
         self._desk_eyes = sqlite.open_reader(places.review_db)

@@ -62,7 +62,8 @@ REPEAT_WORDS = {
 }
 
 URGENCY_WORDS = {"critical": "CRITICAL", "urgent": "URGENT", "routine": "routine"}
-DECISION_WORDS = {"agree": "agrees", "correct": "corrects", "cannot_tell": "cannot tell"}
+REQUEST_WORDS = {0: "STAT", 1: "HIGH"}  # as the request was marked; nothing for the usual
+DECISION_WORDS = {"agree": "agrees", "correct": "disagrees", "cannot_tell": "cannot tell"}
 
 
 def badge(state: str, lane: str | None) -> Badge:

@@ -7,33 +7,53 @@ an older result. Pages hold PAGE_ROWS rows; the tabs count all of them.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, true
 from starlette.requests import Request
 from starlette.responses import Response
 
 from appliance.core.document import URGENCIES
+from appliance.core.worklist_order import Waiting, Waits, due_at
 from appliance.errors import Unavailable
-from appliance.review import repeats, words
-from appliance.review.alarms import everything, taken_away, withdrawn
+from appliance.review import blinding, holds, late_images, repeats, words
+from appliance.review.alarms import everything, withdrawn
+from appliance.review.blinding import SHUT_TABS
 from appliance.review.entrance import Reader, for_readers
+from appliance.review.holds import Hold
 from appliance.review.ledgers import Page, page_of
-from appliance.world import ledger
+from appliance.review.worklist_order import in_reading_order
+from appliance.world import desk, ledger
 from appliance.world.ledger import results, studies, verdicts
 
 PAGE_ROWS = 100
 PAGES_MAX = 10_000
 
 OPEN_STATES = ("routine", "hard", "escalated", "answered", "quarantined")
-TABS: dict[str, tuple[str, ColumnElement[bool]]] = {
-    "to-read": ("To read", studies.c.state.in_(OPEN_STATES)),
-    "flagged": ("▲ Flagged", and_(studies.c.state == "routine", results.c.lane == "flagged")),
-    "escalated": ("◆ Escalated", studies.c.state.in_(("hard", "escalated", "answered"))),
-    "quarantined": ("■ Quarantined", studies.c.state == "quarantined"),
-    "cleared": ("● Cleared", and_(studies.c.state == "routine", results.c.lane == "cleared")),
-    "in-work": ("○ Not decided", studies.c.state.in_(("received", "complete"))),
-    "signed": ("Signed", studies.c.state == "reviewed"),
-    "all": ("All", true()),
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One tab of the list: the states it shows, all where none is named; of routine studies one lane only."""
+
+    word: str
+    states: tuple[str, ...] = ()
+    lane: str = ""
+
+    def where(self) -> ColumnElement[bool]:
+        of_lane = results.c.lane == self.lane if self.lane else true()
+        return and_(studies.c.state.in_(self.states), of_lane) if self.states else true()
+
+
+TABS: dict[str, Tab] = {
+    "to-read": Tab("To read", OPEN_STATES),
+    "flagged": Tab("▲ Flagged", ("routine",), "flagged"),
+    "escalated": Tab("◆ Escalated", ("hard", "escalated", "answered")),
+    "quarantined": Tab("■ Quarantined", ("quarantined",)),
+    "cleared": Tab("● Cleared", ("routine",), "cleared"),
+    "in-work": Tab("○ Not decided", ("received", "complete")),
+    "signed": Tab("Signed", ("reviewed",)),
+    "all": Tab("All"),
 }
+NOTICES = {"all": "Signed. No other study waits for a reader now."}
 NEWEST_FIRST = ("signed", "all")
 
 
@@ -43,6 +63,7 @@ class WorkRow:
 
     number: int
     badge: words.Badge
+    request: str
     urgency: str
     name: str
     patient_id: str
@@ -63,53 +84,93 @@ class WorkRow:
     signed: str
     repeat: str
     revoked: bool
+    due: tuple[str, bool] = ("", False)
+    held: str = ""
+    filing: bool = False
+    read_first: bool = False
 
 
 def worklist(request: Request, reader: Reader) -> Response:
-    return page_of(request).render(request, "worklist.html", {"reader": reader, **shown(request)})
+    return page_of(request).render(request, "worklist.html", {"reader": reader, **shown(request, reader)})
 
 
 def worklist_rows(request: Request, reader: Reader) -> Response:
     """The part of the worklist that changes, for the page's own refresh."""
-    return page_of(request).render(request, "_rows.html", {"reader": reader, **shown(request)})
+    return page_of(request).render(request, "_rows.html", {"reader": reader, **shown(request, reader)})
 
 
 ROUTES = {"/": for_readers(worklist), "/rows": for_readers(worklist_rows, touch=False)}
 
 
-def shown(request: Request) -> dict[str, Any]:
+def shown(request: Request, reader: Reader) -> dict[str, Any]:
     """What the template needs: tabs with counts, rows, paging; `starting` while there is no ledger."""
     page = page_of(request)
     tab = request.query_params.get("lane", "to-read")
-    tab = tab if tab in TABS else "to-read"
+    tabs = {key: each for key, each in TABS.items() if not (page.config.review.read_first and key in SHUT_TABS)}
+    tab = tab if tab in tabs else "to-read"
     said = request.query_params.get("page", "1")
     number = min(max(int(said), 1), PAGES_MAX) if said.isascii() and said.isdigit() and len(said) < 7 else 1
-    frame = {"tab": tab, "page_number": number, "now": words.clock_time(page.clock())}
+    done = NOTICES.get(request.query_params.get("done", ""), "")
+    frame = {"notice": done, "tab": tab, "page_number": number, "now": words.clock_time(page.clock())}
     try:
         with page.ledgers.studies() as c:
             counts = counted(c)
-            found = rows(c, tab, number)
+            found = rows(c, tab, number, page.clock(), page.config.review.waits)
             numbers = [row.number for row in found]
             answers, images = newest_answers(c, numbers), ledger.instance_counts(c, numbers)
             hints = repeats.hints(c, found)
             taken = withdrawn(c, numbers)
             alarms, fresh = everything(c, page, page.clock()), repeats.fresh(c, page.clock())
+            changed = late_images.unseen(c, page, reader.user)
             stray_count = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
     except Unavailable:
-        return {**frame, "starting": True, "tabs": [(key, word, 0) for key, (word, _) in TABS.items()], "rows": []}
+        return {**frame, "starting": True, "tabs": [(key, tab_.word, 0) for key, tab_ in tabs.items()], "rows": []}
     cases = page.ledgers.wire_states([row.case_id for row in found if row.case_id])
-    made = [
-        work_row(row, images[row.number], answers.get((row.number, row.revision)), cases.get(row.case_id), page)
-        for row in found
-    ]
-    made = [
-        replace(each, repeat=hints.get(row.number, ""), revoked=row.number in taken)
-        for each, row in zip(made, found, strict=True)
-    ]
-    tabs = [(key, word, counts[key]) for key, (word, _) in TABS.items()]
+    held, unread = holds.of_many(page, reader.user, numbers), blinding.hidden(page, reader.user, found)
+    with page.ledgers.eyes().begin() as own:
+        filing = {number for number, _ in desk.signed_states(own, [(row.number, row.seq) for row in found])}
+    made = []
+    for row in found:
+        answer, wire_state = answers.get((row.number, row.revision)), cases.get(row.case_id)
+        each = work_row(row, images[row.number], answer, wire_state, page, doubted=row.number in taken)
+        repeat, who = hints.get(row.number, ""), _held(held.get(row.number))
+        each = replace(each, repeat=repeat, held=who, filing=row.number in filing)
+        made.append(_blind(each) if row.number in unread else each)
+    counted_tabs = [(key, tab_.word, counts[key]) for key, tab_ in tabs.items()]
     last = max(1, -(-counts[tab] // PAGE_ROWS))
     shown = {"rows": made, "last_page": last, "strays": stray_count, "alarms": alarms, "repeats": fresh}
-    return {**frame, "starting": False, "tabs": tabs, **shown}
+    shown["late_images"] = changed
+    return {**frame, "starting": False, "tabs": counted_tabs, **shown}
+
+
+def _blind(row: WorkRow) -> WorkRow:
+    """The row of a study that its reader has not read yet, where the site says: read first."""
+    shown = {"badge": blinding.BADGE} if row.badge.key not in ("quarantined", "undecided") else {}
+    state = row.state if row.badge.key in ("quarantined", "undecided") else blinding.STATE_WORDS
+    bare = {"suggestion": "", "model": "", "calibrated": "", "centre": "", "repeat": "", "urgency": "routine"}
+    hidden: dict[str, Any] = {**shown, **bare, "state": state, "late": False, "revoked": False, "due": ("", False)}
+    return replace(row, **hidden, read_first=True)
+
+
+def _due(row: Row[Any], answer: dict[str, Any] | None, page: Page, doubted: bool) -> tuple[str, bool]:
+    """How long this study may still wait, in words; and whether it has waited longer than the site allows."""
+    lane = row.lane if row.state == "routine" else None
+    study = Waiting(
+        row.number,
+        row.first_received_at,
+        request=row.request_rank,
+        urgency=urgency(row.priority, answer),
+        lane=lane,
+        raised=answer is not None and answer["urgency"] != "routine",
+        doubted=doubted,
+    )
+    left = due_at(study, page.config.review.waits) - page.clock()
+    return (f"overdue {words.span(-left)}", True) if left <= 0 else (f"due in {words.span(left)}", False)
+
+
+def _held(hold: Hold | None) -> str:
+    """Who has it open, in words; one's own is not told to oneself."""
+    return "" if hold is None or hold.mine else f"open at {hold.user} since {hold.since}"
 
 
 def _joined() -> Any:
@@ -118,36 +179,50 @@ def _joined() -> Any:
 
 
 def counted(c: Connection) -> dict[str, int]:
-    """Studies under each tab."""
-    sums = [func.coalesce(func.sum(case((where, 1), else_=0)), 0).label(key) for key, (_, where) in TABS.items()]
-    return dict(c.execute(select(*sums).select_from(_joined())).one()._mapping)
+    """Studies under each tab: states by their index, lanes of what is routine only."""
+    by_state: dict[str, int] = dict(c.execute(select(studies.c.state, func.count()).group_by(studies.c.state)).all())
+    routine = select(results.c.lane, func.count()).select_from(_joined()).where(studies.c.state == "routine")
+    by_lane: dict[str, int] = dict(c.execute(routine.group_by(results.c.lane)).all())
+    return {
+        key: by_lane.get(tab.lane, 0) if tab.lane else sum(by_state.get(state, 0) for state in tab.states or by_state)
+        for key, tab in TABS.items()
+    }
 
 
-def rows(c: Connection, tab: str, page_number: int) -> list[Row[Any]]:
+def rows(c: Connection, tab: str, page_number: int, now: float, waits: Waits) -> list[Row[Any]]:
     """One page of studies under a tab with the result of their present revision."""
+    return list(c.execute(page_of_rows(tab, page_number, now, waits)))
+
+
+def page_of_rows(tab: str, page_number: int, now: float, waits: Waits) -> Select[Any]:
+    """What is asked of the ledger for one page."""
     result = (results.c.lane, results.c.would_be, results.c.priority, results.c.scores, results.c.model)
     chosen = select(studies, *result, results.c.reasons, results.c.case_id, results.c.decided_at)
-    age = studies.c.first_received_at
-    order = (age.desc(), studies.c.number.desc()) if tab in NEWEST_FIRST else (_rank(), age, studies.c.number)
-    limited = chosen.select_from(_joined()).where(TABS[tab][1]).order_by(*order)
-    return list(c.execute(limited.limit(PAGE_ROWS).offset((page_number - 1) * PAGE_ROWS)))
+    newest = (studies.c.first_received_at.desc(), studies.c.number.desc())
+    order = newest if tab in NEWEST_FIRST else in_reading_order(now, waits)
+    limited = chosen.select_from(_joined()).where(TABS[tab].where()).order_by(*order)
+    return limited.limit(PAGE_ROWS).offset((page_number - 1) * PAGE_ROWS)
 
 
-def _rank() -> ColumnElement[int]:
-    """Critical, urgent, flagged, then what needs a person, then cleared; the centre may raise urgency, never lower.
+def next_to_read(page: Page, user: str, number: int) -> int | None:
+    """The study at the head of the list that a reader can sign, but for one; None where nothing waits.
 
-    What was cleared under a certificate that was taken away since needs a person like anything else.
+    What is signed and not taken over yet is passed over, and so is what another reader has open.
     """
-
-    def at(urgency: str) -> ColumnElement[bool]:
-        same = and_(verdicts.c.study_number == studies.c.number, verdicts.c.revision == studies.c.revision)
-        raised = exists().where(same, verdicts.c.body["urgency"].as_string() == urgency)
-        return or_(results.c.priority == urgency, raised)
-
-    waiting = studies.c.state.in_(("received", "complete"))
-    flagged = and_(studies.c.state == "routine", results.c.lane == "flagged")
-    cleared = and_(studies.c.state == "routine", results.c.lane == "cleared", ~taken_away())
-    return case((waiting, 7), (at("critical"), 0), (at("urgent"), 1), (flagged, 2), (cleared, 5), else_=3)
+    try:
+        with page.ledgers.studies() as c:
+            found = [
+                row
+                for row in rows(c, "to-read", 1, page.clock(), page.config.review.waits)
+                if row.state != "quarantined" and row.number != number
+            ]
+    except Unavailable:
+        return None
+    with page.ledgers.eyes().begin() as c:
+        signed = desk.signed_states(c, [(row.number, row.seq) for row in found])
+    held = holds.of_many(page, user, [row.number for row in found])
+    free = (row for row in found if (row.number, row.seq) not in signed and held.get(row.number, Hold()).mine)
+    return next((row.number for row in free), None)
 
 
 def newest_answers(c: Connection, numbers: list[int]) -> dict[tuple[int, int], dict[str, Any]]:
@@ -157,7 +232,15 @@ def newest_answers(c: Connection, numbers: list[int]) -> dict[tuple[int, int], d
     return {(row.study_number, row.revision): row.body for row in found}
 
 
-def work_row(row: Row[Any], images: int, answer: dict[str, Any] | None, wire_state: str | None, page: Page) -> WorkRow:
+def work_row(
+    row: Row[Any],
+    images: int,
+    answer: dict[str, Any] | None,
+    wire_state: str | None,
+    page: Page,
+    *,
+    doubted: bool = False,
+) -> WorkRow:
     now = page.clock()
     badge = words.badge(row.state, row.lane)
     decided = row.lane is not None
@@ -169,6 +252,7 @@ def work_row(row: Row[Any], images: int, answer: dict[str, Any] | None, wire_sta
     return WorkRow(
         number=row.number,
         badge=badge,
+        request=words.REQUEST_WORDS.get(row.request_rank, ""),
         urgency=urgency(row.priority, answer),
         name=words.person_name(row.patient_name),
         patient_id=row.patient_id,
@@ -188,7 +272,8 @@ def work_row(row: Row[Any], images: int, answer: dict[str, Any] | None, wire_sta
         state=words.STATE_WORDS[row.state],
         signed=words.short_time(row.state_since, now) if row.state == "reviewed" else "",
         repeat="",
-        revoked=False,
+        revoked=doubted,
+        due=_due(row, answer, page, doubted) if row.state in OPEN_STATES else ("", False),
     )
 
 

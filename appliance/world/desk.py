@@ -122,11 +122,11 @@ def sign(
 ) -> bool:
     """Files one signature; False when this form was posted before or this very state of the study is signed already.
 
-    correction  what is right instead; needed for "correct", a note otherwise; at most CORRECTION_CHARACTERS_MAX
+    correction  what is right instead, or a note; at most CORRECTION_CHARACTERS_MAX. Why it is not right stands beside
+                the signature, as a code
     """
     assert decision in DECISIONS
     assert len(correction) <= CORRECTION_CHARACTERS_MAX
-    assert correction or decision != "correct"
     if signature_on(c, study_number, seq_seen) is not None:
         return False
     row = {"nonce": nonce, "study_number": study_number, "revision": revision, "seq_seen": seq_seen, "user": user}
@@ -145,9 +145,22 @@ def signature_with(c: Connection, nonce: str) -> Row[Any] | None:
     return c.execute(select(signatures).where(signatures.c.nonce == nonce)).one_or_none()
 
 
+def signed_states(c: Connection, states: list[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Of these (study, sequence number) the ones that bear a signature; triage may not have taken it over yet."""
+    numbers = [number for number, _ in states]
+    chosen = select(signatures.c.study_number, signatures.c.seq_seen).where(signatures.c.study_number.in_(numbers))
+    return {(row.study_number, row.seq_seen) for row in c.execute(chosen)} & set(states)
+
+
 def signatures_of(c: Connection, study_number: int, limit: int = 100) -> list[Row[Any]]:
     chosen = select(signatures).where(signatures.c.study_number == study_number)
     return list(c.execute(chosen.order_by(signatures.c.id).limit(limit)))
+
+
+def signatures_between(c: Connection, begin: float, end: float) -> list[Row[Any]]:
+    """Signatures given within a time, in order."""
+    where = (signatures.c.signed_at >= begin, signatures.c.signed_at < end)
+    return list(c.execute(select(signatures).where(*where).order_by(signatures.c.id)))
 
 
 def signatures_after(c: Connection, last_id: int, limit: int = 100) -> list[Row[Any]]:

@@ -53,7 +53,7 @@ def open_writer(path: Path, metadata: MetaData) -> Engine:
 
 
 def make(c: Connection, metadata: MetaData) -> None:
-    """Makes what is not there yet: tables, and columns that a later version added and that every row can do without.
+    """Makes what is not there yet: tables, indexes, and columns of a later version that every row can do without.
 
     Such a column may be empty or has a server's default; any other change of a table is a new SCHEMA_VERSION.
     """
@@ -63,6 +63,8 @@ def make(c: Connection, metadata: MetaData) -> None:
         for column in table.columns:
             if column.name not in there:
                 c.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {CreateColumn(column).compile(c)}')
+        for index in table.indexes:
+            index.create(c, checkfirst=True)
 
 
 def open_reader(path: Path) -> Engine:

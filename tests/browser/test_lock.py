@@ -106,8 +106,10 @@ def test_a_signature_asks_for_the_password_where_the_decision_stands(page: Page,
         sign_in(page, address)
         page.wait_for_url(address)
         page.goto(f"{address}studies/{house.numbers['cleared']}")
-        page.get_by_label("Agree with the machine").check()
-        page.get_by_label("Your password").fill("not my password")
+        page.locator("input[value=agree]").check()
+        for box in page.locator(".identify input").all():
+            box.check()
+        page.locator("#decide").get_by_label("Your password").fill("not my password")
         page.get_by_role("button", name="Sign as").click()
         expect(page.get_by_role("alert")).to_have_text("That was not right.")
         page.get_by_label("Your password").fill(PASSWORD)

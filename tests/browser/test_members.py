@@ -102,6 +102,7 @@ def test_a_signature_asks_again_who_it_is_and_loses_nothing(house: Hands) -> Non
     case = house.get("/studies/1").text
     assert 'name="proof" type="password"' in case
     form = {**form_of(case[case.index('id="decide"') :]), "decision": "correct", "correction": "left <b>lobe</b>"}
+    form |= {"reason": "missed-finding", "patient": "yes", "exam": "yes"}
     asked = house.post("/studies/1/sign", "/studies/1", **form)
     assert (asked.status_code, signatures(house)) == (403, [])
     kept = form_of(asked.text[asked.text.index("Is it you") :])
@@ -125,7 +126,7 @@ def test_within_the_time_that_a_site_allows_a_signature_does_not_ask(house: Hand
         fresh.now += 301
         case = fresh.get("/studies/1").text
         assert 'name="proof"' in case
-        form = form_of(case[case.index('id="decide"') :]) | {"decision": "agree"}
+        form = form_of(case[case.index('id="decide"') :]) | {"decision": "agree", "patient": "yes", "exam": "yes"}
         assert fresh.post("/studies/1/sign", "/studies/1", **form).status_code == 403
         assert fresh.post("/studies/1/sign", "/studies/1", **form, proof=PASSWORD).status_code == 303
     finally:
@@ -225,7 +226,7 @@ def test_a_code_proves_who_signs_and_an_administrator_takes_a_lost_factor_away(h
     house.sign_in(code=pyotp.TOTP(seed).at(int(house.now)))
     house.now += 60
     case = house.get("/studies/1").text
-    form = form_of(case[case.index('id="decide"') :]) | {"decision": "agree"}
+    form = form_of(case[case.index('id="decide"') :]) | {"decision": "agree", "patient": "yes", "exam": "yes"}
     code = pyotp.TOTP(seed).at(int(house.now))
     assert house.post("/studies/1/sign", "/studies/1", **form, proof=code).status_code == 303
     with house.ledgers.pen().begin() as c:
@@ -272,6 +273,7 @@ def test_glass_is_broken_with_a_reason_for_a_while_and_kept(house: Hands) -> Non
     assert "EMERGENCY ACCESS" in case
     assert "night, no reader" in case
     form = form_of(case[case.index('id="decide"') :]) | {"decision": "agree", "proof": PASSWORD}
+    form |= {"patient": "yes", "exam": "yes"}
     assert house.post("/studies/1/sign", "/studies/1", **form).status_code == 303
     assert house.get("/administration").status_code == 403, "an emergency lends no administrator's rights"
     for _ in range(4):

@@ -52,9 +52,18 @@ def drag(page: Page, x: float, y: float) -> None:
     page.mouse.up()
 
 
-def choose(page: Page, decision: str, note: str = "") -> None:
-    page.get_by_label(decision).check()
+def choose(page: Page, decision: str, note: str = "", reason: str = "") -> None:
+    page.get_by_role("radio", name=re.compile(f"^{decision}")).check()
     page.get_by_label("What is right instead").fill(note)
+    if reason:
+        page.get_by_role("combobox", name="Reason").select_option(label=reason)
+    confirm(page)
+
+
+def confirm(page: Page) -> None:
+    """Patient and study by two identifiers each."""
+    for box in page.locator(".identify input").all():
+        box.check()
 
 
 def test_the_worklist_shows_every_lane_with_word_and_shape(signed_in: Page, address: str) -> None:
@@ -194,7 +203,7 @@ def test_the_case_page_marks_every_machine_word_as_one(signed_in: Page, address:
     expect(signed_in.get_by_text("Machine's draft – not a report")).to_be_visible()
     expect(signed_in.get_by_text("No language model is connected", exact=True)).to_be_visible()
     expect(signed_in.get_by_text(IMPRESSION)).to_be_visible()
-    expect(signed_in.get_by_text("why it is escalated, in words")).to_be_visible()
+    expect(signed_in.locator(".reasons").get_by_text("why it is escalated, in words")).to_be_visible()
     expect(signed_in.get_by_text("would have said: no flagged finding (does not rule out)")).to_be_visible()
     expect(signed_in.get_by_text("passed: evidence-cited")).to_be_visible()
     expect(signed_in.get_by_text("no new image for 30 s")).to_be_visible()
@@ -206,7 +215,7 @@ def test_the_case_page_marks_every_machine_word_as_one(signed_in: Page, address:
 def test_agree_and_sign_is_one_row_of_the_desk(signed_in: Page, address: str, seeded: Seeded) -> None:
     number = seeded.study("to-sign", ["complete", "routine"])
     signed_in.goto(f"{address}studies/{number}")
-    choose(signed_in, "Agree with the machine")
+    choose(signed_in, "Agree")
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
     expect(signed_in.get_by_text("Your signature is on file.")).to_be_visible()
     expect(signed_in.get_by_text(f"{USER} has signed; the signature is being filed.")).to_be_visible()
@@ -223,12 +232,12 @@ def test_a_double_post_signs_once(signed_in: Page, address: str, seeded: Seeded)
     signed_in.goto(f"{address}studies/{number}")
     second = signed_in.context.new_page()
     form = signed_in.eval_on_selector("#decide", "form => Object.fromEntries(new FormData(form))")
-    choose(signed_in, "Cannot tell", "too dark")
+    choose(signed_in, "Cannot tell", "too dark", "The images are not good enough")
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
     expect(signed_in.get_by_text("Your signature is on file.")).to_be_visible()
     answer = second.request.post(
         f"{address}studies/{number}/sign",
-        form={**form, "decision": "cannot_tell", "correction": "too dark"},
+        form={**form, "decision": "cannot_tell", "correction": "too dark", "reason": "image-quality"},
         headers={"Origin": address.rstrip("/")},
     )
     assert answer.ok
@@ -240,7 +249,7 @@ def test_a_double_post_signs_once(signed_in: Page, address: str, seeded: Seeded)
 def test_a_stale_form_signs_nothing(signed_in: Page, watch: Any, address: str, seeded: Seeded) -> None:
     number = seeded.study("stale", ["complete", "hard", "escalated"], lane="escalated", case_id="9" * 32)
     signed_in.goto(f"{address}studies/{number}")
-    choose(signed_in, "Agree with the machine")
+    choose(signed_in, "Agree")
     with seeded.engine.begin() as c:
         seeded.move(c, number, "answered")
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
@@ -283,19 +292,26 @@ def test_an_offline_draft_is_marked_and_gives_way_to_the_verdict(
     expect(draft).to_have_count(0)
 
 
-def test_a_correction_needs_its_words(signed_in: Page, watch: Any, address: str, seeded: Seeded) -> None:
+def test_a_disagreement_needs_its_reason_and_loses_nothing(
+    signed_in: Page, watch: Any, address: str, seeded: Seeded
+) -> None:
     number = seeded.study("correct", ["complete", "routine"])
     signed_in.goto(f"{address}studies/{number}")
-    choose(signed_in, "Correct it", "   ")
+    choose(signed_in, "Disagree", "effusion on the left\n<i>small</i>")
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
-    expect(signed_in.get_by_role("alert")).to_contain_text("Say what is right instead")
-    signed_in.go_back()
-    choose(signed_in, "Correct it", "effusion on the left\n<i>small</i>")
+    expect(signed_in.get_by_role("alert")).to_contain_text("Choose a reason from the list that says why you disagree")
+    expect(signed_in.get_by_label("What is right instead")).to_have_value("effusion on the left\n<i>small</i>")
+    expect(signed_in).to_have_url(f"{address}studies/{number}")  # reload and lock lead to the study, not to its form
+    choose(signed_in, "Disagree", "", "Something else: see the note")
+    signed_in.get_by_role("button", name=f"Sign as {USER}").click()
+    expect(signed_in.get_by_role("alert")).to_contain_text("Say in the note what it is")
+    choose(signed_in, "Disagree", "effusion on the left\n<i>small</i>", "The machine missed the finding")
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
     expect(signed_in.get_by_text("<i>small</i>")).to_be_visible()
+    expect(signed_in.locator(".signatures")).to_contain_text("disagrees: The machine missed the finding")
     (row,) = [each for each in seeded.desk_rows(desk.signatures) if each.study_number == number]
     assert (row.decision, row.correction) == ("correct", "effusion on the left\n<i>small</i>")
-    watch.complaints.clear()  # the browser notes the 400, which is meant
+    watch.complaints.clear()  # the browser notes the 400s, which are meant
 
 
 def test_a_quarantined_study_says_what_to_do_and_takes_an_instruction(
@@ -359,7 +375,7 @@ def test_addresses_name_no_patient(page: Page, watch: Any, address: str, seeded:
     drawn(page)
     paths = {url.removeprefix(address) for url in watch.requests}
     allowed = re.compile(
-        r"|sign-in|pulse|rows\?lane=[a-z-]+&page=1|static/([a-z]+/)?[a-z]+\.(js|css|svg)|studies/\d+(/images(/\d+/frames/\d+)?)?"
+        r"|sign-in|pulse|rows\?lane=[a-z-]+&page=1|static/([a-z]+/)?[a-z]+\.(js|css|svg)|studies/\d+(/hold|/images(/\d+/frames/\d+)?)?"
     )
     assert [path for path in paths if not allowed.fullmatch(path)] == []
 
@@ -369,8 +385,10 @@ def test_the_page_by_keyboard_alone(signed_in: Page, address: str, seeded: Seede
     signed_in.goto(f"{address}studies/{number}")
     signed_in.locator("input[value=agree]").focus()
     signed_in.keyboard.press("Space")
-    for _ in range(6):
+    for _ in range(9):
         signed_in.keyboard.press("Tab")
+        if signed_in.evaluate("document.activeElement.type") == "checkbox":
+            signed_in.keyboard.press("Space")
         if signed_in.evaluate("document.activeElement.textContent").startswith("Sign as"):
             break
     signed_in.keyboard.press("Enter")

@@ -131,6 +131,13 @@ def test_a_write_from_elsewhere_is_refused(reader: Visitor, seeded: Seeded) -> N
         {"decision": "normal"},
         {"decision": ""},
         {"decision": "correct", "correction": ""},
+        {"decision": "correct", "correction": "left", "reason": "no-such-reason"},
+        {"decision": "correct", "correction": "left", "reason": "image-quality"},
+        {"decision": "cannot_tell", "correction": "left"},
+        {"decision": "agree", "reason": "missed-finding"},
+        {"decision": "correct", "reason": "other", "correction": " "},
+        {"decision": "agree", "patient": ""},
+        {"decision": "agree", "exam": "no"},
         {"decision": "agree", "correction": "x" * (desk.CORRECTION_CHARACTERS_MAX + 1)},
         {"decision": "agree", "nonce": "short"},
         {"decision": "agree", "revision": "-1"},
@@ -139,7 +146,7 @@ def test_a_write_from_elsewhere_is_refused(reader: Visitor, seeded: Seeded) -> N
     ],
 )
 def test_an_odd_signature_is_refused(reader: Visitor, seeded: Seeded, said: dict[str, str]) -> None:
-    form = reader.hidden("/studies/1") | said
+    form = reader.hidden("/studies/1") | {"patient": "yes", "exam": "yes"} | said
     assert reader.ask("POST", "/studies/1/sign", urlencode(form)).status == 400
     assert seeded.desk_rows(desk.signatures) == []
 

@@ -116,7 +116,8 @@ def test_a_reader_signs_in_sees_the_study_and_signs_it(road: Processes) -> None:
         assert STUDIES[TO_SIGN] in case.text, "the reader must see whose study it is"
         assert NO_MODEL_NOTICE in case.text
         seen = {name: field(case.text, name) for name in ("check", "nonce", "revision", "seq")}
-        signed = page.post(f"/studies/{number}/sign", data={**seen, "decision": "agree", "proof": PASSWORD})
+        said = {"decision": "agree", "patient": "yes", "exam": "yes"}
+        signed = page.post(f"/studies/{number}/sign", data={**seen, **said, "proof": PASSWORD})
         assert (signed.status_code, signed.headers["location"]) == (303, f"/studies/{number}?done=signed")
     wait_for(road, TO_SIGN, "reviewed")
     moves = road.told("studies", TO_SIGN)["moves"]

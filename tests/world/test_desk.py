@@ -65,7 +65,7 @@ def test_one_nonce_never_signs_two_studies(pen: Engine, eyes: Engine) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    [{"decision": "perhaps"}, {"decision": "correct"}, {"correction": "x" * (desk.CORRECTION_CHARACTERS_MAX + 1)}],
+    [{"decision": "perhaps"}, {"correction": "x" * (desk.CORRECTION_CHARACTERS_MAX + 1)}],
 )
 def test_a_signature_that_says_nothing_clear_is_our_own_mistake(pen: Engine, said: dict[str, object]) -> None:
     with pytest.raises(AssertionError):

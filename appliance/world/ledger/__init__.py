@@ -14,6 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from appliance.core import lifecycle
 from appliance.core.lifecycle import State
 from appliance.core.study import Instance, instance_of
+from appliance.core.worklist_order import request_rank
 from appliance.world.ledger import attempts, broken, departures, drafts, glances, roles, shadows, watch
 from appliance.world.ledger.tables import (
     METADATA,
@@ -120,7 +121,9 @@ def add_instance(c: Connection, instance: Instance, at: float) -> tuple[int, boo
             facts=asdict(instance),
         )
     )
-    c.execute(update(studies).where(studies.c.number == study.number).values(last_received_at=at))
+    rank = func.min(studies.c.request_rank, request_rank(instance.request_priority))
+    where = studies.c.number == study.number
+    c.execute(update(studies).where(where).values(last_received_at=at, request_rank=rank))
     return study.number, True
 
 

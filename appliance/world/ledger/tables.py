@@ -15,6 +15,7 @@ from sqlalchemy import (
 )
 
 from appliance.core.study import Patient
+from appliance.core.worklist_order import REQUEST_USUAL
 
 METADATA = MetaData()
 
@@ -34,8 +35,12 @@ studies = Table(
     Column("released", Boolean, nullable=False),  # a person said: try again, whatever the attempts
     Column("completeness", JSON, nullable=False),  # why it was taken as complete, as a reason; {} before
     Column("modality", String, nullable=False),
+    # The most pressing that any header says the request was; 0 at once, 1 soon, 2 usual (core.worklist_order).
+    Column("request_rank", Integer, nullable=False, server_default=str(REQUEST_USUAL)),
     *(Column(name, String, nullable=False) for name in Patient.__dataclass_fields__),
     Index("studies_by_state", "state", "last_received_at"),
+    Index("studies_in_order", "state", "first_received_at"),
+    Index("studies_by_arrival", "first_received_at"),
 )
 instances = Table(
     "instances",
@@ -119,6 +124,7 @@ signatures = Table(
     Column("decision", String, nullable=False),
     Column("signed_at", Float, nullable=False),
     Column("outcome", String, nullable=False),  # moved | stale: the study had changed since the reader saw it
+    Index("signatures_by_user", "user", "study_number"),
 )
 commands = Table(
     "commands",

@@ -36,6 +36,7 @@ from appliance.review import (
     beginning,
     casefile,
     departure,
+    dicomweb,
     doors,
     emergency,
     entrance,
@@ -49,9 +50,11 @@ from appliance.review import (
     overview,
     signing,
     switch,
+    viewing,
     walls,
     worklist,
 )
+from appliance.review.dicomweb import gate, retrieve
 from appliance.review.ledgers import Ledgers, Page
 from appliance.review.proofs import Proofs
 
@@ -117,6 +120,8 @@ def app(
         **account.ROUTES,
         **emergency.ROUTES,
         **administration.ROUTES,
+        **viewing.ROUTES,
+        **dicomweb.ROUTES,
         "/sign-in": entrance.sign_in_page,
         "/first": first.page,
         "/pulse": PULSE,
@@ -130,6 +135,7 @@ def app(
         **account.FORMS,
         **emergency.FORMS,
         **administration.FORMS,
+        **viewing.FORMS,
         "/sign-in": entrance.sign_in,
         "/sign-out": entrance.form_for_readers(entrance.sign_out),
         "/first": first.make,
@@ -144,8 +150,11 @@ def app(
     )
     starlette.state.page = Page(config, ledgers.places, ledgers, clock, token, templates.TemplateResponse)
     starlette.state.proofs, starlette.state.openings = Proofs(), openings.Openings()
-    tls = config.review.tls
-    return walls.walled(starlette, config.review.hosts(), tls=tls != "off", trusted=tls == "files")
+    starlette.state.reading = retrieve.Reading()
+    tls, inner = config.review.tls, gate.gated(starlette, config.review.dicomweb_origins, clock)
+    return walls.walled(
+        inner, config.review.hosts(), tls=tls != "off", trusted=tls == "files", own_methods=gate.is_dicomweb
+    )
 
 
 def serve(config: Config, places: Places, *, stop: threading.Event, ready: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,8 @@ class Objects:
         self._starts: deque[float] = deque()
         self._barred: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
+        self._running: list[subprocess.Popen[bytes]] = []
+        weakref.finalize(self, _end_all, self._running)  # whoever lets go of this leaves no process behind
 
     def ask(self, sha256: str, data: Callable[[], bytes], act: int, **told: Any) -> bytes:
         """What an act answers of the object with this digest; data gives its bytes when they are needed.
@@ -120,6 +123,7 @@ class Objects:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._running.append(self._process)
         for pipe in (self._process.stdin, self._process.stdout):
             os.set_blocking(pipe.fileno(), False)
         if self._reply(READY, {}, b"", START_S) is None:  # no object has a part in this
@@ -127,13 +131,18 @@ class Objects:
             raise Unavailable("objects-busy")
 
     def _down(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
+        _end_all(self._running)
         self._process, self._held = None, ""
+
+
+def _end_all(running: "list[subprocess.Popen[bytes]]") -> None:
+    while running:
+        process = running.pop()
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def _exchange(

@@ -189,7 +189,7 @@ def _frames(
     if not found.has_pixels or not all(1 <= number <= found.number_of_frames for number in numbers):
         raise Refused("dicomweb-unknown")
     options = media.choices(wanted, found.transfer_syntax_uid)
-    if stored:  # PS3.18 10.4.1.1.6: bulk data that are compressed are told so where the client does not mind
+    if stored:  # PS3.18 10.4.1.1.5: bulk data that are compressed are told so where the client does not mind
         options.sort(key=lambda each: not each.stored)
     for choice in options:
         try:

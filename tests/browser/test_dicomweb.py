@@ -24,6 +24,7 @@ from appliance import review
 from appliance.core.dicomweb import media, query
 from appliance.errors import Refused
 from appliance.review import members
+from appliance.review.dicomweb import gate
 from appliance.world import desk, viewers
 from tests.core.test_pixels import made
 
@@ -475,3 +476,23 @@ def test_wrong_tokens_are_made_to_wait_and_right_ones_are_not(tmp_path: Path) ->
 def test_the_client_is_told_when_there_is_nothing(house: House) -> None:
     with pytest.raises(HTTPError, match="404"):
         house.client().retrieve_study_metadata("1.2.3.4.5")
+
+
+def test_behind_the_walls_as_installed_the_objects_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with housed(tmp_path, [file("CT_small.dcm")]) as house:
+        monkeypatch.setattr("appliance.review.dicomweb.retrieve.may_read", lambda folder: False)
+        answer = get(house, house.path(house.instances[0]))
+        assert (answer.status_code, answer.json()["code"]) == (503, "objects-walled")
+        assert get(house, "/dicomweb/studies").status_code == 200
+
+
+def test_a_client_has_a_pace() -> None:
+    now = [0.0]
+    pace = gate.Pace(lambda: now[0])
+    assert not any(pace.too_fast("a") for _ in range(gate.REQUESTS_MAX))
+    assert pace.too_fast("a")
+    assert not pace.too_fast("b")
+    now[0] = gate.PERIOD_S
+    assert not pace.too_fast("a")

@@ -15,6 +15,7 @@ import time
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ class Objects:
         self._starts: deque[float] = deque()
         self._barred: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
+        # The kernel ends a child when the *thread* that started it ends (prctl(2), PR_SET_PDEATHSIG), and whoever calls
+        # may be one that lasts for seconds: a thread that lasts as long as this object starts the process.
+        self._starter = ThreadPoolExecutor(1, "objects")
         self._running: list[subprocess.Popen[bytes]] = []
         weakref.finalize(self, _end_all, self._running)  # whoever lets go of this leaves no process behind
 
@@ -58,10 +62,13 @@ class Objects:
     def close(self) -> None:
         with self._lock:
             self._down()
+        self._starter.shutdown()
 
     def _asked(self, sha256: str, data: Callable[[], bytes], act: int, told: dict[str, Any]) -> bytes:
         if sha256 in self._barred:
             raise Quarantined("object-unreadable")
+        if self._process is not None and self._process.poll() is not None:
+            self._down()  # it ended while nobody asked: no object is to blame
         if self._process is None or self._held != sha256:
             given = data()
             if len(given) > OBJECT_BYTES_MAX:
@@ -109,18 +116,17 @@ class Objects:
             raise Unavailable("objects-busy")
         self._starts.append(now)
         environment = {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, numbers as arguments
-            [
-                *(sys.executable, "-P", "-m", "appliance.world.confined.object_child"),
-                *(str(os.getpid()), str(MEMORY_BYTES), str(int(CALL_S) + 1)),
-            ],
+        arguments = (str(os.getpid()), str(MEMORY_BYTES), str(int(CALL_S) + 1))
+        self._process = self._starter.submit(
+            subprocess.Popen,
+            [sys.executable, "-P", "-m", "appliance.world.confined.object_child", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd="/",
             env={**environment, "LC_ALL": "C.UTF-8"},
             bufsize=0,
-        )
+        ).result()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._running.append(self._process)

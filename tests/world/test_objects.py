@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,19 +85,32 @@ def test_one_that_does_not_end_is_left_and_the_next_is_read(reader: Objects, mon
     assert process_of(reader) == second, "it was not tried again"
 
 
-def test_one_that_ends_the_process_costs_one_start(reader: Objects) -> None:
+def test_a_process_that_ended_while_nobody_asked_is_no_object_s_fault(reader: Objects) -> None:
     ask(reader, MR)
     os.kill(process_of(reader), signal.SIGKILL)
-    with pytest.raises(Quarantined, match="object-unreadable"):
-        ask(reader, CT)
+    os.waitid(os.P_PID, process_of(reader), os.WEXITED | os.WNOWAIT)
+    assert ask(reader, CT)
     assert ask(reader, MR)
+
+
+def test_it_outlives_the_thread_that_asked_first(reader: Objects) -> None:
+    """The kernel would end it with the thread that started it, and the next object would be blamed."""
+    first = threading.Thread(target=ask, args=(reader, MR))
+    first.start()
+    first.join()
+    before = process_of(reader)
+    for _ in range(3):
+        assert ask(reader, CT)
+        assert ask(reader, MR)
+    assert process_of(reader) == before
 
 
 def test_it_is_not_started_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "STARTS_MAX", 1)
     reader = Objects(clock=lambda: 0.0)
     ask(reader, MR)
-    reader.close()
+    os.kill(process_of(reader), signal.SIGKILL)
+    os.waitid(os.P_PID, process_of(reader), os.WEXITED | os.WNOWAIT)
     with pytest.raises(Unavailable, match="objects-busy"):
         ask(reader, MR)
     reader.close()

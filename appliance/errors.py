@@ -558,6 +558,37 @@ CATALOGUE: dict[str, Entry] = {
         "sender", "the password is too short, too long or too common", "Use 12 to 200 characters that are not a name."
     ),
     "reason-missing": Entry("sender", "the reason is missing or too long", "Say why in 500 characters or fewer."),
+    # DICOMweb
+    "dicomweb-off": Entry("sender", "DICOMweb is switched off here", "The operator sets review.dicomweb."),
+    "dicomweb-query": Entry(
+        "sender", "the search asks for what cannot be answered", "docs/dicomweb.md lists the keys that can be searched."
+    ),
+    "dicomweb-media-type": Entry(
+        "sender", "it cannot be answered in any form that the client takes", "docs/dicomweb.md lists the media types."
+    ),
+    "dicomweb-unknown": Entry(
+        "sender", "there is no such study, series, instance or frame here", "Search for it first."
+    ),
+    "dicomweb-too-large": Entry(
+        "sender", "the answer would be too large", "Ask for a series, an instance, or fewer frames."
+    ),
+    "viewer-name": Entry(
+        "sender",
+        "the viewer cannot be added so",
+        "Use 2 to 40 letters, digits, dots, dashes or underscores that no viewer has, and a user who may see pictures.",
+    ),
+    "object-unreadable": Entry(
+        "person",
+        "the object cannot be read in the way asked for",
+        "It is kept as it came; retrieve the whole instance.",
+    ),
+    "object-colour": Entry(
+        "person", "unpacked, the frame's colours are not those of the header", "Ask for the frame as it is stored."
+    ),
+    "objects-busy": Entry("time", "the process that reads objects is busy", "The client tries again."),
+    "objects-walled": Entry(
+        "operator", "the page may not open the kept objects", "Install systemd/dicomweb as docs/dicomweb.md says."
+    ),
     # set-up
     "config-invalid": Entry("operator", "the configuration has mistakes", "Mend every line named, then start again."),
     "state-folder": Entry(

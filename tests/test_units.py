@@ -228,3 +228,53 @@ def _root(tmp_path: Path) -> Path:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     return tmp_path / "root"
+
+
+# DICOMweb's opening
+
+
+def page_sees_no_original(unit: dict[str, str]) -> bool:
+    return "/var/lib/appliance/phi/instances" in hidden(unit) and unit["MemoryMax"] == "512M"
+
+
+def opened(text: str) -> dict[str, str]:
+    """The review unit as systemd sees it with the drop-in: an empty list forgets what stood before."""
+    unit = settings("review")
+    for line in text.splitlines():
+        if "=" in line and not line.startswith("#"):
+            key, value = line.split("=", 1)
+            adds = key in ("InaccessiblePaths", "SupplementaryGroups", "SystemCallFilter")
+            unit[key] = f"{unit.get(key, '')} {value}" if adds and value else value
+    return unit
+
+
+def opens_originals_only(unit: dict[str, str]) -> bool:
+    before = hidden(settings("review"))
+    return (
+        before - hidden(unit) == {"/var/lib/appliance/phi/instances"}
+        and unit.get("ReadOnlyPaths") == "/var/lib/appliance/phi/instances"
+        and unit["IPAddressDeny"] == "any"
+    )
+
+
+def test_the_page_sees_no_original_unless_the_site_opens_them() -> None:
+    assert page_sees_no_original(settings("review"))
+    kept = re.search(r"phi/instances +(\d+) +(\S+) +(\S+)", (UNITS / "tmpfiles.conf").read_text())
+    assert kept is not None
+    assert kept.groups() == ("0700", "appliance-triage", "appliance-triage")
+    text = (UNITS / "dicomweb/appliance-review.service.d/20-dicomweb.conf").read_text()
+    assert opens_originals_only(opened(text))
+    assert not opens_originals_only(opened(text.replace("-/etc/appliance/keys", "")))
+    assert not opens_originals_only(opened(text.replace("ReadOnlyPaths", "ReadWritePaths")))
+    assert "process_vm_writev" in opened(text)["SystemCallFilter"]
+
+
+def test_systemd_judges_the_opening(tmp_path: Path) -> None:
+    root = _root(tmp_path)
+    units = root / "etc/systemd/system"
+    shutil.copytree(units / "dicomweb/appliance-review.service.d", units / "appliance-review.service.d")
+    command = ["systemd-analyze", "security", "--offline=true", f"--root={root}", "appliance-review.service"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, env={"LANG": "C.UTF-8", "PATH": PATH})
+    match = re.search(r"exposure level for \S+: ([0-9.]+)", said.stdout)
+    assert match, said.stderr
+    assert float(match[1]) <= EXPOSURE_MAX["review"]

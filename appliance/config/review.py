@@ -66,6 +66,14 @@ class Review(Section):
     break_glass_s: int = Field(
         1800, ge=0, le=14_400, description="How long an emergency lends a reader's rights; 0: never."
     )
+    dicomweb: bool = Field(
+        False, description="Other viewers may search and fetch studies here, read-only (docs/dicomweb.md)."
+    )
+    dicomweb_origins: list[Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]{1,253}$")]] = Field(
+        [],
+        max_length=20,
+        description="Origins of viewers in a browser, such as https://ohif.example: no other may read the answers.",
+    )
 
     @model_validator(mode="after")
     def _in_clear_on_loopback_only(self) -> Self:

@@ -17,7 +17,9 @@ BALP_READ = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudi
 SYSLOG_PRIORITY = 85  # facility 10 (security), severity 5 (notice): RFC 5424 6.2.1
 SYSLOG_WARNING = 84
 
-READS = {"case-opened", "case-opened-blind", "images-opened", "receipt-opened", "audit-opened"}
+READS = {
+    *("case-opened", "case-opened-blind", "images-opened", "receipt-opened", "audit-opened", "dicomweb-opened"),
+}
 SIGN_INS = {"sign-in": ("110122", "Login"), "sign-out": ("110123", "Logout"), "sign-in-failed": ("110122", "Login")}
 ALERTS = {
     "glass-broken": ("110127", "Emergency Override Started"),
@@ -29,11 +31,14 @@ ALERTS = {
     "user-disabled": ("110137", "User Security Attributes Changed"),
     "user-enabled": ("110137", "User Security Attributes Changed"),
     "password-changed": ("110137", "User Security Attributes Changed"),
+    "viewer-added": ("110137", "User Security Attributes Changed"),
+    "viewer-revoked": ("110137", "User Security Attributes Changed"),
+    "viewer-refused": ("110113", "Security Alert"),
     "factor-set": ("110137", "User Security Attributes Changed"),
     "factor-removed": ("110137", "User Security Attributes Changed"),
     "factor-reset": ("110137", "User Security Attributes Changed"),
 }
-FAILED = {"sign-in-failed", "proof-failed"}
+FAILED = {"sign-in-failed", "proof-failed", "viewer-refused"}
 
 
 class Row(Protocol):

@@ -72,12 +72,13 @@ def decode(data: bytes, *, pixels_max: int) -> Image:
                 "pixel-not-finite" or "pixel-rescale"
     """
     try:
-        return _decoded(_read(data, pixels_max), pixels_max)
+        return _decoded(read(data, pixels_max), pixels_max)
     except MemoryError:
         raise Quarantined("pixel-too-large", "PixelData") from None
 
 
-def _read(data: bytes, pixels_max: int) -> pydicom.FileDataset:
+def read(data: bytes, pixels_max: int) -> pydicom.FileDataset:
+    """A whole object, a deflated one only within what its pixels may take. Raises Quarantined."""
     _bounded_inflation(data, 4 * pixels_max + INFLATED_HEADROOM_BYTES)
     try:
         return pydicom.dcmread(BytesIO(data))

@@ -28,7 +28,7 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp
 
 from appliance.config import Config, Places
-from appliance.errors import Misconfigured
+from appliance.errors import CATALOGUE, Misconfigured
 from appliance.review import (
     account,
     administration,
@@ -38,6 +38,7 @@ from appliance.review import (
     casefile,
     critical,
     departure,
+    dicomweb,
     doors,
     emergency,
     entrance,
@@ -54,13 +55,16 @@ from appliance.review import (
     quality,
     signing,
     switch,
+    viewing,
     walls,
     worklist,
 )
+from appliance.review.dicomweb import gate, retrieve
 from appliance.review.ledgers import Ledgers, Page
 from appliance.review.proofs import Proofs
 
 HERE = Path(__file__).parent
+LOG = logging.getLogger("appliance")
 CONNECTIONS_MAX = 64
 KEEP_ALIVE_S = 5
 SHUTDOWN_S = 3
@@ -102,10 +106,12 @@ def app(
     *,
     clock: Callable[[], float] = time.time,
     token: Callable[[], str] = lambda: secrets.token_urlsafe(32),
+    reading: retrieve.Reading | None = None,
 ) -> ASGIApp:
     """The page as an ASGI application behind its wall.
 
-    clock  wall seconds since 1970; token  unguessable text for sessions and forms
+    clock    wall seconds since 1970; token  unguessable text for sessions and forms
+    reading  what answers DICOMweb, for whoever ends it
     """
     templates = Jinja2Templates(directory=HERE / "templates")
     first = beginning.Beginning(ledgers, token())
@@ -126,6 +132,8 @@ def app(
         **account.ROUTES,
         **emergency.ROUTES,
         **administration.ROUTES,
+        **viewing.ROUTES,
+        **dicomweb.ROUTES,
         "/sign-in": entrance.sign_in_page,
         "/first": first.page,
         "/pulse": PULSE,
@@ -143,6 +151,7 @@ def app(
         **account.FORMS,
         **emergency.FORMS,
         **administration.FORMS,
+        **viewing.FORMS,
         "/sign-in": entrance.sign_in,
         "/sign-out": entrance.form_for_readers(entrance.sign_out),
         "/first": first.make,
@@ -157,8 +166,11 @@ def app(
     )
     starlette.state.page = Page(config, ledgers.places, ledgers, clock, token, templates.TemplateResponse)
     starlette.state.proofs, starlette.state.openings = Proofs(), openings.Openings()
-    tls = config.review.tls
-    return walls.walled(starlette, config.review.hosts(), tls=tls != "off", trusted=tls == "files")
+    starlette.state.reading = reading or retrieve.Reading()
+    tls, inner = config.review.tls, gate.gated(starlette, config.review.dicomweb_origins, clock)
+    return walls.walled(
+        inner, config.review.hosts(), tls=tls != "off", trusted=tls == "files", own_methods=gate.is_dicomweb
+    )
 
 
 def serve(
@@ -177,10 +189,13 @@ def serve(
     """
     own = line.line_of(config, places, time.time())
     with _listening(config.review.host, config.review.port) as listener:
-        ledgers = Ledgers(places)
+        ledgers, reading = Ledgers(places), retrieve.Reading()
+        if config.review.dicomweb and places.instances.exists() and not retrieve.may_read(places.instances):
+            LOG.warning("review: %s: %s", "objects-walled", CATALOGUE["objects-walled"].hint)
         try:
-            _serve(app(config, ledgers), listener, stop, ready, alive, config, own)
+            _serve(app(config, ledgers, reading=reading), listener, stop, ready, alive, config, own)
         finally:
+            reading.objects.close()
             ledgers.close()
 
 

@@ -77,6 +77,23 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("POST", "/administration/users/{name}"): Permit("administer", proof=True),
     ("POST", "/administration/sessions/{session}/end"): Permit("administer"),
     ("POST", "/administration/glass/{glass:int}/review"): Permit("administer"),
+    ("GET", "/administration/viewers"): Permit("administer"),
+    ("POST", "/administration/viewers"): Permit("administer", proof=True),
+    ("POST", "/administration/viewers/{viewer:int}/revoke"): Permit("administer"),
+    ("GET", "/dicomweb/studies"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/series"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/instances"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/series/{series}/instances"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/metadata"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/series/{series}"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/series/{series}/metadata"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/series/{series}/instances/{object}"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/series/{series}/instances/{object}/metadata"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/series/{series}/instances/{object}/rendered"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/series/{series}/instances/{object}/frames/{frames}"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/series/{series}/instances/{object}/frames/{frames}/rendered"): Permit("look"),
+    ("GET", "/dicomweb/studies/{study}/series/{series}/instances/{object}/bulkdata/{bulk}"): Permit("look"),
 }
 
 

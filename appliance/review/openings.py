@@ -25,9 +25,12 @@ class Openings:
 
     def add(self, reader: Reader, subject: str) -> bool:
         """Whether this is new to the session."""
+        return self.is_new(reader.token_hash, subject)
+
+    def is_new(self, holder: str, subject: str) -> bool:
         with self._lock:
-            new = (reader.token_hash, subject) not in self._known
-            self._known[reader.token_hash, subject] = None
+            new = (holder, subject) not in self._known
+            self._known[holder, subject] = None
             while len(self._known) > REMEMBERED_MAX:
                 self._known.popitem(last=False)
             return new
@@ -44,6 +47,11 @@ def note_once(request: Request, reader: Reader, subject: str) -> None:
         page = page_of(request)
         with page.ledgers.pen().begin() as c:
             desk.note(c, at=page.clock(), user=reader.user, act="images-opened", subject=subject)
+
+
+def is_new(request: Request, holder: str, subject: str) -> bool:
+    """Whether a holder of any kind (a session, a viewer's token) comes to a subject for the first time."""
+    return _of(request).is_new(holder, subject)
 
 
 def _of(request: Request) -> Openings:

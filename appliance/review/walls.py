@@ -4,7 +4,7 @@ It refuses foreign Host names (DNS rebinding), writes from another origin, bodie
 methods the page does not know. It knows nothing of users; it notes the class of address that an act comes from.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -34,12 +34,20 @@ SECURITY_HEADERS = {
 }
 
 
-def walled(inner: ASGIApp, hosts: Collection[str] = OUR_HOSTS, *, tls: bool = False, trusted: bool = False) -> ASGIApp:
+def walled(
+    inner: ASGIApp,
+    hosts: Collection[str] = OUR_HOSTS,
+    *,
+    tls: bool = False,
+    trusted: bool = False,
+    own_methods: Callable[[str], bool] = lambda _path: False,
+) -> ASGIApp:
     """The application behind its wall. Refusals: 400 foreign host, 403 foreign origin, 405, 411, 413 to 415.
 
     hosts    names by which it may be called
     trusted  browsers trust its certificate: only then may they be told to insist on it (RFC 6797), because a reader
              who must click a warning away is else locked out
+    own_methods  paths behind which methods are refused further in: nothing there takes a form
     """
     added = {**SECURITY_HEADERS, "Strict-Transport-Security": STRICT_TRANSPORT} if trusted else SECURITY_HEADERS
     names = frozenset(each.lower() for each in hosts)
@@ -57,7 +65,8 @@ def walled(inner: ASGIApp, hosts: Collection[str] = OUR_HOSTS, *, tls: bool = Fa
             await send(message)
 
         ORIGIN.set(address_class(scope["client"][0] if scope.get("client") else ""))
-        refused = why_refused(scope["method"], Headers(scope=scope), names, "https" if tls else "http")
+        method = "GET" if own_methods(scope["path"]) else scope["method"]
+        refused = why_refused(method, Headers(scope=scope), names, "https" if tls else "http")
         if len(scope["path"]) + len(scope["query_string"]) > ADDRESS_CHARACTERS_MAX:
             refused = 414, "The address is too long."
         target = inner if refused is None else PlainTextResponse(refused[1], refused[0])

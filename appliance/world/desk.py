@@ -37,6 +37,7 @@ CommandKind = Literal["release", "reject"]
 COMMAND_KINDS: tuple[CommandKind, ...] = get_args(CommandKind)
 
 CORRECTION_CHARACTERS_MAX = 2_000
+OPENED_BY = ("case-opened", "receipt-opened", "dicomweb-opened")
 AUDIT_START = "0" * 64
 # Which class of address the act under way came from. It is a fact of the request and not of the act, and every row
 # must have it: the page's outer wall sets it once, so that no act can forget it.
@@ -234,10 +235,11 @@ def guard_trail(c: Connection) -> None:
 def opened_by(c: Connection, user: str, numbers: list[int]) -> set[int]:
     """Which of these studies a user has opened: who saw what the machine said of them cannot read them blindly.
 
-    The page of what left for the centre says it too: only what was escalated left.
+    The page of what left for the centre says it too: only what was escalated left. Whoever fetched the study by
+    DICOMweb knows whose it is and may have read it elsewhere.
     """
     subjects = {f"study {number}": number for number in numbers}
-    where = (audit.c.user == user, audit.c.act.in_(("case-opened", "receipt-opened")), audit.c.subject.in_(subjects))
+    where = (audit.c.user == user, audit.c.act.in_(OPENED_BY), audit.c.subject.in_(subjects))
     return {subjects[subject] for subject in c.execute(select(audit.c.subject).where(*where).distinct()).scalars()}
 
 

@@ -27,6 +27,12 @@ FILLED = {
     "{name}": "nobody.here",
     "{session}": "0" * 16,
     "{glass:int}": "1",
+    "{viewer:int}": "1",
+    "{study}": "1.2.3",
+    "{series}": "1.2.3",
+    "{object}": "1.2.3",
+    "{frames}": "1",
+    "{bulk}": "7FE00010",
 }
 LAST = ("/sign-out", "/lock", "/emergency")  # after these the session is not what it was
 
@@ -37,7 +43,7 @@ def house(tmp_path: Path) -> Iterator[Hands]:
     filled(made)
     for path, metadata in ((made.places.cases_db, wire.CASES), (made.places.link_db, wire.LINK)):
         sqlite.open_writer(path, metadata).dispose()
-    hands = Hands(made.places, signature_fresh_s=900)
+    hands = Hands(made.places, signature_fresh_s=900, dicomweb=True)
     for role, name in NAMES.items():
         members.add_user(hands.ledgers, name, PASSWORD, at=1.0, role=role)
     yield hands

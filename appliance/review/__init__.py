@@ -100,6 +100,48 @@ def opened(places: Places) -> Iterator[Ledgers]:
         ledgers.close()
 
 
+PULSE = entrance.for_readers(lambda _request, _reader: Response(status_code=204), touch=False)
+PAGES = {
+    **worklist.ROUTES,
+    **casefile.ROUTES,
+    **departure.ROUTES,
+    **critical.ROUTES,
+    **quality.ROUTES,
+    **holds.ROUTES,
+    **images.ROUTES,
+    **overview.ROUTES,
+    **outbox.ROUTES,
+    **audits.ROUTES,
+    **models.ROUTES,
+    **switch.ROUTES,
+    **lock.ROUTES,
+    **account.ROUTES,
+    **emergency.ROUTES,
+    **administration.ROUTES,
+    **viewing.ROUTES,
+    **dicomweb.ROUTES,
+    "/sign-in": entrance.sign_in_page,
+    "/pulse": PULSE,
+}
+FORMS = {
+    **signing.FORMS,
+    **late_images.FORMS,
+    **critical.FORMS,
+    **blinding.FORMS,
+    **holds.FORMS,
+    **audits.FORMS,
+    **models.FORMS,
+    **switch.FORMS,
+    **lock.FORMS,
+    **account.FORMS,
+    **emergency.FORMS,
+    **administration.FORMS,
+    **viewing.FORMS,
+    "/sign-in": entrance.sign_in,
+    "/sign-out": entrance.form_for_readers(entrance.sign_out),
+}
+
+
 def app(
     config: Config,
     ledgers: Ledgers,
@@ -115,47 +157,8 @@ def app(
     """
     templates = Jinja2Templates(directory=HERE / "templates")
     first = beginning.Beginning(ledgers, token())
-    pages = {
-        **worklist.ROUTES,
-        **casefile.ROUTES,
-        **departure.ROUTES,
-        **critical.ROUTES,
-        **quality.ROUTES,
-        **holds.ROUTES,
-        **images.ROUTES,
-        **overview.ROUTES,
-        **outbox.ROUTES,
-        **audits.ROUTES,
-        **models.ROUTES,
-        **switch.ROUTES,
-        **lock.ROUTES,
-        **account.ROUTES,
-        **emergency.ROUTES,
-        **administration.ROUTES,
-        **viewing.ROUTES,
-        **dicomweb.ROUTES,
-        "/sign-in": entrance.sign_in_page,
-        "/first": first.page,
-        "/pulse": PULSE,
-    }
-    forms = {
-        **signing.FORMS,
-        **late_images.FORMS,
-        **critical.FORMS,
-        **blinding.FORMS,
-        **holds.FORMS,
-        **audits.FORMS,
-        **models.FORMS,
-        **switch.FORMS,
-        **lock.FORMS,
-        **account.FORMS,
-        **emergency.FORMS,
-        **administration.FORMS,
-        **viewing.FORMS,
-        "/sign-in": entrance.sign_in,
-        "/sign-out": entrance.form_for_readers(entrance.sign_out),
-        "/first": first.make,
-    }
+    pages = {**PAGES, "/first": first.page}
+    forms = {**FORMS, "/first": first.make}
     starlette = Starlette(
         routes=[
             *(doors.Door("GET", path, endpoint) for path, endpoint in pages.items()),
@@ -197,9 +200,6 @@ def serve(
         finally:
             reading.objects.close()
             ledgers.close()
-
-
-PULSE = entrance.for_readers(lambda _request, _reader: Response(status_code=204), touch=False)
 
 
 class _Server(uvicorn.Server):

@@ -559,7 +559,9 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "reason-missing": Entry("sender", "the reason is missing or too long", "Say why in 500 characters or fewer."),
     # DICOMweb
-    "dicomweb-off": Entry("sender", "DICOMweb is switched off here", "The operator sets review.dicomweb."),
+    "dicomweb-off": Entry(
+        "sender", "what other viewers ask for (DICOMweb) is switched off here", "The operator sets review.dicomweb."
+    ),
     "dicomweb-query": Entry(
         "sender", "the search asks for what cannot be answered", "docs/dicomweb.md lists the keys that can be searched."
     ),

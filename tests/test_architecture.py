@@ -227,3 +227,9 @@ def test_nothing_of_the_workplace_is_in_the_tree() -> None:
         ):
             match = places.search(path.read_text("utf-8", "replace"))
             assert match is None, f"{path.relative_to(ROOT)} names {match and match[0]}"
+
+
+def test_no_two_test_files_have_the_same_name() -> None:
+    """pytest knows a file outside a package by its name alone: of two of one name only the first would be run."""
+    names = [path.name for path in ROOT.glob("tests/**/test_*.py")]
+    assert sorted(names) == sorted(set(names))

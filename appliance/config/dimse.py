@@ -40,7 +40,7 @@ class Dimse(Section):
         16, ge=1, le=200, description="Associations at a time; the next is told to come later."
     )
     pdu_bytes_max: int = Field(
-        131_072, ge=16_384, le=MIB, description="Largest PDU asked for; a longer one ends its association."
+        131_072, ge=16_384, le=MIB, description="Largest PDU asked for; one above 1 MiB ends its association."
     )
     request_timeout_s: float = Field(
         30.0, ge=1, le=600, description="How long a connection may stay without its association request."

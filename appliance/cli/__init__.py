@@ -20,6 +20,7 @@ NEEDS_NO_CONFIG = (
     "inspect",
     "models",
     "replay",
+    "rules",
 )  # tools that work alone: without --config they use the defaults
 
 
@@ -132,6 +133,10 @@ def _look(told: argparse.Namespace) -> int:
             from appliance.cli import watching
 
             return watching.run(config, places, told.json)
+        case "rules":
+            from appliance.cli import rules
+
+            return rules.run(config, places, told)
         case "studies":
             return look.studies(places, told.uid, told.json)
         case "config":

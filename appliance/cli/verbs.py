@@ -58,6 +58,11 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
     again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     again.add_argument("--table", action="store_true", help="a table for people instead of JSON lines")
+    table = verb(
+        "rules", "Say what the site's rules make of a study: which models may look, what goes where.", as_json=True
+    )
+    table.add_argument("what", choices=("test",))
+    table.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders of DICOM")
     _models(verb("models", "Make, check, sign, list and install model packages, and order which one decides."))
     knobs = verb("config", "Show every setting with its value, bounds and meaning.", as_json=True)
     knobs.add_argument("what", choices=("show",))

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from appliance.config.dimse import Dimse
 from appliance.config.review import Review
+from appliance.config.rules import Rules as Rules
 from appliance.config.section import LOOPBACK, MIB, Folder, Section
 from appliance.errors import Misconfigured
 
@@ -221,6 +222,7 @@ class Config(Section):
     certificate: Certification = Field(default_factory=Certification)
     audit: Audit = Field(default_factory=Audit)
     draft: Draft = Field(default_factory=Draft)
+    rules: Rules = Field(default_factory=Rules)
 
 
 class ConfigMistakes(Misconfigured):

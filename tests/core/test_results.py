@@ -18,7 +18,8 @@ from appliance.core.key_images import chosen
 from appliance.core.pixels import decode
 from appliance.core.results.check import wrong_in
 from appliance.core.results.key_image import key_image
-from appliance.core.results.report import Built, Finding, Statement, report
+from appliance.core.results.report import report
+from appliance.core.results.statement import Built, Finding, Statement
 from appliance.core.results.words import Term
 from appliance.core.study import LANES, Instance
 

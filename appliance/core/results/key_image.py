@@ -15,11 +15,12 @@ from appliance import __version__
 from appliance.core.key_images import Place, rendered, shrunk
 from appliance.core.pixels import Image
 from appliance.core.results import words
-from appliance.core.results.report import INHERITED, Built, Statement, dress, result_uid, statement_digest, written
+from appliance.core.results.statement import INHERITED, Built, Statement, dress, result_uid, statement_digest, written
 from appliance.core.study import LANE_WORDS
 
 BAR_SHARE = 0.06
 BAR_PX_MIN = 18
+WIDTH_PX_MIN = 320  # narrower, and the words could not be read
 
 
 def key_image(said: Statement, source: Dataset, image: Image, place: Place, *, site_key: bytes, device: str) -> Built:
@@ -60,6 +61,9 @@ def key_image(said: Statement, source: Dataset, image: Image, place: Place, *, s
 
 def marked(grey: NDArray[np.uint8], said: Statement) -> NDArray[np.uint8]:
     """The picture between two bars: that it is not for diagnosis, and what the triage said."""
+    missing = max(0, WIDTH_PX_MIN - grey.shape[1])
+    sides = ((0, 0), (missing // 2, missing - missing // 2), (0, 0))[: grey.ndim]
+    grey = np.pad(grey, sides)
     rows, columns = grey.shape[:2]
     height = max(BAR_PX_MIN, round(BAR_SHARE * rows))
     shape = (height, columns, *grey.shape[2:])

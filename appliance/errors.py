@@ -103,6 +103,11 @@ CATALOGUE: dict[str, Entry] = {
     "result-attempts-spent": Entry(
         "person", "building the result ended the service too often", "Send the journal to support."
     ),
+    "result-refused": Entry(
+        "person",
+        "a target refused a result for good",
+        "Ask who runs the target why; then mend its entry under results.targets.",
+    ),
     "own-result-returned": Entry(
         "person",
         "a result that an appliance made came back as if it were an image",

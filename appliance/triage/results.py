@@ -31,7 +31,7 @@ from appliance.core.results.statement import INHERITED, Built, Finding, Statemen
 from appliance.core.results.words import Term
 from appliance.core.rules import Decided, Result, sent
 from appliance.core.study import Instance
-from appliance.errors import Fault, Quarantined
+from appliance.errors import CATALOGUE, Fault, Quarantined
 from appliance.loop import Moment, Step, guarded
 from appliance.world import archive, ledger, validator
 from appliance.world.ledger import reports
@@ -41,7 +41,7 @@ STATEMENTS_A_STEP = 5
 RECEIPTS_A_STEP = 100
 ATTEMPTS_MAX = 3
 POST_PERIOD_S = 30.0
-DECIDED: dict[str, Decided] = {"": "none", "agree": "agree", "correct": "disagree", "cannot-tell": "cannot-tell"}
+DECIDED: dict[str, Decided] = {"": "none", "agree": "agree", "correct": "disagree", "cannot_tell": "cannot-tell"}
 # How dciodvfy names what was taken over from the source: its mistakes are the scanner's, and must stay what they are.
 NOT_OURS = frozenset(INHERITED) | {pydicom.datadict.dictionary_description(each) for each in INHERITED}
 
@@ -235,6 +235,10 @@ class Results:
         self.next_post = moment.mono + POST_PERIOD_S
         with self.engine.connect() as c:
             waiting = reports.open_orders(c)
+        named = {each["sha256"] for row in waiting for each in row.body["payloads"]}
+        for path in self.places.outbox.glob("*.dcm"):
+            if path.stem not in named:  # of a statement that ended half-way, or that a judge kept here
+                archive.remove(path)
         for row in waiting:
             path = self._slip(row.order_id)
             if not path.exists():
@@ -262,7 +266,8 @@ class Results:
             if row is None or row.target != receipt.target:
                 return False
             more = receipt.outcome == "stored" and bool(row.body["commit"])  # the slip waits for the commitment
-            told = {"state": receipt.outcome, "open": more, "code": receipt.code, "status": receipt.status}
+            code = receipt.code if receipt.code in CATALOGUE or receipt.outcome != "refused" else "result-refused"
+            told = {"state": receipt.outcome, "open": more, "code": code, "status": receipt.status}
             if row.state != receipt.outcome:
                 reports.file_receipt(
                     c, receipt.id, {**told, "attempts": receipt.attempts, "told_at": receipt.at_s}

@@ -109,7 +109,7 @@ def test_two_judges_find_nothing_wrong(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("lane", LANES)
 def test_every_lane_signed_and_not(lane: str, tmp_path: Path) -> None:
     study = STUDIES["film"]()
-    for decision in ("agree", "correct", "cannot-tell"):
+    for decision in ("agree", "correct", "cannot_tell"):
         assert study.wrong(study.report(lane=lane, decision=decision, findings=()).data) == []
     plain = study.report(lane=lane, decision="", reader="")
     assert study.wrong(plain.data, signed=False) == []

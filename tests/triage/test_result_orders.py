@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from appliance.core.document import decode, encode
-from appliance.core.results import check
+from appliance.core.results import check, words
 from appliance.core.results.order import Order, Receipt
 from appliance.errors import Quarantined
 from appliance.triage import results as step
@@ -225,6 +225,11 @@ def test_a_scanner_s_own_odd_value_is_no_objection(house: House, monkeypatch: py
     house.sign()
     house.out()
     assert set(house.slips()) == {"pacs", "archive"}
+
+
+def test_every_decision_that_can_be_signed_is_known_here() -> None:
+    assert set(step.DECIDED) == {"", *desk.DECISIONS}
+    assert set(words.DECISIONS) == set(desk.DECISIONS)
 
 
 class PowerCut(BaseException):

@@ -28,7 +28,7 @@ READER = Term("READER-DECISION", SCHEME, "Reader's decision on the triage result
 DECISIONS = {
     "agree": Term("AGREE", SCHEME, "Reader agrees"),
     "correct": Term("DISAGREE", SCHEME, "Reader disagrees"),
-    "cannot-tell": Term("CANNOT-TELL", SCHEME, "Reader cannot tell"),
+    "cannot_tell": Term("CANNOT-TELL", SCHEME, "Reader cannot tell"),
 }
 OPINION = Term("CENTRAL-OPINION", SCHEME, "Opinion of the central model (draft)")
 ASSESSMENTS = {

@@ -124,7 +124,8 @@ CATALOGUE: dict[str, Entry] = {
     "study-patient-mismatch": Entry(
         "person",
         "files of one study name different patients",
-        "Find out which patient the images belong to before anyone reads them.",
+        "Find out which patient the images belong to, have them sent under that one, reject this study; released as it "
+        "is, it is set aside again.",
     ),
     "instance-damaged": Entry(
         "person",

@@ -18,7 +18,7 @@ from appliance.core.pseudonym import checked_key
 from appliance.core.study import LANE_WORDS
 from appliance.errors import CATALOGUE, Fault
 from appliance.world import archive, ledger, models, sqlite
-from appliance.world.ledger import drafts, watch
+from appliance.world.ledger import drafts, stray_files, watch
 
 STRAYS_SHOWN = 20
 CONNECT_TIMEOUT_S = 1.0
@@ -47,7 +47,7 @@ def status(config: Config, places: Places, as_json: bool) -> int:
             told["studies"] = ledger.counts(c)
             set_aside = c.execute(select(ledger.studies).where(ledger.studies.c.state == "quarantined")).all()
             told["look"] += [_named(f"study {row.number}", row.fault_code) for row in set_aside]
-            strays = c.execute(select(ledger.strays).order_by(ledger.strays.c.id.desc()).limit(STRAYS_SHOWN)).all()
+            strays = stray_files.waiting(c, STRAYS_SHOWN)
             told["look"] += [_named(f"file {row.sha256[:16]}", row.code) for row in strays]
             told["look"] += [_named(what, code) for what, code in _watched(c, config)]
             told["drafts"] = drafts.counts(c) if config.draft.weights else {}

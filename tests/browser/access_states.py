@@ -33,9 +33,10 @@ class House(NamedTuple):
 
 
 class State(NamedTuple):
-    """One state. where: the address after the service's own; act: what is done there before it is looked at."""
+    """One state. template: what is drawn last; where: its address; act: what is done there before it is looked at."""
 
     route: str
+    template: str
     user: str | None
     where: Callable[[House], str]
     act: Callable[[Page], None] | None = None
@@ -93,59 +94,69 @@ def wrongly_unlocked(page: Page) -> None:
 
 
 STATES: dict[str, State] = {
-    "sign-in": State("/sign-in", None, at("sign-in")),
-    "sign-in, wrong": State("/sign-in", None, at("sign-in"), press("Sign in", Name="who", Password="not this one")),
-    "first administrator": State("/first", None, empty("first")),
-    "worklist": State("/", READER, at("")),
-    "worklist, all": State("/", READER, at("?lane=all")),
-    "worklist, no row": State("/", VIEWER, at("?lane=all&page=9")),
-    "worklist, read first": State("/", READER, lambda house: house.blinded),
-    "worklist, starting": State("/", READER, empty("")),
-    "case, flagged": State("/studies/{number:int}", READER, study("flagged"), drawn),
-    "case, answered and opened out": State("/studies/{number:int}", READER, study("answered"), opened_out),
-    "case, late at the centre": State("/studies/{number:int}", VIEWER, study("late")),
-    "case, quarantined": State("/studies/{number:int}", READER, study("broken")),
-    "case, signed, late image": State("/studies/{number:int}", READER, study("signed"), opened_out),
-    "case, hostile header": State("/studies/{number:int}", READER, study("evil"), drawn),
-    "case, a mistake": State("/studies/{number:int}", READER, study("cleared"), mistaken),
-    "case, none": State("/studies/{number:int}", READER, at("studies/99999")),
-    "case, read first": State("/studies/{number:int}", READER, lambda house: f"{house.blinded}studies/1"),
-    "what left": State("/studies/{number:int}/left", READER, study("answered", "/left"), opened_out),
-    "what left, nothing": State("/studies/{number:int}/left", READER, study("cleared", "/left")),
-    "critical results": State("/critical", READER, at("critical")),
-    "quality": State("/quality", READER, at("quality?days=all")),
-    "what the edge missed": State("/quality/missed", READER, at("quality/missed")),
-    "blinded reads": State("/audits", READER, at("audits")),
-    "blinded reads, starting": State("/audits", READER, empty("audits")),
+    "sign-in": State("/sign-in", "sign_in", None, at("sign-in")),
+    "sign-in, wrong": State(
+        "/sign-in", "sign_in", None, at("sign-in"), press("Sign in", Name="who", Password="not this one")
+    ),
+    "first administrator": State("/first", "first", None, empty("first")),
+    "worklist": State("/", "worklist", READER, at("")),
+    "worklist, all": State("/", "worklist", READER, at("?lane=all")),
+    "worklist, no row": State("/", "worklist", VIEWER, at("?lane=all&page=9")),
+    "worklist, read first": State("/", "worklist", READER, lambda house: house.blinded),
+    "worklist, starting": State("/", "worklist", READER, empty("")),
+    "case, flagged": State("/studies/{number:int}", "case", READER, study("flagged"), drawn),
+    "case, answered and opened out": State("/studies/{number:int}", "case", READER, study("answered"), opened_out),
+    "case, late at the centre": State("/studies/{number:int}", "case", VIEWER, study("late")),
+    "case, quarantined": State("/studies/{number:int}", "case", READER, study("broken")),
+    "case, signed, late image": State("/studies/{number:int}", "case", READER, study("signed"), opened_out),
+    "case, hostile header": State("/studies/{number:int}", "case", READER, study("evil"), drawn),
+    "case, a mistake": State("/studies/{number:int}", "case", READER, study("cleared"), mistaken),
+    "case, none": State("/studies/{number:int}", "problem", READER, at("studies/99999")),
+    "case, read first": State("/studies/{number:int}", "case_blind", READER, lambda house: f"{house.blinded}studies/1"),
+    "what left": State("/studies/{number:int}/left", "left", READER, study("answered", "/left"), opened_out),
+    "what left, nothing": State("/studies/{number:int}/left", "left", READER, study("cleared", "/left")),
+    "critical results": State("/critical", "critical", READER, at("critical")),
+    "quality": State("/quality", "quality", READER, at("quality?days=all")),
+    "what the edge missed": State("/quality/missed", "missed", READER, at("quality/missed")),
+    "blinded reads": State("/audits", "audits", READER, at("audits")),
+    "blinded reads, starting": State("/audits", "audits", READER, empty("audits")),
     "blinded read": State(
-        "/audits/{audit:int}", READER, lambda house: f"{house.address}audits/{audit_of(house.seeded, 'read-a')}"
+        "/audits/{audit:int}",
+        "audit",
+        READER,
+        lambda house: f"{house.address}audits/{audit_of(house.seeded, 'read-a')}",
     ),
-    "stray files": State("/strays", READER, at("strays")),
-    "stray files, starting": State("/strays", READER, empty("strays")),
-    "status": State("/status", READER, at("status")),
-    "status, starting": State("/status", READER, empty("status")),
-    "outbox": State("/outbox", READER, at("outbox")),
-    "outbox, empty": State("/outbox", READER, empty("outbox")),
-    "models": State("/models", READER, at("models"), opened_out),
-    "models, starting": State("/models", READER, empty("models")),
-    "stop a model": State("/models/switch", READER, at(f"models/switch?model={TITLE}")),
+    "quarantine": State("/quarantine", "quarantine", READER, at("quarantine"), opened_out),
+    "quarantine, by its old address": State("/strays", "quarantine", ADMINISTRATOR, at("strays")),
+    "quarantine, starting": State("/quarantine", "quarantine", READER, empty("quarantine")),
+    "status": State("/status", "status", READER, at("status")),
+    "status, starting": State("/status", "status", READER, empty("status")),
+    "outbox": State("/outbox", "outbox", READER, at("outbox")),
+    "outbox, empty": State("/outbox", "outbox", READER, empty("outbox")),
+    "models": State("/models", "models", READER, at("models"), opened_out),
+    "models, starting": State("/models", "models", READER, empty("models")),
+    "stop a model": State("/models/switch", "confirm", READER, at(f"models/switch?model={TITLE}")),
     "take a certificate away": State(
-        "/certificates/{certificate}/withdraw", READER, at(f"certificates/{NEW}/withdraw")
+        "/certificates/{certificate}/withdraw", "confirm", READER, at(f"certificates/{NEW}/withdraw")
     ),
-    "account": State("/account", READER, at("account"), opened_out),
-    "emergency access": State("/emergency", VIEWER, at("emergency")),
-    "emergency access, open": State("/status", VIEWER, at("emergency"), press("Break the glass", Why="a test")),
-    "administration": State("/administration", ADMINISTRATOR, at("administration")),
+    "account": State("/account", "account", READER, at("account"), opened_out),
+    "emergency access": State("/emergency", "emergency", VIEWER, at("emergency")),
+    "emergency access, open": State("/", "worklist", VIEWER, at("emergency"), press("Break the glass", Why="a test")),
+    "administration": State("/administration", "administration", ADMINISTRATOR, at("administration")),
     "is it you": State(
-        "/administration", ADMINISTRATOR, lambda house: f"{house.blinded}administration", press("^Do it to vic")
+        "/administration",
+        "prove",
+        ADMINISTRATOR,
+        lambda house: f"{house.blinded}administration",
+        press("^Do it to vic"),
     ),
-    "external viewers": State("/administration/viewers", ADMINISTRATOR, at("administration/viewers")),
+    "external viewers": State("/administration/viewers", "viewers", ADMINISTRATOR, at("administration/viewers")),
     "external viewers, a token": State(
-        "/administration/viewers", ADMINISTRATOR, at("administration/viewers"), press("Add", Name="ohif.1")
+        "/administration/viewers", "viewers", ADMINISTRATOR, at("administration/viewers"), press("Add", Name="ohif.1")
     ),
-    "not for this role": State("/administration", VIEWER, at("administration")),
-    "locked": State("/lock", VIEWER, at("status"), locked),
-    "locked, wrong": State("/lock", VIEWER, at("status"), wrongly_unlocked),
+    "not for this role": State("/administration", "problem", VIEWER, at("administration")),
+    "locked": State("/lock", "lock", VIEWER, at("status"), locked),
+    "locked, wrong": State("/lock", "lock", VIEWER, at("status"), wrongly_unlocked),
 }
 
 # Doors that answer with no page of their own, each with why; a test holds that they answer with no HTML document.

@@ -109,7 +109,7 @@ def _studies(c: Connection, page: Page, reader: Reader) -> tuple[list[dict[str, 
     found = list(c.execute(newest.limit(SHOWN_MAX)))
     total = c.execute(select(func.count()).select_from(studies).where(where)).scalar_one()
     numbers = [row.number for row in found]
-    history = _history(c, numbers)
+    past = history(c, numbers)
     images = ledger.instance_counts(c, numbers)
     unread = blinding.hidden(page, reader.user, found)
     with page.ledgers.eyes().begin() as own:
@@ -124,11 +124,11 @@ def _studies(c: Connection, page: Page, reader: Reader) -> tuple[list[dict[str, 
             "modality": row.modality,
             "images": images[row.number],
             "since": words.clock_time(row.state_since),
-            "from": "" if row.number in unread else history[row.number][0],
-            "times": history[row.number][1],
-            "released": history[row.number][2],
+            "from": "" if row.number in unread else past[row.number][0],
+            "times": past[row.number][1],
+            "released": past[row.number][2],
             "pending": pending[row.number],
-            **_fault(row, history[row.number][0], row.number in unread),
+            **_fault(row, past[row.number][0], row.number in unread),
         }
         for row in found
     ], total
@@ -138,7 +138,7 @@ def _fault(row: Row[Any], came_from: str, unread: bool) -> dict[str, str]:
     return READ_FIRST if unread and came_from in AFTER_DECIDING else explained(row.fault_code)
 
 
-def _history(c: Connection, numbers: list[int]) -> dict[int, tuple[str, int, int]]:
+def history(c: Connection, numbers: list[int]) -> dict[int, tuple[str, int, int]]:
     """Of each study the state it was last set aside from, how often it was, and how often it was released."""
     found = dict.fromkeys(numbers, ("", 0, 0))
     chosen = select(moves).where(moves.c.study_number.in_(numbers), moves.c.event.in_(("gave up", "released")))

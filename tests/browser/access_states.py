@@ -131,7 +131,7 @@ STATES: dict[str, State] = {
     "quarantine, starting": State("/quarantine", "quarantine", READER, empty("quarantine")),
     "status": State("/status", "status", READER, at("status")),
     "status, starting": State("/status", "status", READER, empty("status")),
-    "outbox": State("/outbox", "outbox", READER, at("outbox")),
+    "outbox": State("/outbox", "outbox", READER, at("outbox"), opened_out),
     "outbox, empty": State("/outbox", "outbox", READER, empty("outbox")),
     "models": State("/models", "models", READER, at("models"), opened_out),
     "models, starting": State("/models", "models", READER, empty("models")),
@@ -193,6 +193,7 @@ def furnished(seeded: Seeded) -> None:
         stop = Order("model-stop", "other-model")
         roles.file(c, "desk", "n" * 20, stop, who=READER, issued_at=NOW, at=NOW, outcome="done")
     fill(seeded)
+    seeded.study("refused", ["complete", "hard", "escalated", "quarantined"], lane="escalated", case_id="9" * 32)
     number = seeded.study("signed", ["complete", "routine"], who=patient("DOE^SIGNED", "P-90"))
     said = {"nonce": "signed-" + "n" * 20, "study_number": number, "revision": 1, "user": READER}
     with review.opened(seeded.places) as ledgers, ledgers.pen().begin() as c:

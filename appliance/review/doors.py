@@ -79,6 +79,7 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("POST", "/administration/users/{name}"): Permit("administer", proof=True),
     ("POST", "/administration/sessions/{session}/end"): Permit("administer"),
     ("POST", "/administration/glass/{glass:int}/review"): Permit("administer"),
+    ("GET", "/administration/self-test"): Permit("administer"),
     ("GET", "/administration/viewers"): Permit("administer"),
     ("POST", "/administration/viewers"): Permit("administer", proof=True),
     ("POST", "/administration/viewers/{viewer:int}/revoke"): Permit("administer"),

@@ -143,6 +143,7 @@ STATES: dict[str, State] = {
     "emergency access": State("/emergency", "emergency", VIEWER, at("emergency")),
     "emergency access, open": State("/", "worklist", VIEWER, at("emergency"), press("Break the glass", Why="a test")),
     "administration": State("/administration", "administration", ADMINISTRATOR, at("administration")),
+    "self-test": State("/administration/self-test", "selftest", ADMINISTRATOR, at("administration/self-test")),
     "is it you": State(
         "/administration",
         "prove",

@@ -132,11 +132,9 @@ def _models(config: Config, c: Connection, now: float) -> Iterator[Line]:
         role = row.facts.get("role", "decides")
         own = select(watch.monitors).where(watch.monitors.c.model == row.title, watch.monitors.c.present)
         certificates = list(c.execute(own))
-        if role != "decides" or not certificates:
-            ok = role != "decides"
-            told = {"shadow": "in force as a shadow", "escalates": "in force; escalates everything it covers"}.get(role)
-            todo = "Install a certificate of this site; until then every study it covers is escalated."
-            yield Line(f"model {row.title}", ok, told or "in force, under no certificate", todo)
+        if role != "decides" or not certificates:  # safe as it is: a person reads everything it covers
+            told = "in force as a shadow" if role == "shadow" else "in force; escalates everything: no certificate here"
+            yield Line(f"model {row.title}", True, told, "")
         for each in certificates if role == "decides" else []:
             yield _certificate(config, c, row.title, each, now)
 

@@ -110,11 +110,6 @@ def silent_centre(made: Seeded) -> None:
     cases.dispose()
 
 
-def bare_model(made: Seeded) -> None:
-    with made.engine.begin() as c:
-        c.execute(watch.monitors.update().values(present=False))
-
-
 @pytest.mark.parametrize(
     ("plant", "name"),
     [
@@ -122,7 +117,6 @@ def bare_model(made: Seeded) -> None:
         (missing_ledger, "ledger: line, centre"),
         (broken_trail, "audit trail"),
         (warned_certificate, f"model {TITLE}"),
-        (bare_model, f"model {TITLE}"),
         (forgotten_centre, "centre"),
         (silent_centre, "centre"),
     ],
@@ -130,6 +124,16 @@ def bare_model(made: Seeded) -> None:
 def test_one_fault_makes_one_line_red(house: Seeded, plant: Callable[[Seeded], None], name: str) -> None:
     plant(house)
     assert ", ".join(red(house)) == name
+
+
+def test_a_model_without_a_certificate_escalates_everything_and_that_is_said(house: Seeded) -> None:
+    with house.engine.begin() as c:
+        c.execute(watch.monitors.update().values(present=False))
+    assert "escalates everything" in looked(house)[f"model {TITLE}"].found
+    assert red(house) == []
+    with house.engine.begin() as c:
+        c.execute(watch.installed.update().values(present=False))
+    assert red(house) == ["models"]
 
 
 def test_a_clock_that_was_set_back_is_seen(house: Seeded) -> None:

@@ -143,7 +143,8 @@ CATALOGUE: dict[str, Entry] = {
     "study-patient-mismatch": Entry(
         "person",
         "files of one study name different patients",
-        "Find out which patient the images belong to before anyone reads them.",
+        "Find out which patient the images belong to, have them sent under that one, reject this study; released as it "
+        "is, it is set aside again.",
     ),
     "instance-damaged": Entry(
         "person",
@@ -563,6 +564,26 @@ CATALOGUE: dict[str, Entry] = {
     # review
     "ledger-starting": Entry(
         "time", "the clinical ledger is not there yet", "Triage makes it when it starts; the page waits."
+    ),
+    "ledger-damaged": Entry(
+        "operator",
+        "a ledger's pages do not agree, or it cannot be opened",
+        "Stop the services, keep the file as it is, look at the disk, and put back a copy of before.",
+    ),
+    "clock-behind": Entry(
+        "operator",
+        "rows on file lie ahead of this machine's clock",
+        "Set the clock; until then ages, deadlines and certificates here are wrong.",
+    ),
+    "page-certificate": Entry(
+        "operator",
+        "the certificate of the page ends soon or cannot be read",
+        "Give the hospital's new files (review.tls_certificate_file); one made here is renewed by a restart.",
+    ),
+    "audit-broken": Entry(
+        "operator",
+        "the audit trail was changed after it was written",
+        "Keep the database as it is; find out who could write it and compare an export of before.",
     ),
     "user-name": Entry(
         "sender", "the user name is not usable", "Use 2 to 40 letters, digits, dots, dashes or underscores."

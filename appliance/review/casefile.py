@@ -245,6 +245,7 @@ def shown(page: Page, file: CaseFile, now: float, user: str) -> dict[str, Any]:
         "may_command": study.state == "quarantined" and file.pending_command is None,
         "nonce": page.token(),
         "correction_max": desk.CORRECTION_CHARACTERS_MAX,
+        "why_max": desk.BECAUSE_CHARACTERS_MAX,
         "addendum_max": reading_desk.ADDENDUM_CHARACTERS_MAX,
         "reasons": decision_reasons,
     }

@@ -348,6 +348,12 @@ CATALOGUE: dict[str, Entry] = {
     "broker-away": Entry(
         "time", "the broker cannot be reached", "Check network.broker_host; cases wait and nothing is lost."
     ),
+    "line-gone": Entry(
+        "time", "the broker is not reached", "Cases wait and go by themselves; look at the network if it lasts."
+    ),
+    "uplink-silent": Entry(
+        "time", "the uplink service does not say that it lives", "It is started again by itself; look at its journal."
+    ),
     "centre-silent": Entry("time", "the centre does not answer", "Cases wait and are sent again; nothing is lost."),
     "broker-refused": Entry(
         "operator",

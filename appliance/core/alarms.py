@@ -15,6 +15,8 @@ Severity = Literal["alarm", "warning", "notice"]
 
 CENTRE_SILENT_S = 900.0  # without a word while something waits
 SPOOL_WARN_SHARE = 0.8
+LINE_GONE_S = 5.0  # a line that flaps is not cried out each time
+UPLINK_SILENT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Condition:
     heard_s  seconds since the centre's last word of any kind; None: it never said one
     silent   sources that say nothing although they usually would
     models   models that have not flagged anything for longer than is to be believed, in words
+    line_gone_s    seconds since the broker was lost, by uplink's word; None: it is there, or nothing was said yet
+    uplink_said_s  seconds since uplink's last word; None: it never said one
     """
 
     queues: Mapping[Urgency, Queue] = field(default_factory=dict)
@@ -51,6 +55,8 @@ class Condition:
     disk_low: bool = False
     silent: tuple[Silence, ...] = ()
     models: tuple[str, ...] = ()
+    line_gone_s: float | None = None
+    uplink_said_s: float | None = None
 
     @property
     def waiting(self) -> int:
@@ -83,6 +89,17 @@ def _found(now: Condition) -> Iterator[Alarm]:
             severity: Severity = "warning" if urgency == "routine" else "alarm"
             said = f"{_cases(queue.overdue, urgency)} past the deadline without a verdict: read locally."
             yield Alarm("verdict-overdue", severity, said)
+    if now.uplink_said_s is not None and now.uplink_said_s >= UPLINK_SILENT_S:
+        yield Alarm(
+            "uplink-silent",
+            "alarm",
+            f"Uplink has not said for {_span(now.uplink_said_s)} that it lives: nothing is sent.",
+        )
+    elif now.line_gone_s is not None and now.line_gone_s >= LINE_GONE_S:
+        waits = f"{_cases(now.waiting)} waiting" if now.waiting else "nothing waits"
+        yield Alarm(
+            "line-gone", "warning", f"No line to the centre for {_span(now.line_gone_s)}; {waits}, decisions are kept."
+        )
     if now.waiting and now.enrolled and (now.heard_s is None or now.heard_s >= CENTRE_SILENT_S):
         since = "has not said a word yet" if now.heard_s is None else f"has been silent for {_span(now.heard_s)}"
         oldest = max(queue.oldest_s for queue in now.queues.values())

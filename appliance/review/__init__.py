@@ -46,6 +46,7 @@ from appliance.review import (
     images,
     late_images,
     line,
+    live,
     lock,
     members,
     models,
@@ -124,10 +125,12 @@ PAGES = {
     **upkeep.ROUTES,
     **viewing.ROUTES,
     **dicomweb.ROUTES,
+    **live.ROUTES,
     "/sign-in": entrance.sign_in_page,
     "/pulse": PULSE,
 }
 FORMS = {
+    **worklist.FORMS,
     **signing.FORMS,
     **late_images.FORMS,
     **critical.FORMS,
@@ -174,6 +177,7 @@ def app(
     )
     starlette.state.page = Page(config, ledgers.places, ledgers, clock, token, templates.TemplateResponse)
     starlette.state.proofs, starlette.state.openings = Proofs(), openings.Openings()
+    starlette.state.watcher = live.Watcher()
     starlette.state.reading = reading or retrieve.Reading()
     tls, inner = config.review.tls, gate.gated(starlette, config.review.dicomweb_origins, clock)
     return walls.walled(

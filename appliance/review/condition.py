@@ -13,7 +13,7 @@ from appliance.core.volume import history_s, silence
 from appliance.review.silence import silent_models
 from appliance.world import archive, ledger, wire
 from appliance.world.keyring import CENTRE_FILE
-from appliance.world.wire import freight, queue
+from appliance.world.wire import freight, pulses, queue
 
 
 def condition(
@@ -29,6 +29,10 @@ def condition(
     told["disk_low"] = archive.free_bytes(root) < config.receive.disk_reserve_bytes
     if cases is not None:
         told |= _wire(config, now, cases, link)
+    said = pulses.line_now(link) if link is not None else None
+    if said is not None:
+        told["uplink_said_s"] = max(now - said.said_at, 0.0)
+        told["line_gone_s"] = None if said.connected else max(now - said.since, 0.0)
     if studies is not None:
         told["silent"] = tuple(
             found for source, at in arrivals(studies, now).items() if (found := silence(source, at, now)) is not None

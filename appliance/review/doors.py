@@ -31,8 +31,11 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("POST", "/lock"): Permit("stand"),
     ("POST", "/sign-out"): Permit("stand"),
     ("GET", "/pulse"): Permit("stand"),
+    ("GET", "/events"): Permit("stand"),
+    ("GET", "/banners"): Permit("stand"),
     ("GET", "/"): Permit("look"),
     ("GET", "/rows"): Permit("look"),
+    ("POST", "/rows"): Permit("look"),  # with words to search for, which no address bears
     ("GET", "/studies/{number:int}"): Permit("look"),
     ("GET", "/studies/{number:int}/left"): Permit("look"),
     ("GET", "/studies/{number:int}/images"): Permit("look"),

@@ -249,12 +249,12 @@ def for_readers(
 
 
 def form_for_readers(
-    endpoint: Callable[[Request, Reader, Mapping[str, str]], Response],
+    endpoint: Callable[[Request, Reader, Mapping[str, str]], Response], *, touch: bool = True
 ) -> Callable[[Request], Awaitable[Response]]:
     """A form for the same; 403 without the session's check token, and where a proof is asked for and not given."""
 
     async def guarded(request: Request) -> Response:
-        reader = await run_in_threadpool(admitted, request, touch=True)
+        reader = await run_in_threadpool(lambda: admitted(request, touch=touch))
         if not isinstance(reader, Reader):
             return reader
         form = await fields(request)

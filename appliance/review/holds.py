@@ -50,6 +50,12 @@ def of_many(page: Page, user: str, numbers: list[int]) -> dict[int, Hold]:
     return {number: Hold(row.user, words.short_time(row.since, now), row.user == user) for number, row in found.items()}
 
 
+def held_by(page: Page, user: str, most: int) -> list[int]:
+    """Numbers of the studies that a reader has open now."""
+    with page.ledgers.eyes().begin() as c:
+        return reading_desk.held_by(c, user, page.clock() - page.config.review.hold_s, most)
+
+
 def asked(request: Request, reader: Reader) -> Response:
     """What an open case page asks every few seconds: who has the study."""
     page, number = page_of(request), request.path_params["number"]

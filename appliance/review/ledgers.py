@@ -36,6 +36,7 @@ class Ledgers:
             desk.guard_trail(connection)
         self._desk_eyes = sqlite.open_reader(places.review_db)
         self._eyes: dict[Path, Engine] = {}
+        self._watching: dict[Path, Connection] = {}
         self._lock = threading.Lock()
 
     def pen(self) -> Engine:
@@ -81,7 +82,27 @@ class Ledgers:
         with cases.begin() as case_side:
             return frozenset(each.sha256 for each in wire.freight.transfers_of(case_side, case_id)) or None
 
+    def stamp(self, own: Callable[[Connection], tuple[object, ...]]) -> tuple[object, ...]:
+        """Something that differs once another service has written, or what `own` reads of our own database has changed.
+
+        PRAGMA data_version changes for a connection when another one commits, so each database has one that stays.
+        """
+        found: list[object] = []
+        for path in (self.places.studies_db, self.places.cases_db, self.places.link_db):
+            engine = self._engine(path)
+            if engine is not None:
+                if path not in self._watching:
+                    self._watching[path] = engine.connect()
+                with self._watching[path].begin():
+                    found.append(self._watching[path].exec_driver_sql("PRAGMA data_version").scalar_one())
+            else:
+                found.append(None)
+        with self._desk_eyes.begin() as c:
+            return (*found, own(c))
+
     def close(self) -> None:
+        for connection in self._watching.values():
+            connection.close()
         for engine in (self._desk, self._desk_eyes, *self._eyes.values()):
             engine.dispose()
 

@@ -4,6 +4,7 @@ A row's lane is its state first and its result second: a study that is quarantin
 an older result. Pages hold PAGE_ROWS rows; the tabs count all of them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,8 @@ from appliance.errors import Unavailable
 from appliance.review import blinding, holds, late_images, repeats, words
 from appliance.review.alarms import everything, withdrawn
 from appliance.review.blinding import SHUT_TABS
-from appliance.review.entrance import Reader, for_readers
+from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.filters import MINE_MAX, choices, filters_of
 from appliance.review.holds import Hold
 from appliance.review.ledgers import Page, page_of
 from appliance.review.worklist_order import in_reading_order
@@ -26,6 +28,7 @@ from appliance.world.ledger import results, stray_files, studies, verdicts
 
 PAGE_ROWS = 100
 PAGES_MAX = 10_000
+EVERYTHING = true()
 
 OPEN_STATES = ("routine", "hard", "escalated", "answered", "quarantined")
 
@@ -91,31 +94,48 @@ class WorkRow:
 
 
 def worklist(request: Request, reader: Reader) -> Response:
-    return page_of(request).render(request, "worklist.html", {"reader": reader, **shown(request, reader)})
+    page = page_of(request)
+    told = shown(request, reader, request.query_params)
+    try:
+        with page.ledgers.studies() as c:
+            told |= choices(c)
+    except Unavailable:
+        told |= {"modalities": [], "models": []}
+    return page.render(request, "worklist.html", {"reader": reader, "urgencies": URGENCIES[:0:-1], **told})
 
 
-def worklist_rows(request: Request, reader: Reader) -> Response:
-    """The part of the worklist that changes, for the page's own refresh."""
-    return page_of(request).render(request, "_rows.html", {"reader": reader, **shown(request, reader)})
+def worklist_rows(request: Request, reader: Reader, form: Mapping[str, str] | None = None) -> Response:
+    """The part of the worklist that changes, for the page's own refresh; by a form where words are looked for."""
+    asked = request.query_params if form is None else form
+    words = "" if form is None else form.get("words", "")
+    return page_of(request).render(request, "_rows.html", {"reader": reader, **shown(request, reader, asked, words)})
 
 
 ROUTES = {"/": for_readers(worklist), "/rows": for_readers(worklist_rows, touch=False)}
+FORMS = {"/rows": form_for_readers(worklist_rows, touch=False)}
 
 
-def shown(request: Request, reader: Reader) -> dict[str, Any]:
+def shown(request: Request, reader: Reader, asked: Mapping[str, str], looked_for: str = "") -> dict[str, Any]:
     """What the template needs: tabs with counts, rows, paging; `starting` while there is no ledger."""
-    page = page_of(request)
-    tab = request.query_params.get("lane", "to-read")
+    page, filters = page_of(request), filters_of(asked, looked_for)
+    tab = asked.get("lane", "to-read")
     tabs = {key: each for key, each in TABS.items() if not (page.config.review.read_first and key in SHUT_TABS)}
     tab = tab if tab in tabs else "to-read"
-    said = request.query_params.get("page", "1")
+    said = asked.get("page", "1")
     number = min(max(int(said), 1), PAGES_MAX) if said.isascii() and said.isdigit() and len(said) < 7 else 1
     done = NOTICES.get(request.query_params.get("done", ""), "")
-    frame = {"notice": done, "tab": tab, "page_number": number, "now": words.clock_time(page.clock())}
+    frame = {
+        "notice": done,
+        "tab": tab,
+        "page_number": number,
+        "now": words.clock_time(page.clock()),
+        "filters": filters,
+    }
     try:
         with page.ledgers.studies() as c:
             counts = counted(c)
-            found = rows(c, tab, number, page.clock(), page.config.review.waits)
+            mine = holds.held_by(page, reader.user, MINE_MAX) if filters.mine else []
+            found = rows(c, tab, number, page.clock(), page.config.review.waits, filters.where(reader.user, mine))
             numbers = [row.number for row in found]
             answers, images = newest_answers(c, numbers), ledger.instance_counts(c, numbers)
             hints = repeats.hints(c, found)
@@ -137,7 +157,8 @@ def shown(request: Request, reader: Reader) -> dict[str, Any]:
         each = replace(each, repeat=repeat, held=who, filing=row.number in filing)
         made.append(_blind(each) if row.number in unread else each)
     counted_tabs = [(key, tab_.word, counts[key]) for key, tab_ in tabs.items()]
-    last = max(1, -(-counts[tab] // PAGE_ROWS))
+    found_all = len(found) < PAGE_ROWS  # how many a filter leaves is not counted: a further page may be empty
+    last = number + (not found_all) if filters.any else max(1, -(-counts[tab] // PAGE_ROWS))
     shown = {"rows": made, "last_page": last, "strays": stray_count, "alarms": alarms, "repeats": fresh}
     shown["late_images"] = changed
     return {**frame, "starting": False, "tabs": counted_tabs, **shown}
@@ -189,18 +210,22 @@ def counted(c: Connection) -> dict[str, int]:
     }
 
 
-def rows(c: Connection, tab: str, page_number: int, now: float, waits: Waits) -> list[Row[Any]]:
+def rows(
+    c: Connection, tab: str, page_number: int, now: float, waits: Waits, narrowed: ColumnElement[bool] = EVERYTHING
+) -> list[Row[Any]]:
     """One page of studies under a tab with the result of their present revision."""
-    return list(c.execute(page_of_rows(tab, page_number, now, waits)))
+    return list(c.execute(page_of_rows(tab, page_number, now, waits, narrowed)))
 
 
-def page_of_rows(tab: str, page_number: int, now: float, waits: Waits) -> Select[Any]:
+def page_of_rows(
+    tab: str, page_number: int, now: float, waits: Waits, narrowed: ColumnElement[bool] = EVERYTHING
+) -> Select[Any]:
     """What is asked of the ledger for one page."""
     result = (results.c.lane, results.c.would_be, results.c.priority, results.c.scores, results.c.model)
     chosen = select(studies, *result, results.c.reasons, results.c.case_id, results.c.decided_at)
     newest = (studies.c.first_received_at.desc(), studies.c.number.desc())
     order = newest if tab in NEWEST_FIRST else in_reading_order(now, waits)
-    limited = chosen.select_from(_joined()).where(TABS[tab].where()).order_by(*order)
+    limited = chosen.select_from(_joined()).where(TABS[tab].where(), narrowed).order_by(*order)
     return limited.limit(PAGE_ROWS).offset((page_number - 1) * PAGE_ROWS)
 
 

@@ -119,6 +119,7 @@ class Uplink:
             "uplink.roll_call": self.hearing.roll_call,
             "uplink.send": self.sending.send,
             "uplink.pulse": self.pulse.pulse,
+            "uplink.line": self.pulse.line,
         }
 
     def say(self, kind: UpKind, document: Document, token: str) -> bool:
@@ -147,6 +148,7 @@ class Enrolling:
             "uplink.roll_call": lambda moment: self._run("uplink.roll_call", moment),
             "uplink.send": lambda moment: self._run("uplink.send", moment),
             "uplink.pulse": lambda moment: self._run("uplink.pulse", moment),
+            "uplink.line": lambda moment: self._run("uplink.line", moment),
         }
 
     def _run(self, name: str, moment: Moment) -> bool:

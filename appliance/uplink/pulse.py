@@ -23,6 +23,7 @@ from appliance.world.wire import freight, pulses, queue
 
 PRODUCT = f"edge-diagnostic-appliance/{__version__}"
 OLDEST_S_MAX = 2**31
+LINE_PERIOD_S = 10.0  # how often the page hears that uplink lives
 UNDER_WAY = ("queued", "sending")  # states of a case that waits for the centre's receipt
 
 
@@ -53,6 +54,18 @@ class Pulse:
         self.mailboxes, self.link, self.hearing, self.say, self.life = mailboxes, link, hearing, say, life
         self._number, self._unsaid = 0, False
         self._connects, self._due = 0, 0.0
+        self._connected: bool | None = None
+        self._line_due = 0.0
+
+    def line(self, moment: Moment) -> bool:
+        """Writes down for the page whether the broker is reached: at once when that changes, else now and then."""
+        now = self.link.connected
+        if now == self._connected and moment.mono < self._line_due:
+            return False
+        with self.mailboxes.ledger.begin() as c:
+            pulses.say_line(c, now, moment.wall)
+        self._connected, self._line_due = now, moment.mono + LINE_PERIOD_S
+        return False
 
     def pulse(self, moment: Moment) -> bool:
         """Says the status when it is due and the connection takes it."""

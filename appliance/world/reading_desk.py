@@ -167,6 +167,12 @@ def holders(c: Connection, numbers: Iterable[int], seen_after: float) -> dict[in
     return {row.study_number: row for row in c.execute(select(holds).where(*where))}
 
 
+def held_by(c: Connection, user: str, seen_after: float, most: int) -> list[int]:
+    """Numbers of the studies that a reader has open."""
+    where = (holds.c.user == user, holds.c.seen_at > seen_after)
+    return list(c.execute(select(holds.c.study_number).where(*where).limit(most)).scalars())
+
+
 def hold(c: Connection, number: int, user: str, *, at: float, seen_after: float) -> Row[Any]:
     """Opens a study for a user unless somebody else has it open; returns whoever has it now."""
     there = c.execute(select(holds).where(holds.c.study_number == number)).one_or_none()

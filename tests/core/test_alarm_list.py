@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.core.alarms import CENTRE_SILENT_S, Condition, Queue, alarms
+from appliance.core.alarms import CENTRE_SILENT_S, LINE_GONE_S, UPLINK_SILENT_S, Condition, Queue, alarms
 from appliance.core.volume import Silence
 from appliance.errors import CATALOGUE
 
@@ -27,6 +27,8 @@ PLANTED = [
     ("verdict-overdue", "warning", {"queues": {"routine": Queue(overdue=1)}}),
     ("centre-silent", "alarm", {"heard_s": CENTRE_SILENT_S}),
     ("centre-silent", "alarm", {"heard_s": None}),
+    ("line-gone", "warning", {"line_gone_s": LINE_GONE_S}),
+    ("uplink-silent", "alarm", {"uplink_said_s": UPLINK_SILENT_S, "line_gone_s": LINE_GONE_S}),
     ("spool-full", "alarm", {"spool_bytes": 101}),
     ("spool-filling", "warning", {"spool_bytes": 81}),
     ("spool-shed", "warning", {"shed": 2}),

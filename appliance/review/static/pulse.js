@@ -34,6 +34,7 @@ async function beat() {
 }
 
 setInterval(beat, PERIOD_MS);
+document.addEventListener("live", ({ detail }) => { if (detail === "gone") beat(); });
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 lock?.addEventListener("submit", () => { lock.elements.to.value = place(); });
 addEventListener("keydown", (event) => {

@@ -1,6 +1,7 @@
 """The tables of wire/cases.db and wire/link.db. Schema only: what may be done with them stands in this package."""
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -118,6 +119,14 @@ pulse = Table(  # one row: the number of the last status
     LINK,
     Column("id", Integer, primary_key=True),
     Column("number", Integer, nullable=False),
+)
+line = Table(  # one row: whether the broker is reached, and that uplink lives
+    "line",
+    LINK,
+    Column("id", Integer, primary_key=True),
+    Column("connected", Boolean, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("said_at", Float, nullable=False),
 )
 rejects = Table(
     "rejects",

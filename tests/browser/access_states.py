@@ -163,6 +163,8 @@ STATES: dict[str, State] = {
 # Doors that answer with no page of their own, each with why; a test holds that they answer with no HTML document.
 NO_PAGE = {
     "/pulse": "nothing",
+    "/events": "a stream",
+    "/banners": "a piece of every page, which is looked at whole",
     "/rows": "the rows of the worklist, which is looked at whole",
     "/studies/{number:int}/images": "JSON",
     "/studies/{number:int}/images/{image:int}/frames/{frame:int}": "pixels",

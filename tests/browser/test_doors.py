@@ -11,7 +11,7 @@ from speaking import Hands
 
 from appliance import review
 from appliance.core import permits
-from appliance.review import members
+from appliance.review import live, members
 from appliance.review.doors import PERMITS, Permit
 from appliance.world import sqlite, wire
 
@@ -39,7 +39,8 @@ LAST = ("/sign-out", "/lock", "/emergency")  # after these the session is not wh
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Hands]:
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hands]:
+    monkeypatch.setattr(live, "STREAM_AGE_S", 0.0)  # a stream that is opened ends
     made = seed(tmp_path)
     filled(made)
     for path, metadata in ((made.places.cases_db, wire.CASES), (made.places.link_db, wire.LINK)):

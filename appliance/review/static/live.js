@@ -56,5 +56,5 @@ setInterval(() => {
 }, 1_000);
 document.addEventListener("live", ({ detail }) => { if (detail === "changed") refresh(); });
 addEventListener("visibilitychange", refresh);
-listen();
+addEventListener("DOMContentLoaded", listen); // not before every module of the page has its ears open
 refresh();

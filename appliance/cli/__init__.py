@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance import __version__
+from appliance.cli.arguments import certify_arguments, inspect_arguments
 from appliance.config import DEFAULT_PATH, Config, ConfigMistakes, Places, load
 from appliance.core.options import OPTIONS, PROFILES
 from appliance.errors import Fault, Misconfigured
@@ -57,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("service", choices=SERVICES)
     _enrolling(verb("enrol", "Make this appliance's keys and its request to the centre, or install the answer."))
     verb("check", "Look at everything the appliance needs and say what to do.", as_json=True)
+    bundle = verb("support-bundle", "Write how it is made, set and stands, for support; no patient is in it.")
+    bundle.add_argument("out", type=Path, metavar="OUT.tar", help="a file that is not there yet")
     gauges = verb("metrics", "Print how it stands as Prometheus reads it.")
     gauges.add_argument("--textfile", type=Path, help="write them there, whole or not at all")
     verb("status", "Say how it stands: studies, cases, disk, what to look at.", as_json=True)
@@ -65,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     books = verb("reconcile", "Prove that every study is in exactly one place and both sides agree.", as_json=True)
     books.add_argument("--deep", action="store_true", help="also read every archived file and compare its digest")
     _leaving(verb)
-    _certify_arguments(verb("certify", "Make a certificate from the site's own labelled studies.", as_json=True))
+    certify_arguments(verb("certify", "Make a certificate from the site's own labelled studies.", as_json=True))
     again = verb("replay", "Run the pipeline on files without side effects; one JSON line a study.")
     again.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders; thousands in one call")
     again.add_argument("--site", metavar="NAME", help="whose certificates count (default: site.name)")
@@ -143,63 +146,11 @@ def _leaving(verb: Callable[..., argparse.ArgumentParser]) -> None:
     clean.add_argument("--json", action="store_true", help="the same as --report json")
     clean.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     look = verb("inspect", "Look for an identity in finished files, anybody's; needs no key and changes nothing.")
-    _inspect_arguments(look)
+    inspect_arguments(look)
     account = verb("receipt", "Show what was removed, changed and kept before a case left; verify it.", as_json=True)
     account.add_argument("case", metavar="CASE", help="case id, or study number for the newest case of a study")
     who = verb("crosswalk", "Say who stands behind a pseudonym or a case id that left this house.", as_json=True)
     who.add_argument("pseudonym", metavar="PSEUDONYM", help="of a patient, study, series or object; or a case id")
-
-
-def _certify_arguments(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--labels", type=Path, metavar="CSV", help="study_instance_uid or accession_number, finding 0/1")
-    made.add_argument("--model", metavar="NAME/VERSION", help="whose scores are certified")
-    made.add_argument("--site", metavar="NAME", help="whose certificate it will be (default: site.name)")
-    made.add_argument(
-        "--group", metavar="GROUP", help="MANUFACTURER,MODEL,MODALITY,BODYPART[,AGE-AGE] (default: of all the studies)"
-    )
-    made.add_argument("--scores", type=Path, metavar="CSV", help="film, patient, logit, failed (default: the ledger)")
-    made.add_argument(
-        "--contract", type=_shares, metavar="A,B,C", help="FOR, MISS and FDR as shares (default: of the configuration)"
-    )
-    made.add_argument("--delta", type=float, help="how likely the promise may break (default: of the configuration)")
-    made.add_argument("--attempt", type=int, default=1, help="at least this attempt on these patients (default: 1)")
-    made.add_argument("--exit-1", metavar="CLEAR,FLAG", help="ends of the first of two exits, fixed beforehand")
-    made.add_argument("--key", type=Path, metavar="FILE", help="Ed25519 private key that signs it")
-    made.add_argument("--out", type=Path, metavar="DIR", help="where certificate, figures and curve are written")
-    made.add_argument(
-        "--audit-table",
-        type=float,
-        metavar="CLEARED",
-        help="print how long a risen miss rate stays unseen with so many cleared a day, and end",
-    )
-
-
-def _shares(told: str) -> list[float]:
-    rates = [float(each) for each in told.split(",")]
-    if len(rates) != 3:
-        raise ValueError
-    return rates
-
-
-def _inspect_arguments(look: argparse.ArgumentParser) -> None:
-    look.add_argument("inputs", nargs="+", type=Path, metavar="DIR", help="files or folders: DICOM, or JSON documents")
-    look.add_argument(
-        "--identity", type=Path, required=True, metavar="FILE", help="a DICOM file or folder of the source, or JSON"
-    )
-    look.add_argument("--profile", choices=sorted(PROFILES), default="basic", help="what the files should fit")
-    look.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        choices=OPTIONS,
-        metavar="OPTION",
-        help=f"in force: {', '.join(OPTIONS)}",
-    )
-    look.add_argument(
-        "--identity-only", action="store_true", help="ignore what is merely unlike a file that this product made"
-    )
-    look.add_argument("--no-pixels", action="store_true", help="do not read text in pictures")
-    look.add_argument("--json", action="store_true", help="print one JSON line a file")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -301,6 +252,10 @@ def _look(told: argparse.Namespace) -> int:
     match told.verb:
         case "check":
             return look.check(config, places, told.json)
+        case "support-bundle":
+            from appliance.cli import support
+
+            return support.write(config, places, told.out)
         case "metrics":
             from appliance.cli import metrics
 

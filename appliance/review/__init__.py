@@ -141,6 +141,7 @@ FORMS = {
     **account.FORMS,
     **emergency.FORMS,
     **administration.FORMS,
+    **upkeep.FORMS,
     **viewing.FORMS,
     "/sign-in": entrance.sign_in,
     "/sign-out": entrance.form_for_readers(entrance.sign_out),

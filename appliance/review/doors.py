@@ -80,6 +80,7 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("POST", "/administration/sessions/{session}/end"): Permit("administer"),
     ("POST", "/administration/glass/{glass:int}/review"): Permit("administer"),
     ("GET", "/administration/self-test"): Permit("administer"),
+    ("POST", "/administration/support-bundle"): Permit("administer", proof=True),
     ("GET", "/administration/viewers"): Permit("administer"),
     ("POST", "/administration/viewers"): Permit("administer", proof=True),
     ("POST", "/administration/viewers/{viewer:int}/revoke"): Permit("administer"),

@@ -118,7 +118,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _no_object(c: Connection, documents: dict[str, bytes]) -> None:
-    """No UID or digest of an archived object. The bundle is small, the archive is not: the bundle's own are asked for."""
+    """No UID or digest of an archived object. The bundle is small, the archive is not: the bundle's are asked for."""
     for name, data in documents.items():
         text = data.decode("utf-8", "replace")
         uids, digests = set(UID.findall(text)), set(DIGEST.findall(text.lower()))

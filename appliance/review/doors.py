@@ -35,6 +35,7 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("GET", "/rows"): Permit("look"),
     ("GET", "/studies/{number:int}"): Permit("look"),
     ("GET", "/studies/{number:int}/left"): Permit("look"),
+    ("GET", "/studies/{number:int}/print"): Permit("look"),
     ("GET", "/studies/{number:int}/images"): Permit("look"),
     ("GET", "/studies/{number:int}/images/{image:int}/frames/{frame:int}"): Permit("look"),
     ("GET", "/studies/{number:int}/images/{image:int}/luts/{lut:int}"): Permit("look"),

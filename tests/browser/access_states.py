@@ -115,6 +115,8 @@ STATES: dict[str, State] = {
     "case, read first": State("/studies/{number:int}", "case_blind", READER, lambda house: f"{house.blinded}studies/1"),
     "what left": State("/studies/{number:int}/left", "left", READER, study("answered", "/left"), opened_out),
     "what left, nothing": State("/studies/{number:int}/left", "left", READER, study("cleared", "/left")),
+    "printed": State("/studies/{number:int}/print", "printed", READER, study("signed", "/print")),
+    "printed, a draft": State("/studies/{number:int}/print", "printed", READER, study("answered", "/print")),
     "critical results": State("/critical", "critical", READER, at("critical")),
     "quality": State("/quality", "quality", READER, at("quality?days=all")),
     "what the edge missed": State("/quality/missed", "missed", READER, at("quality/missed")),

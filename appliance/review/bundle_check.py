@@ -21,7 +21,18 @@ from appliance.core.inspect import inspect
 from appliance.core.lifecycle import MOVES, STATES, WIRE_MOVES, WIRE_STATES
 from appliance.core.roles import ORDER_KINDS
 from appliance.errors import CATALOGUE, Quarantined
-from appliance.world import accounts, audit_desk, desk, file_desk, ledger, reading_desk, sqlite, viewers, wire
+from appliance.world import (
+    accounts,
+    audit_desk,
+    desk,
+    display_desk,
+    file_desk,
+    ledger,
+    reading_desk,
+    sqlite,
+    viewers,
+    wire,
+)
 from appliance.world.ledger import instances, studies
 
 STUDIES_A_LOOK = 5_000
@@ -139,7 +150,7 @@ def vocabulary() -> frozenset[str]:
         table
         for each in (
             ledger.METADATA, wire.CASES, wire.LINK, desk.METADATA, audit_desk.METADATA, reading_desk.METADATA,
-            accounts.METADATA, viewers.METADATA, file_desk.METADATA,
+            accounts.METADATA, viewers.METADATA, file_desk.METADATA, display_desk.METADATA,
         )
         for table in each.tables
     }  # fmt: skip

@@ -49,6 +49,8 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("POST", "/studies/{number:int}/hold"): Permit("decide"),
     ("POST", "/studies/{number:int}/take"): Permit("decide"),
     ("POST", "/studies/{number:int}/command"): Permit("decide", proof=True),
+    ("GET", "/display"): Permit("look"),
+    ("POST", "/display"): Permit("decide"),
     ("GET", "/critical"): Permit("look"),
     ("GET", "/quality"): Permit("stand"),
     ("GET", "/quality/missed"): Permit("look"),

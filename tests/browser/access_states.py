@@ -117,6 +117,7 @@ STATES: dict[str, State] = {
     "what left, nothing": State("/studies/{number:int}/left", "left", READER, study("cleared", "/left")),
     "printed": State("/studies/{number:int}/print", "printed", READER, study("signed", "/print")),
     "printed, a draft": State("/studies/{number:int}/print", "printed", READER, study("answered", "/print")),
+    "display": State("/display", "display", READER, at("display")),
     "critical results": State("/critical", "critical", READER, at("critical")),
     "quality": State("/quality", "quality", READER, at("quality?days=all")),
     "what the edge missed": State("/quality/missed", "missed", READER, at("quality/missed")),

@@ -29,6 +29,7 @@ from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
 from appliance.triage.mending import Mending
 from appliance.triage.post import Post
+from appliance.triage.released import Released
 from appliance.triage.sealing import Cleaning
 from appliance.triage.series import Series
 from appliance.triage.spool import Spool
@@ -89,6 +90,7 @@ class Triage:
             self.lineup,
             self.watch,
             Intake(config, places, self.engine),
+            Released(places, self.engine),
             Glancing(config, places, self.engine, judging),
             judging,
             handover,

@@ -22,6 +22,12 @@ models = []
 name = "children"
 modality = ["CR", "DX"]
 models = ["cxr-paediatric-pneumonia"]
+[[results.targets]]
+name = "pacs"
+kind = "dimse"
+host = "127.0.0.1"
+port = 104
+ae_title = "PACS"
 [[rules.results]]
 name = "urgent"
 lane = ["flagged"]

@@ -72,7 +72,8 @@ def _study(config: Config, models: list[Model], instances: list[Instance]) -> di
         }
         for each in alike.values()
     ]
-    everywhere = {kind: sorted({to for rule in rules.results for to in rule.to}) for kind in get_args(Result)}
+    targets = [each.name for each in config.results.targets]
+    everywhere: dict[Result, list[str]] = dict.fromkeys(config.results.objects, targets)
     goes: list[dict[str, Any]] = []
     for lane, decision in product(LANES, get_args(Decided)):
         found = sent(rules.results, instances, lane=lane, decision=decision, everything=everywhere)

@@ -20,6 +20,7 @@ from appliance.errors import Unavailable
 from appliance.loop import Moment, Step
 from appliance.triage.answers import Answers
 from appliance.triage.cleaning import for_the_centre
+from appliance.triage.commitments import Commitments
 from appliance.triage.drafting import Drafting
 from appliance.triage.glance import Glancing
 from appliance.triage.handover import Handover
@@ -91,6 +92,7 @@ class Triage:
             self.watch,
             Intake(config, places, self.engine),
             Released(places, self.engine),
+            Commitments(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
             judging,
             handover,

@@ -307,6 +307,7 @@ def certificates(folder: Path) -> dict[str, tuple[Path, Path]]:
         ("authority", "authority"),
         ("ours", "authority"),
         ("scanner", "authority"),
+        ("localhost", "authority"),
         ("stranger", "stranger"),
     ):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -316,6 +317,7 @@ def certificates(folder: Path) -> dict[str, tuple[Path, Path]]:
         built = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(key.public_key())
         built = built.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
         built = built.not_valid_after(now + timedelta(days=1))
+        built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(owner)]), critical=False)
         built = built.add_extension(x509.BasicConstraints(ca=owner == by, path_length=None), critical=True)
         paths = folder / f"{owner}.key", folder / f"{owner}.pem"
         shape = serialization.PrivateFormat.TraditionalOpenSSL

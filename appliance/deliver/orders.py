@@ -1,0 +1,136 @@
+"""The orders that lie in phi/outbox/, as deliver knows them: what waits, for whom, and when it is due again.
+
+The folder is the truth and is looked through again and again; what is kept here beside it is only of this life of the
+process. After a start everything without a receipt is due at once: it is sent again under the same UIDs.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from appliance.core.delivery import rank, wait_s
+from appliance.core.document import decode
+from appliance.core.results.order import Order
+from appliance.errors import Fault, Quarantined, Unavailable
+from appliance.loop import guarded
+
+ORDER_ID = re.compile(r"[0-9a-f]{32}")  # whatever else stands in the folder is not triage's and is left alone
+ORDERS_MAX = 20_000  # more than these wait in the folder until some are done
+READ_A_LOOK_MAX = 2_000
+SUFFIX = ".json"
+REPLY = "reply:"
+
+
+@dataclass(slots=True)
+class Waiting:
+    """An order and how it went so far.
+
+    stored  its objects were taken in this life of the process; only their commitment is missing
+    asked   a worker has it, or a commitment of it is on its way
+    noted   the code of a warning with which they were taken
+    """
+
+    order: Order
+    failures: int = 0
+    due: float = 0.0
+    attempts: int = 0
+    stored: bool = False
+    asked: bool = False
+    noted: str = ""
+
+    def again(self, now: float, first_s: float, most_s: float, draw: float) -> None:
+        """To be tried later: longer each time."""
+        self.failures += 1
+        self.asked = False
+        self.due = now + wait_s(self.failures, first_s, most_s, draw)
+
+
+class Outbox:
+    """What waits, by order id."""
+
+    def __init__(self, outbox: Path, receipts: Path) -> None:
+        self.outbox, self.receipts = outbox, receipts
+        self.waiting: dict[str, Waiting] = {}
+        self.broken: set[str] = set()  # names of orders that cannot be read, as of the last look
+
+    def look(self) -> bool:
+        """Finds what is new and forgets what is gone or answered; whether anything is new."""
+        names, answered = _stems(self.outbox), _stems(self.receipts)
+        open_ = names - answered
+        for gone in self.waiting.keys() - open_:
+            del self.waiting[gone]
+        self.broken &= open_
+        new = sorted(open_ - self.waiting.keys() - self.broken)[:READ_A_LOOK_MAX]
+        found = False
+        for name in new:
+            if len(self.waiting) >= ORDERS_MAX:
+                break
+            order = guarded("deliver.look", partial(self._read, name))
+            if isinstance(order, Unavailable):
+                continue
+            if isinstance(order, Fault):
+                self.broken.add(name)
+                continue
+            self.waiting[name] = Waiting(order)
+            found = True
+        return found
+
+    def _read(self, name: str) -> Order:
+        path = self.outbox / f"{name}{SUFFIX}"
+        try:
+            with path.open("rb") as file:
+                data = file.read(Order.bytes_max + 1)
+        except FileNotFoundError:
+            raise Unavailable("order-vanished") from None
+        try:
+            order = decode(Order, data)
+        except Quarantined:
+            raise Quarantined("order-invalid") from None
+        if order.id != name:
+            raise Quarantined("order-invalid")
+        return order
+
+    def due(self, now_mono: float, now_wall: float) -> dict[str, list[Waiting]]:
+        """What may go now by target, the most pressing first."""
+        found: dict[str, list[Waiting]] = {}
+        for each in self.waiting.values():
+            if not each.asked and each.due <= now_mono:
+                found.setdefault(line_of(each.order), []).append(each)
+        for crowd in found.values():
+            crowd.sort(key=partial(_turn, now_wall))
+        return found
+
+    def of(self, target: str) -> Iterator[Waiting]:
+        return (each for each in self.waiting.values() if line_of(each.order) == target)
+
+
+def line_of(order: Order) -> str:
+    """What an order waits behind: its target, or the one scanner that its answer is for."""
+    return order.target if order.kind == "store" else f"{REPLY}{order.peer_ae_title}"
+
+
+def _turn(now: float, waiting: Waiting) -> tuple[int, int, float, str]:
+    order = waiting.order
+    return (
+        -rank(order.priority, now - order.created_at_s),
+        waiting.failures,  # what failed before stands behind what never had its turn
+        order.created_at_s,
+        order.id,
+    )
+
+
+def _stems(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            names = (entry.name.removesuffix(SUFFIX) for entry in entries if entry.name.endswith(SUFFIX))
+            return {name for name in names if ORDER_ID.fullmatch(name)}
+    except FileNotFoundError:
+        return set()
+
+
+def instances(order: Order) -> Iterable[tuple[str, str]]:
+    """SOP class and instance of what an order sends."""
+    return ((each.sop_class_uid, each.sop_instance_uid) for each in order.payloads)

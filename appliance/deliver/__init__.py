@@ -11,7 +11,7 @@ import logging
 import queue
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from appliance.core.document import encode
 from appliance.core.results.order import Outcome, Receipt
 from appliance.deliver.carriers import Told
 from appliance.deliver.commitments import Commitments, Kept
-from appliance.deliver.orders import SUFFIX, Outbox, Waiting, line_of
+from appliance.deliver.orders import SUFFIX, Job, Outbox, Waiting
 from appliance.deliver.workers import BATCH_MAX, Ended, Target
 from appliance.errors import Unavailable
 from appliance.loop import FAULTS, Moment, Step
@@ -30,7 +30,8 @@ from appliance.world import targets as standing
 
 LOG = logging.getLogger("appliance.deliver")
 LOOK_PERIOD_S = 1.0
-STUCK_S = 900.0  # beyond every time-out of a step: whatever holds a thread that long is a fault of ours
+LOOK_ORDER_S = 1e-4  # more for each order that waits: looking costs as much as the folder is long
+STUCK_S = 12 * 3600.0  # beyond every time-out of a step and any object: a thread held so long is a fault of ours
 
 Make = Callable[[str, Commitments], Target | None]  # a target by the name that orders bear; None: not configured
 Open = Callable[[Commitments], Any]  # a listener with `stop`; raises Unavailable until its address is there
@@ -83,19 +84,20 @@ class Deliver:
         """Looks through the outbox when it is time."""
         if moment.mono < self._look_again:
             return False
-        self._look_again = moment.mono + LOOK_PERIOD_S
-        found = self.orders.look()
+        more = self.orders.look()
+        period_s = LOOK_PERIOD_S + LOOK_ORDER_S * len(self.orders.waiting)
+        self._look_again = moment.mono if more else moment.mono + period_s
         for name in sorted(self.orders.broken):
             self._refuse_unread(name, moment)
         self._stand()
-        return found
+        return more
 
     def _stand(self) -> None:
         """Says how the targets stand, when something changed."""
         away: dict[str, tuple[str, float | None]] = {
             each.name: (each.code, each.away_since) for each in self.targets.values() if each.away_since is not None
         }
-        away |= {name: ("target-unknown", None) for name in self._unknown if any(self.orders.of(name))}
+        away |= {name: ("target-unknown", None) for name in self._unknown if self.orders.wait_for(name)}
         said = standing.said(away)
         if said != self._stands:
             archive.put(self.receipts / standing.FILE, said)
@@ -127,13 +129,23 @@ class Deliver:
         for name, crowd in self.orders.due(moment.mono, moment.wall).items():
             target = self._target(name)
             if target is not None and not target.busy and moment.mono >= target.due:
-                target.start(crowd[:BATCH_MAX], self._say, moment.mono)
-                began = True
+                began |= self._start(target, crowd[:BATCH_MAX], moment)
         stuck = [
             target.name for target in self.targets.values() if target.busy and moment.mono - target.moved > STUCK_S
         ]
         assert not stuck, "a worker says nothing beyond every time-out: a new life of the process sends again"
         return began
+
+    def _start(self, target: Target, crowd: Sequence[Waiting], moment: Moment) -> bool:
+        batch = []
+        for waiting in crowd:
+            order = self.orders.read(waiting.order_id)
+            if order is not None:
+                waiting.asked, waiting.attempts = True, waiting.attempts + 1
+                batch.append(Job(order, waiting.stored))
+        if batch:
+            target.start(batch, self._say, moment.mono)
+        return bool(batch)
 
     def close(self) -> None:
         if self.listener is not None:
@@ -159,21 +171,21 @@ class Deliver:
     # What was said.
 
     def _progress(self, waiting: Waiting, told: Told, moment: Moment) -> None:
-        target = self.targets.get(line_of(waiting.order))
+        target = self.targets.get(waiting.line)
         if target is not None:
             target.moved = moment.mono
-        answer, order = told.answer, waiting.order
+        answer = told.answer
         good = answer.fate in ("taken", "noted")
         if told.step == "asked":
             if answer.fate == "refused":  # there is no commitment to be had: what was stored stays stored
                 self._receipt(waiting, "stored", answer, moment)
             elif not good:
-                self._again(order.id, answer, moment)
+                self._again(waiting.order_id, answer, moment)
         elif answer.fate == "refused":
             self._receipt(waiting, "refused", answer, moment)
         elif not good:
-            self._again(order.id, answer, moment)
-        elif told.step == "stored" and order.commit:
+            self._again(waiting.order_id, answer, moment)
+        elif told.step == "stored" and waiting.commit:
             waiting.stored, waiting.noted = True, answer.code
         else:
             self._receipt(waiting, told.step, answer, moment)
@@ -185,7 +197,7 @@ class Deliver:
             self._receipt(waiting, "refused", answer, moment)
         else:
             waiting.stored = False  # the PACS does not have it, or not for good: all of it again
-            self._again(waiting.order.id, answer, moment)
+            self._again(waiting.order_id, answer, moment)
 
     def _ended(self, ended: Ended, moment: Moment) -> None:
         target = self.targets[ended.target]
@@ -193,7 +205,7 @@ class Deliver:
         for order_id in mine:
             waiting = self.orders.waiting.get(order_id)
             # An order that waits for its commitment stays asked until that comes or is overdue.
-            if waiting is not None and not (waiting.stored and waiting.order.commit and not ended.code):
+            if waiting is not None and not (waiting.stored and waiting.commit and not ended.code):
                 waiting.asked = False
         waits = (self.knobs.retry_s, self.knobs.retry_max_s)
         target.ended(ended.code, moment.mono, moment.wall, waits, self.randomness.random())
@@ -209,15 +221,14 @@ class Deliver:
 
     def _receipt(self, waiting: Waiting, outcome: Outcome, answer: Answer, moment: Moment) -> None:
         """Durable before it is forgotten that there was an order; a full disk leaves the order as it is."""
-        order = waiting.order
         told = {"outcome": outcome, "code": answer.code, "status": answer.status, "attempts": max(waiting.attempts, 1)}
         try:
-            self._put(order.id, {"target": order.target, **told}, moment)
+            self._put(waiting.order_id, {"target": waiting.target, **told}, moment)
         except Unavailable:
-            self._again(order.id, Answer("again", "disk-low"), moment)
+            self._again(waiting.order_id, Answer("again", "disk-low"), moment)
             raise
-        self.orders.waiting.pop(order.id, None)
-        LOG.info("deliver: %s %s at %s %s", order.id[:12], outcome, order.target, answer.code)
+        self.orders.waiting.pop(waiting.order_id, None)
+        LOG.info("deliver: %s %s at %s %s", waiting.order_id[:12], outcome, waiting.target, answer.code)
 
     def _refuse_unread(self, name: str, moment: Moment) -> None:
         told = {"target": "unknown", "outcome": "refused", "code": "order-invalid", "status": 0, "attempts": 1}

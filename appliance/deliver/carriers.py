@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 from appliance.core.delivery import CLASS_NOT_SUPPORTED, Answer, of_http, of_status
 from appliance.core.results.order import Order, Payload
 from appliance.deliver.commitments import Commitments
-from appliance.deliver.orders import Waiting, instances
+from appliance.deliver.orders import Job, instances
 from appliance.errors import Fault, Quarantined, Unavailable
 from appliance.loop import guarded
 from appliance.world import stow
@@ -40,7 +40,7 @@ Tell = Callable[[Told], None]
 class Carrier(Protocol):
     """What a worker runs. batch: the most pressing first, of one target."""
 
-    def carry(self, batch: Sequence[Waiting], tell: Tell) -> None: ...
+    def carry(self, batch: Sequence[Job], tell: Tell) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Storing:
     commit_wait_s: float
     randomness: random.Random
 
-    def carry(self, batch: Sequence[Waiting], tell: Tell) -> None:
+    def carry(self, batch: Sequence[Job], tell: Tell) -> None:
         kinds: list[Kind] = [
             (payload.sop_class_uid, payload.transfer_syntax_uid)
             for each in batch
@@ -119,7 +119,7 @@ class Stowing:
     store: stow.Store
     outbox: Path
 
-    def carry(self, batch: Sequence[Waiting], tell: Tell) -> None:
+    def carry(self, batch: Sequence[Job], tell: Tell) -> None:
         line = stow.Line(self.store)
         try:
             for each in batch:
@@ -148,7 +148,7 @@ class Replying:
 
     peer: Peer
 
-    def carry(self, batch: Sequence[Waiting], tell: Tell) -> None:
+    def carry(self, batch: Sequence[Job], tell: Tell) -> None:
         with call(self.peer, (), answers=True) as line:
             for each in batch:
                 report = Report(each.order.transaction_uid, tuple(each.order.committed), tuple(each.order.failed))

@@ -6,7 +6,7 @@ process. After a start everything without a receipt is due at once: it is sent a
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from appliance.errors import Fault, Quarantined, Unavailable
 from appliance.loop import guarded
 
 ORDER_ID = re.compile(r"[0-9a-f]{32}")  # whatever else stands in the folder is not triage's and is left alone
-ORDERS_MAX = 20_000  # more than these wait in the folder until some are done
+ORDERS_MAX = 100_000  # more than these wait in the folder until some are done
 READ_A_LOOK_MAX = 2_000
 SUFFIX = ".json"
 REPLY = "reply:"
@@ -26,14 +26,20 @@ REPLY = "reply:"
 
 @dataclass(slots=True)
 class Waiting:
-    """An order and how it went so far.
+    """An order, as much of it as says when it goes, and how it went so far; the rest is read when it does.
 
+    line    what it waits behind: its target, or the one scanner that its answer is for
     stored  its objects were taken in this life of the process; only their commitment is missing
     asked   a worker has it, or a commitment of it is on its way
     noted   the code of a warning with which they were taken
     """
 
-    order: Order
+    order_id: str
+    target: str
+    line: str
+    priority: str
+    created_at_s: float
+    commit: bool
     failures: int = 0
     due: float = 0.0
     attempts: int = 0
@@ -48,6 +54,14 @@ class Waiting:
         self.due = now + wait_s(self.failures, first_s, most_s, draw)
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An order on its way, and whether its objects were taken before."""
+
+    order: Order
+    stored: bool
+
+
 class Outbox:
     """What waits, by order id."""
 
@@ -57,26 +71,31 @@ class Outbox:
         self.broken: set[str] = set()  # names of orders that cannot be read, as of the last look
 
     def look(self) -> bool:
-        """Finds what is new and forgets what is gone or answered; whether anything is new."""
+        """Finds what is new and forgets what is gone or answered; whether there is more than one look takes in."""
         names, answered = _stems(self.outbox), _stems(self.receipts)
         open_ = names - answered
         for gone in self.waiting.keys() - open_:
             del self.waiting[gone]
         self.broken &= open_
-        new = sorted(open_ - self.waiting.keys() - self.broken)[:READ_A_LOOK_MAX]
-        found = False
-        for name in new:
-            if len(self.waiting) >= ORDERS_MAX:
-                break
-            order = guarded("deliver.look", partial(self._read, name))
-            if isinstance(order, Unavailable):
-                continue
-            if isinstance(order, Fault):
-                self.broken.add(name)
-                continue
-            self.waiting[name] = Waiting(order)
-            found = True
-        return found
+        new = sorted(open_ - self.waiting.keys() - self.broken)
+        room = min(READ_A_LOOK_MAX, ORDERS_MAX - len(self.waiting))
+        for name in new[:room]:
+            order = self.read(name)
+            if order is not None:
+                self.waiting[name] = Waiting(
+                    name, order.target, line_of(order), order.priority, order.created_at_s, order.commit
+                )
+        return len(new) > room > 0
+
+    def read(self, name: str) -> Order | None:
+        """The whole order; None when it is gone or cannot be read, which is remembered."""
+        order = guarded("deliver.look", partial(self._read, name))
+        if not isinstance(order, Fault):
+            return order
+        if not isinstance(order, Unavailable):
+            self.waiting.pop(name, None)
+            self.broken.add(name)
+        return None
 
     def _read(self, name: str) -> Order:
         path = self.outbox / f"{name}{SUFFIX}"
@@ -94,31 +113,31 @@ class Outbox:
         return order
 
     def due(self, now_mono: float, now_wall: float) -> dict[str, list[Waiting]]:
-        """What may go now by target, the most pressing first."""
+        """What may go now by line, the most pressing first."""
         found: dict[str, list[Waiting]] = {}
         for each in self.waiting.values():
             if not each.asked and each.due <= now_mono:
-                found.setdefault(line_of(each.order), []).append(each)
+                found.setdefault(each.line, []).append(each)
         for crowd in found.values():
             crowd.sort(key=partial(_turn, now_wall))
         return found
 
-    def of(self, target: str) -> Iterator[Waiting]:
-        return (each for each in self.waiting.values() if line_of(each.order) == target)
+    def wait_for(self, line: str) -> bool:
+        """Whether anything waits behind it."""
+        return any(each.line == line for each in self.waiting.values())
 
 
 def line_of(order: Order) -> str:
-    """What an order waits behind: its target, or the one scanner that its answer is for."""
+    """What an order waits behind."""
     return order.target if order.kind == "store" else f"{REPLY}{order.peer_ae_title}"
 
 
 def _turn(now: float, waiting: Waiting) -> tuple[int, int, float, str]:
-    order = waiting.order
     return (
-        -rank(order.priority, now - order.created_at_s),
+        -rank(waiting.priority, now - waiting.created_at_s),
         waiting.failures,  # what failed before stands behind what never had its turn
-        order.created_at_s,
-        order.id,
+        waiting.created_at_s,
+        waiting.order_id,
     )
 
 

@@ -7,6 +7,7 @@ import base64
 import random
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from appliance.world.dimse import hearing, server
 from appliance.world.dimse.calling import Peer
 
 CREDENTIAL_BYTES_MAX = 8192
+LOOK_UP_S = 60.0
 
 
 class Book:
@@ -32,6 +34,8 @@ class Book:
     def __init__(self, config: Config, outbox: Path, randomness: random.Random) -> None:
         self.config, self.outbox, self.randomness = config, outbox, randomness
         self.told = {each.name: each for each in config.results.targets}
+        self._addresses: set[str] = set()
+        self._look_up_again = 0.0
         self.pacs = [each for each in config.results.targets if each.kind == "dimse"]
 
     def make(self, name: str, commitments: Commitments) -> Target | None:
@@ -100,7 +104,11 @@ class Book:
         return any((each.ae_title, each.calling_ae_title) == (calling, called) for each in self.pacs)
 
     def _known(self, address: str) -> bool:
-        return address.removeprefix("::ffff:") in _addresses(each.host for each in self.pacs)
+        """Whether a target lives there, by names that were looked up a short while ago."""
+        now = time.monotonic()
+        if now >= self._look_up_again:
+            self._addresses, self._look_up_again = _addresses(each.host for each in self.pacs), now + LOOK_UP_S
+        return address.removeprefix("::ffff:") in self._addresses
 
 
 def _addresses(hosts: Iterable[str]) -> set[str]:

@@ -7,7 +7,7 @@ from functools import partial
 
 from appliance.core.delivery import wait_s
 from appliance.deliver.carriers import Carrier, Told
-from appliance.deliver.orders import Waiting
+from appliance.deliver.orders import Job
 from appliance.errors import Fault
 from appliance.loop import guarded
 
@@ -40,16 +40,14 @@ class Target:
     def busy(self) -> bool:
         return self.thread is not None
 
-    def start(self, batch: Sequence[Waiting], say: Callable[[Told | Ended], None], now: float) -> None:
+    def start(self, batch: Sequence[Job], say: Callable[[Told | Ended], None], now: float) -> None:
         """Sends a batch in a thread of its own; everything it finds out is said."""
         self.batch = [each.order.id for each in batch]
-        for each in batch:
-            each.asked, each.attempts = True, each.attempts + 1
         self.moved = now
         self.thread = threading.Thread(target=self._run, args=(batch, say), name=f"deliver-{self.name}", daemon=True)
         self.thread.start()
 
-    def _run(self, batch: Sequence[Waiting], say: Callable[[Told | Ended], None]) -> None:
+    def _run(self, batch: Sequence[Job], say: Callable[[Told | Ended], None]) -> None:
         found = guarded("deliver.carry", partial(self.carrier.carry, batch, say))
         say(Ended(self.name, found.code if isinstance(found, Fault) else ""))
 

@@ -16,6 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import MRImageStorage, StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
+from appliance.deliver import orders
 from appliance.errors import Misconfigured, Unavailable
 from appliance.loop import FAULTS
 from appliance.world import targets as standing
@@ -209,8 +210,8 @@ def test_a_pacs_that_takes_nothing_at_all_is_no_fault_of_an_order(house: Callabl
 def test_a_commitment_is_answered_on_either_way(house: Callable[..., House], pacs: Pacs, way: str) -> None:
     made = house(pacs.target(), port=pacs.answers_port, commit_wait_s=5.0 if way == "same" else 0.0)
     pacs.how = way
-    orders = [made.film(number, commit=True) for number in (1, 2)]
-    assert [made.outcome(order) for order, _ in orders] == [("committed", "")] * 2
+    asked = [made.film(number, commit=True) for number in (1, 2)]
+    assert [made.outcome(order) for order, _ in asked] == [("committed", "")] * 2
     assert len(pacs.asked) == 1, "one question for all"
     assert len(pacs.asked[0][1]) == 2
     until(lambda: hasattr(pacs, "heard"))
@@ -278,6 +279,22 @@ def test_strangers_are_not_heard(house: Callable[..., House], pacs: Pacs) -> Non
     line = caller.associate("127.0.0.1", pacs.answers_port, ae_title="EDGE")
     assert not line.accepted_contexts, "no object is taken here"
     line.abort()
+
+
+def test_a_thousand_orders_for_a_dead_target_hold_up_nobody(
+    house: Callable[..., House], pacs: Pacs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "READ_A_LOOK_MAX", 400)
+    made = house(pacs.target(), {**pacs.target(), "name": "dead", "port": free_port()})
+    (first, _), many = made.film(1, target="dead"), 1000
+    told = json.loads((made.places.outbox / f"{first}.json").read_bytes())
+    for number in range(many):
+        told["id"] = f"{number:032x}"
+        (made.places.outbox / f"{told['id']}.json").write_text(json.dumps(told))
+    order, _ = made.film(2)
+    assert made.outcome(order) == ("stored", "")
+    made.until(lambda: len(made.service.orders.waiting) == many + 1)
+    assert set(made.receipts()) == {order}
 
 
 def test_an_unknown_target_waits_and_is_named(house: Callable[..., House], pacs: Pacs) -> None:

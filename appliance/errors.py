@@ -95,6 +95,25 @@ CATALOGUE: dict[str, Entry] = {
     "file-attempts-spent": Entry(
         "person", "reading the file ended the service too often", "Look at the kept file; send the journal to support."
     ),
+    "result-invalid": Entry(
+        "person",
+        "a result that was built here broke a rule of its kind, and was not sent",
+        "Send the study's number and version to support; the reader's decision itself is kept.",
+    ),
+    "result-attempts-spent": Entry(
+        "person", "building the result ended the service too often", "Send the journal to support."
+    ),
+    "result-refused": Entry(
+        "person",
+        "a target refused a result for good",
+        "Ask who runs the target why; then mend its entry under results.targets.",
+    ),
+    "own-result-returned": Entry(
+        "person",
+        "a result that an appliance made came back as if it were an image",
+        "Nothing is lost and nothing was read again; stop the PACS from forwarding results to the appliance.",
+    ),
+    "validator-slow": Entry("time", "checking a result takes too long", "It is tried again by itself."),
     "disk-low": Entry("time", "too little disk to take another file", "Free space; taking goes on by itself."),
     "dimse-address": Entry(
         "time",
@@ -124,7 +143,8 @@ CATALOGUE: dict[str, Entry] = {
     "study-patient-mismatch": Entry(
         "person",
         "files of one study name different patients",
-        "Find out which patient the images belong to before anyone reads them.",
+        "Find out which patient the images belong to, have them sent under that one, reject this study; released as it "
+        "is, it is set aside again.",
     ),
     "instance-damaged": Entry(
         "person",
@@ -545,6 +565,26 @@ CATALOGUE: dict[str, Entry] = {
     "ledger-starting": Entry(
         "time", "the clinical ledger is not there yet", "Triage makes it when it starts; the page waits."
     ),
+    "ledger-damaged": Entry(
+        "operator",
+        "a ledger's pages do not agree, or it cannot be opened",
+        "Stop the services, keep the file as it is, look at the disk, and put back a copy of before.",
+    ),
+    "clock-behind": Entry(
+        "operator",
+        "rows on file lie ahead of this machine's clock",
+        "Set the clock; until then ages, deadlines and certificates here are wrong.",
+    ),
+    "page-certificate": Entry(
+        "operator",
+        "the certificate of the page ends soon or cannot be read",
+        "Give the hospital's new files (review.tls_certificate_file); one made here is renewed by a restart.",
+    ),
+    "audit-broken": Entry(
+        "operator",
+        "the audit trail was changed after it was written",
+        "Keep the database as it is; find out who could write it and compare an export of before.",
+    ),
     "user-name": Entry(
         "sender", "the user name is not usable", "Use 2 to 40 letters, digits, dots, dashes or underscores."
     ),
@@ -697,6 +737,9 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "the certificate, key or authority of the scanners' line cannot be read, or they do not belong together",
         "Give PEM files that the receive service may read, or set dimse.tls = off.",
+    ),
+    "validator-missing": Entry(
+        "operator", "dciodvfy is not installed beside the program", "Install the product's packages again."
     ),
     "port-taken": Entry(
         "operator", "the address is in use by another program", "Choose another port or end the other one."

@@ -5,7 +5,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from sqlalchemy import Connection, Row, func, select
 from appliance.cli.standing import standing
 from appliance.config import Config, Places, knobs, secret
 from appliance.core.pseudonym import checked_key
+from appliance.core.selftest import Line, all_well
 from appliance.core.study import LANE_WORDS
 from appliance.errors import CATALOGUE, Fault
+from appliance.review.selftest import self_test
 from appliance.world import archive, ledger, models, sqlite
-from appliance.world.ledger import drafts, watch
+from appliance.world.ledger import drafts, reports, stray_files, watch
 
 STRAYS_SHOWN = 20
 CONNECT_TIMEOUT_S = 1.0
@@ -38,6 +40,7 @@ def status(config: Config, places: Places, as_json: bool) -> int:
         "cases": {},
         "look": [],
         "drafts": {},
+        "results": {},
         "incoming": incoming,
         "free_bytes": free,
     }
@@ -47,9 +50,11 @@ def status(config: Config, places: Places, as_json: bool) -> int:
             told["studies"] = ledger.counts(c)
             set_aside = c.execute(select(ledger.studies).where(ledger.studies.c.state == "quarantined")).all()
             told["look"] += [_named(f"study {row.number}", row.fault_code) for row in set_aside]
-            strays = c.execute(select(ledger.strays).order_by(ledger.strays.c.id.desc()).limit(STRAYS_SHOWN)).all()
+            strays = stray_files.waiting(c, STRAYS_SHOWN)
             told["look"] += [_named(f"file {row.sha256[:16]}", row.code) for row in strays]
             told["look"] += [_named(what, code) for what, code in _watched(c, config)]
+            told["results"] = reports.counts(c)
+            told["look"] += [_named(f"result of study {number}", code) for number, code in reports.faults(c)]
             told["drafts"] = drafts.counts(c) if config.draft.weights else {}
         engine.dispose()
     now = standing(config, places)
@@ -63,6 +68,7 @@ def status(config: Config, places: Places, as_json: bool) -> int:
         "studies   " + _counted(told["studies"]),
         "cases     " + _counted(told["cases"]),
         *(["drafts    " + _counted(told["drafts"])] if config.draft.weights else []),
+        *(["results   " + _counted(told["results"])] if config.results.targets else []),
         f"incoming  {incoming} files not yet admitted",
         f"disk      {free / 2**30:.1f} GiB free",
         *(f"{alarm.severity:<9} {alarm.said} {_named('', alarm.code)['hint']}" for alarm in now.alarms),
@@ -143,24 +149,15 @@ def _row(study: Row[Any], lane: str | None) -> dict[str, Any]:
     return {**{name: getattr(study, name) for name in names}, "lane": lane}
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of `appliance check`: what was looked at, whether it is well, what to do if not."""
-
-    name: str
-    ok: bool
-    found: str
-    todo: str
-
-
 def check(config: Config, places: Places, as_json: bool) -> int:
     """Looks at what the appliance needs; status 1 when a line is red."""
     lines = [_sqlite(), _site_key(config), _folder("watched folder", config.receive.watched_folder)]
-    lines += [_folder("state folder", places.root), _disk(config, places), _broker(config), *_models(config, places)]
+    lines += [_folder("state folder", places.root), _broker(config), *_packages(config, places)]
+    lines += self_test(config, places, time.time())
     shown = [f"{'ok ' if line.ok else 'RED'}  {line.name}: {line.found}" for line in lines]
     todo = [f"     {line.name}: {line.todo}" for line in lines if not line.ok]
     show([asdict(line) for line in lines], as_json, [*shown, *(["to do:", *todo] if todo else [])])
-    return 0 if all(line.ok for line in lines) else 1
+    return 0 if all_well(lines) else 1
 
 
 def _sqlite() -> Line:
@@ -181,12 +178,6 @@ def _folder(name: str, path: Path) -> Line:
     return Line(name, path.is_dir(), str(path) if path.is_dir() else f"{path} is no folder", f"Make the folder {path}.")
 
 
-def _disk(config: Config, places: Places) -> Line:
-    free = archive.free_bytes(places.root if places.root.exists() else Path("/"))
-    ok = free >= config.receive.disk_reserve_bytes
-    return Line("disk", ok, f"{free / 2**30:.1f} GiB free", CATALOGUE["disk-low"].hint)
-
-
 def _broker(config: Config) -> Line:
     address = (config.network.broker_host, config.network.broker_port)
     try:
@@ -196,13 +187,13 @@ def _broker(config: Config) -> Line:
     return Line("broker", True, f"{address[0]}:{address[1]} answers", "")
 
 
-def _models(config: Config, places: Places) -> list[Line]:
+def _packages(config: Config, places: Places) -> list[Line]:
     folders = [config.triage.model_folder, places.models]
     packages, damaged = models.load_packages(folders, config.triage.trusted_keys, places.certificates)
-    lines = [Line(f"model {package.title}", True, "signed, and checksums agree", "") for package in packages]
-    lines += [Line(f"model {each.folder.name}", False, each.fault.code, each.fault.hint) for each in damaged]
+    lines = [Line(f"package {package.title}", True, "signed, and checksums agree", "") for package in packages]
+    lines += [Line(f"package {each.folder.name}", False, each.fault.code, each.fault.hint) for each in damaged]
     todo = "Install a model package; until then every study is escalated."
-    return lines or [Line("models", False, f"none in {config.triage.model_folder}", todo)]
+    return lines or [Line("packages", False, f"none in {config.triage.model_folder}", todo)]
 
 
 def show_config(config: Config, as_json: bool) -> int:

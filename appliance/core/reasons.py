@@ -24,6 +24,7 @@ REASONS: dict[str, str] = {
     "certificate-shrunk": "The certificate is under warning: only the safest half of its lanes is open.",
     "certificate-other-exit": "The certificate was made for another rule at the network's first exit.",
     "image-broken-beside": "Another image of this study came broken and cannot be read.",
+    "released-in-conflict": "Two different files bear one UID; a person released the study all the same.",
     "score-between": "The score lies in no lane that the certificate opens.",
     "cleared-under-certificate": "The score lies in the cleared lane of a valid certificate.",
     "flagged-under-certificate": "The score lies in the flagged lane of a valid certificate.",

@@ -106,6 +106,8 @@ class Storing:
             raise
         if answer.fate not in ("taken", "noted"):
             self.commitments.forget(transaction)
+        if answer.fate == "refused":
+            answer = answer._replace(code="commit-unsupported")
         for order in orders:
             tell(Told(order.id, "asked", answer))
         if answer.fate == "taken":

@@ -57,7 +57,9 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("GET", "/audits/{audit:int}/images/{image:int}/frames/{frame:int}"): Permit("decide"),
     ("GET", "/audits/{audit:int}/images/{image:int}/luts/{lut:int}"): Permit("decide"),
     ("POST", "/audits/{audit:int}/answer"): Permit("decide", proof=True),
-    ("GET", "/strays"): Permit("stand"),
+    ("GET", "/strays"): Permit("stand"),  # the old address of what follows
+    ("GET", "/quarantine"): Permit("stand"),
+    ("POST", "/quarantine/files/{stray:int}"): Permit("decide", proof=True),
     ("GET", "/status"): Permit("stand"),
     ("GET", "/outbox"): Permit("stand"),
     ("GET", "/models"): Permit("stand"),
@@ -77,6 +79,7 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("POST", "/administration/users/{name}"): Permit("administer", proof=True),
     ("POST", "/administration/sessions/{session}/end"): Permit("administer"),
     ("POST", "/administration/glass/{glass:int}/review"): Permit("administer"),
+    ("GET", "/administration/self-test"): Permit("administer"),
     ("GET", "/administration/viewers"): Permit("administer"),
     ("POST", "/administration/viewers"): Permit("administer", proof=True),
     ("POST", "/administration/viewers/{viewer:int}/revoke"): Permit("administer"),

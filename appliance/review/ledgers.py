@@ -17,7 +17,7 @@ from starlette.responses import Response
 from appliance.config import Config, Places
 from appliance.core.lifecycle import WireState
 from appliance.errors import Unavailable
-from appliance.world import accounts, audit_desk, desk, reading_desk, sqlite, viewers, wire
+from appliance.world import accounts, audit_desk, desk, file_desk, reading_desk, sqlite, viewers, wire
 
 
 class Ledgers:
@@ -32,6 +32,7 @@ class Ledgers:
             reading_desk.make(connection)
             sqlite.make(connection, accounts.METADATA)
             sqlite.make(connection, viewers.METADATA)
+            sqlite.make(connection, file_desk.METADATA)
             desk.guard_trail(connection)
         self._desk_eyes = sqlite.open_reader(places.review_db)
         self._eyes: dict[Path, Engine] = {}

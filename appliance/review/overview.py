@@ -1,36 +1,20 @@
-"""Files that belong to no study, and how the appliance stands: counts, wire, disk, audit chain. Read only."""
+"""How the appliance stands: counts, wire, disk, audit chain. Read only."""
 
 import shutil
 from collections import Counter
-from typing import Any
 
 from sqlalchemy import func, select
 from starlette.requests import Request
 from starlette.responses import Response
 
 from appliance.core.lifecycle import OWNERS, STATES, WIRE_STATES
-from appliance.errors import CATALOGUE, Unavailable
+from appliance.errors import Unavailable
 from appliance.review import words
 from appliance.review.alarms import everything
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, ledger
-
-STRAYS_SHOWN = 200
-DIGEST_SHOWN = 12  # hex digits: enough to find the file, and nothing of the patient
-
-
-def strays(request: Request, reader: Reader) -> Response:
-    page = page_of(request)
-    try:
-        with page.ledgers.studies() as c:
-            total = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
-            newest = select(ledger.strays).order_by(ledger.strays.c.received_at.desc(), ledger.strays.c.id.desc())
-            found = list(c.execute(newest.limit(STRAYS_SHOWN)))
-    except Unavailable:
-        return page.render(request, "strays.html", {"reader": reader, "starting": True, "strays": [], "total": 0})
-    shown = [_stray(row) for row in found]
-    return page.render(request, "strays.html", {"reader": reader, "starting": False, "strays": shown, "total": total})
+from appliance.world.ledger import stray_files
 
 
 def status(request: Request, reader: Reader) -> Response:
@@ -39,7 +23,7 @@ def status(request: Request, reader: Reader) -> Response:
         with page.ledgers.studies() as c:
             studies = ledger.counts(c)
             last = c.execute(select(func.max(ledger.studies.c.last_received_at))).scalar_one()
-            stray_count = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
+            stray_count = stray_files.count(c)
             alarms = everything(c, page, page.clock())
         starting = False
     except Unavailable:
@@ -64,22 +48,7 @@ def status(request: Request, reader: Reader) -> Response:
     return page.render(request, "status.html", shown)
 
 
-ROUTES = {"/strays": for_readers(strays), "/status": for_readers(status)}
-
-
-def _stray(row: Any) -> dict[str, Any]:
-    entry = CATALOGUE.get(row.code)
-    return {
-        "number": row.id,
-        "code": row.code,
-        "text": entry.text if entry else "this version does not know the code",
-        "hint": entry.hint if entry else "Report the code.",
-        "place": row.place,
-        "digest": row.sha256[:DIGEST_SHOWN],
-        "size": words.byte_count(row.bytes_count),
-        "received": words.clock_time(row.received_at),
-        "copies": row.copies,
-    }
+ROUTES = {"/status": for_readers(status)}
 
 
 def _disk(page: Page) -> dict[str, str]:

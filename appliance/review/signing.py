@@ -23,6 +23,7 @@ from appliance.world import desk, reading_desk
 from appliance.world.desk import CommandKind, Decision
 
 NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
+WAYS_BACK = ("quarantine", "outbox")  # pages beside the case from where a study may be released
 WHOLE = re.compile(r"[0-9]{1,9}")
 IDENTIFIERS = {
     "patient": "Compare name and birth date with the request, then tick the patient; nothing was signed.",
@@ -139,9 +140,12 @@ def addendum(request: Request, reader: Reader, form: Mapping[str, str]) -> Respo
 def command(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
     """Files a release or a rejection of a quarantined study: 303, 400 or 409 as for a signature."""
     page, number, kind = page_of(request), request.path_params["number"], form.get("kind", "")
-    seen = _seen(form)
+    seen, because = _seen(form), form.get("because", "").strip()
     if kind not in get_args(CommandKind) or seen is None:
         return _problem(request, reader, 400, "The form is incomplete; nothing was done.")
+    if len(because) > desk.BECAUSE_CHARACTERS_MAX or (kind == "reject" and not because):
+        said = f"Say why, in {desk.BECAUSE_CHARACTERS_MAX} characters at most; nothing was done."
+        return _problem(request, reader, 400, said)
     nonce, revision, seq = seen
     file = _read(page, number, reader.user)
     if file is None:
@@ -153,10 +157,21 @@ def command(request: Request, reader: Reader, form: Mapping[str, str]) -> Respon
         if _changed(file, revision, seq) or file.study.state != "quarantined":
             return _stale(request, reader, "nothing was done")
         at = page.clock()
-        filed = desk.command(c, nonce=nonce, kind=chosen, study_number=number, seq_seen=seq, user=reader.user, at=at)
+        filed = desk.command(
+            c,
+            nonce=nonce,
+            kind=chosen,
+            study_number=number,
+            seq_seen=seq,
+            user=reader.user,
+            at=at,
+            because=because,
+        )
         if not filed:
             return _stale(request, reader, "somebody else was first; nothing was done")
         desk.note(c, at=at, user=reader.user, act=f"command-{chosen}", subject=f"study {number}")
+    if form.get("back") in WAYS_BACK:
+        return RedirectResponse(f"/{form['back']}?done=commanded", 303)
     return _back(number, "commanded")
 
 
@@ -197,7 +212,7 @@ def _stale(request: Request, reader: Reader, consequence: str) -> Response:
 
 def _problem(request: Request, reader: Reader, status: int, said: str) -> Response:
     """The answer to a form that was not taken, with the way back to the study as it is now."""
-    title = "The study has changed" if status == 409 else "Not signed"
+    title = "The study has changed" if status == 409 else "Nothing was done"
     link = f"/studies/{request.path_params['number']}"
     shown = {"reader": reader, "title": title, "said": said, "link": link, "link_text": "Open the study as it is now"}
     return page_of(request).render(request, "problem.html", shown, status_code=status)

@@ -22,7 +22,7 @@ from appliance.review.holds import Hold
 from appliance.review.ledgers import Page, page_of
 from appliance.review.worklist_order import in_reading_order
 from appliance.world import desk, ledger
-from appliance.world.ledger import results, studies, verdicts
+from appliance.world.ledger import results, stray_files, studies, verdicts
 
 PAGE_ROWS = 100
 PAGES_MAX = 10_000
@@ -122,7 +122,7 @@ def shown(request: Request, reader: Reader) -> dict[str, Any]:
             taken = withdrawn(c, numbers)
             alarms, fresh = everything(c, page, page.clock()), repeats.fresh(c, page.clock())
             changed = late_images.unseen(c, page, reader.user)
-            stray_count = c.execute(select(func.count()).select_from(ledger.strays)).scalar_one()
+            stray_count = stray_files.count(c)
     except Unavailable:
         return {**frame, "starting": True, "tabs": [(key, tab_.word, 0) for key, tab_ in tabs.items()], "rows": []}
     cases = page.ledgers.wire_states([row.case_id for row in found if row.case_id])

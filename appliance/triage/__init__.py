@@ -5,7 +5,9 @@ which are stopped, the watch over certificates which of them open fewer lanes th
 order in which a study meets them: intake (admit, assemble), glance (is a film worth repeating while the patient is
 here), judge (decode, infer, decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and
 cleaning; the spool within its bytes is in spool, whole series are in series), answers (absorb verdicts, signatures and
-commands). Where a site chose so, drafting has a small language model draft words while the centre is silent.
+commands); strays does what persons order about files of no study. Where a site chose so, drafting has a small language
+model draft words while the centre is silent, results makes objects for the PACS of what was signed, and commitments
+answers scanners that ask what is kept here; released believes what receive noted of their associations.
 """
 
 from collections.abc import Callable
@@ -31,9 +33,11 @@ from appliance.triage.looking import Court
 from appliance.triage.mending import Mending
 from appliance.triage.post import Post
 from appliance.triage.released import Released
+from appliance.triage.results import Results
 from appliance.triage.sealing import Cleaning
 from appliance.triage.series import Series
 from appliance.triage.spool import Spool
+from appliance.triage.strays import Strays
 from appliance.triage.watch import Watch
 from appliance.world import archive, ledger, sqlite, wire
 from appliance.world.drafter import Drafter
@@ -99,7 +103,9 @@ class Triage:
             self.spool,
             self.series,
             Answers(places, self.engine, self.cases, post),
+            Strays(places, self.engine),
             self.drafting,
+            Results(config, places, site_key, self.engine, lambda: lineup.models),
         )
 
     def steps(self) -> dict[str, Step]:

@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row
 
 from appliance.config import Config, Places
+from appliance.core.assemble import conflicts
 from appliance.core.certificate import PRODUCT_CONTRACT, Certificate, contract_words
 from appliance.core.decide import Decision, Model
 from appliance.core.lifecycle import State
@@ -124,6 +125,13 @@ class Judging:
                 # A kill switch or an alarm fell while the network ran: decided anew, under what stands now.
                 ledger.give_back_attempt(c, study)
                 return
+            conflict = conflicts(instances)  # only a release leads here with one
+            if conflict is not None and conflict.code == "study-patient-mismatch":
+                ledger.move(c, study, "quarantined", who="triage.judge", at=moment.wall, code=conflict.code)
+                return
+            if conflict is not None:
+                found = doubted(found, "released-in-conflict")
+                decision = found.decision
             if broken.beside(c, study.number, study.study_instance_uid):
                 found = doubted(found, "image-broken-beside")
                 decision = found.decision

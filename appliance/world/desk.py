@@ -37,6 +37,7 @@ CommandKind = Literal["release", "reject"]
 COMMAND_KINDS: tuple[CommandKind, ...] = get_args(CommandKind)
 
 CORRECTION_CHARACTERS_MAX = 2_000
+BECAUSE_CHARACTERS_MAX = 200
 OPENED_BY = ("case-opened", "receipt-opened", "dicomweb-opened")
 AUDIT_START = "0" * 64
 # Which class of address the act under way came from. It is a fact of the request and not of the act, and every row
@@ -71,6 +72,7 @@ commands = Table(
     Column("seq_seen", Integer, nullable=False),
     Column("user", String, nullable=False),
     Column("at", Float, nullable=False),
+    Column("because", String, nullable=False, server_default=""),  # why a study was set aside for good
     Index("commands_by_study", "study_number", "seq_seen"),
     sqlite_autoincrement=True,
 )
@@ -170,14 +172,23 @@ def signatures_after(c: Connection, last_id: int, limit: int = 100) -> list[Row[
 
 
 def command(
-    c: Connection, *, nonce: str, kind: CommandKind, study_number: int, seq_seen: int, user: str, at: float
+    c: Connection,
+    *,
+    nonce: str,
+    kind: CommandKind,
+    study_number: int,
+    seq_seen: int,
+    user: str,
+    at: float,
+    because: str = "",
 ) -> bool:
     """Files a release or a rejection of a quarantined study; False when one stands on this state of it already."""
     assert kind in COMMAND_KINDS
+    assert len(because) <= BECAUSE_CHARACTERS_MAX
     if command_on(c, study_number, seq_seen) is not None:
         return False
     row = {"nonce": nonce, "kind": kind, "study_number": study_number, "seq_seen": seq_seen, "user": user, "at": at}
-    return c.execute(upsert(commands).values(**row).on_conflict_do_nothing()).rowcount == 1
+    return c.execute(upsert(commands).values(**row, because=because).on_conflict_do_nothing()).rowcount == 1
 
 
 def command_on(c: Connection, study_number: int, seq_seen: int) -> Row[Any] | None:
@@ -191,8 +202,9 @@ def command_with(c: Connection, nonce: str) -> Row[Any] | None:
 
 
 def commands_after(c: Connection, last_id: int, limit: int = 100) -> list[Row[Any]]:
-    """Commands with a higher id than last_id, in order: what triage carries out next."""
-    return list(c.execute(select(commands).where(commands.c.id > last_id).order_by(commands.c.id).limit(limit)))
+    """Commands with a higher id than last_id, in order: what triage carries out next; the reason is none of its."""
+    columns = [each for each in commands.c if each.name != "because"]  # a desk of before has no such column yet
+    return list(c.execute(select(*columns).where(commands.c.id > last_id).order_by(commands.c.id).limit(limit)))
 
 
 def order(c: Connection, given: Order, *, nonce: str, user: str, at: float) -> bool:

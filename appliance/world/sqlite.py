@@ -6,11 +6,13 @@ a deferred one fails with "locked" at its first write whatever the busy time-out
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pysqlite3.dbapi2 as dbapi
 from sqlalchemy import Connection, Engine, MetaData, QueuePool, create_engine, event
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.schema import CreateColumn
 
 from appliance.errors import Misconfigured, Unavailable
@@ -20,6 +22,7 @@ BUSY_TIMEOUT_MS = 5_000
 JOURNAL_BYTES_MAX = 64 * 2**20
 SCHEMA_VERSION = 2
 SQLITE_FULL, SQLITE_IOERR = 13, 10  # primary result codes, sqlite.org/rescode.html
+CHECK_STEPS = 10_000  # instructions of SQLite between two looks at the clock
 NO_ROOM_BYTES = 2**20  # with less than this an I/O error is taken for a full disk
 
 
@@ -80,6 +83,23 @@ def open_reader(path: Path) -> Engine:
         connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def is_sound(path: Path, enough: Callable[[], bool]) -> bool | None:
+    """Whether a database opens and its pages agree; None where `enough` said so before it was read to its end."""
+    engine = open_reader(path)
+    try:
+        with engine.connect() as c:
+            raw: Any = c.connection.driver_connection
+            raw.set_progress_handler(enough, CHECK_STEPS)
+            try:
+                return bool(c.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() == "ok")
+            finally:
+                raw.set_progress_handler(None, 0)
+    except DatabaseError:
+        return None if enough() else False
+    finally:
+        engine.dispose()
 
 
 def _engine(path: Path, mode: str) -> Engine:

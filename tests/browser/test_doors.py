@@ -28,6 +28,7 @@ FILLED = {
     "{session}": "0" * 16,
     "{glass:int}": "1",
     "{viewer:int}": "1",
+    "{stray:int}": "1",
     "{study}": "1.2.3",
     "{series}": "1.2.3",
     "{object}": "1.2.3",

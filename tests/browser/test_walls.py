@@ -22,7 +22,7 @@ from appliance.world import desk
 PAGES = (
     "/",
     "/rows",
-    "/strays",
+    "/quarantine",
     "/status",
     "/pulse",
     "/studies/1",
@@ -323,7 +323,7 @@ def test_guessing_from_one_place_or_at_one_account_waits_too_and_keeps_no_owner_
 
 def test_the_page_before_triage_has_started_says_so(hands: Hands) -> None:
     hands.sign_in()
-    for path in ("/", "/rows", "/strays", "/status"):
+    for path in ("/", "/rows", "/quarantine", "/status"):
         answer = hands.get(path)
         assert answer.status_code == 200
         assert "Starting" in answer.text

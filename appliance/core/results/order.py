@@ -42,14 +42,14 @@ class Order(Document):
     id: OrderId
     target: Code
     kind: Literal["store", "commit-reply"]
-    payloads: Annotated[list[Payload], Field(default_factory=list, max_length=200)]
+    payloads: Annotated[list[Payload], Field(max_length=200)] = Field(default_factory=list)
     priority: Urgency = "routine"
     created_at_s: float
     commit: bool = False
     transaction_uid: Annotated[str, Field(pattern=r"^[0-9.]{0,64}$")] = ""
     peer_ae_title: Annotated[str, Field(pattern=r"^[ -\[\]-~]{0,16}$")] = ""
-    committed: Annotated[list[tuple[Uid, Uid]], Field(default_factory=list, max_length=OBJECTS_MAX)]
-    failed: Annotated[list[tuple[Uid, Uid, int]], Field(default_factory=list, max_length=OBJECTS_MAX)]
+    committed: Annotated[list[tuple[Uid, Uid]], Field(max_length=OBJECTS_MAX)] = Field(default_factory=list)
+    failed: Annotated[list[tuple[Uid, Uid, int]], Field(max_length=OBJECTS_MAX)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _whole(self) -> "Order":

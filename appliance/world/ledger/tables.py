@@ -70,6 +70,7 @@ strays = Table(
     Column("place", String, nullable=False),
     Column("received_at", Float, nullable=False),
     Column("copies", Integer, nullable=False),
+    Column("rejected_by", String, nullable=False, server_default=""),  # who set it aside for good; "": it waits
 )
 moves = Table(
     "moves",

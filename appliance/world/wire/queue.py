@@ -77,6 +77,13 @@ def shed_cases(cases_c: Connection) -> int:
     return count
 
 
+def sending_of(link_c: Connection | None, case_ids: list[str]) -> dict[str, Row[Any]]:
+    """How far uplink came with each of these cases, closed ones included."""
+    if link_c is None:
+        return {}
+    return {row.case_id: row for row in link_c.execute(select(sendings).where(sendings.c.case_id.in_(case_ids)))}
+
+
 def on_the_road(cases_c: Connection, link_c: Connection | None) -> list[dict[str, Any]]:
     """Transfers, ready or shed, of open cases, and series under way: tier, parts there and in all, bytes, age."""
     joined = select(transfers, cases.c.state.label("case_state")).join(cases)
@@ -102,6 +109,8 @@ def on_the_road(cases_c: Connection, link_c: Connection | None) -> list[dict[str
                 "sealed_bytes": row.sealed_bytes,
                 "created_at": row.created_at,
                 "code": told.code if told is not None else "",
+                "attempts": told.attempts if told is not None else 0,
+                "last_sent_at": told.last_sent_at if told is not None else None,
             }
         )
     return found

@@ -187,6 +187,8 @@ class Deliver:
             self._again(waiting.order_id, answer, moment)
         elif told.step == "stored" and waiting.commit:
             waiting.stored, waiting.noted = True, answer.code
+            told_so_far = {"outcome": "stored", "code": answer.code, "status": answer.status}
+            self._put(waiting.order_id, {"target": waiting.target, "attempts": waiting.attempts, **told_so_far}, moment)
         else:
             self._receipt(waiting, told.step, answer, moment)
 

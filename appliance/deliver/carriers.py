@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 from appliance.core.delivery import CLASS_NOT_SUPPORTED, Answer, of_http, of_status
 from appliance.core.results.order import Order, Payload
 from appliance.deliver.commitments import Commitments
-from appliance.deliver.orders import Job, instances
+from appliance.deliver.orders import NO_COMMITMENT, Job, instances
 from appliance.errors import Fault, Quarantined, Unavailable
 from appliance.loop import guarded
 from appliance.world import stow
@@ -95,7 +95,7 @@ class Storing:
         """Asks once for all that was taken; what the PACS cannot be asked stays as stored."""
         if not line.commits:
             for order in orders:
-                tell(Told(order.id, "asked", Answer("refused", "commit-unsupported")))
+                tell(Told(order.id, "asked", Answer("refused", NO_COMMITMENT)))
             return
         transaction = f"2.25.{self.randomness.getrandbits(128)}"  # PS3.5 B.2
         self.commitments.ask(transaction, orders, time.monotonic())
@@ -107,7 +107,7 @@ class Storing:
         if answer.fate not in ("taken", "noted"):
             self.commitments.forget(transaction)
         if answer.fate == "refused":
-            answer = answer._replace(code="commit-unsupported")
+            answer = answer._replace(code=NO_COMMITMENT)
         for order in orders:
             tell(Told(order.id, "asked", answer))
         if answer.fate == "taken":
@@ -130,7 +130,7 @@ class Stowing:
                     answer = _attempted(partial(self._send, line, each.order))
                     tell(Told(each.order.id, "stored", answer))
                 if each.order.commit and answer.fate in ("taken", "noted"):
-                    tell(Told(each.order.id, "asked", Answer("refused", "commit-unsupported")))
+                    tell(Told(each.order.id, "asked", Answer("refused", NO_COMMITMENT)))
         finally:
             line.close()
 

@@ -1,7 +1,8 @@
 """The orders that lie in phi/outbox/, as deliver knows them: what waits, for whom, and when it is due again.
 
 The folder is the truth and is looked through again and again; what is kept here beside it is only of this life of the
-process. After a start everything without a receipt is due at once: it is sent again under the same UIDs.
+process. After a start everything without a receipt is due at once: it is sent again under the same UIDs. An order whose
+receipt says that it was stored, and that asks for a commitment, is not done: only that is asked for.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from appliance.core.delivery import rank, wait_s
 from appliance.core.document import decode
-from appliance.core.results.order import Order
+from appliance.core.results.order import Order, Receipt
 from appliance.errors import Fault, Quarantined, Unavailable
 from appliance.loop import guarded
 
@@ -22,6 +23,7 @@ ORDERS_MAX = 100_000  # more than these wait in the folder until some are done
 READ_A_LOOK_MAX = 2_000
 SUFFIX = ".json"
 REPLY = "reply:"
+NO_COMMITMENT = "commit-unsupported"  # the code of a receipt that says stored and will never say more
 
 
 @dataclass(slots=True)
@@ -69,23 +71,45 @@ class Outbox:
         self.outbox, self.receipts = outbox, receipts
         self.waiting: dict[str, Waiting] = {}
         self.broken: set[str] = set()  # names of orders that cannot be read, as of the last look
+        self._done: set[str] = set()  # names of orders whose receipts are final, as of the last look
 
     def look(self) -> bool:
         """Finds what is new and forgets what is gone or answered; whether there is more than one look takes in."""
         names, answered = _stems(self.outbox), _stems(self.receipts)
-        open_ = names - answered
-        for gone in self.waiting.keys() - open_:
+        for gone in self.waiting.keys() - names:
             del self.waiting[gone]
-        self.broken &= open_
-        new = sorted(open_ - self.waiting.keys() - self.broken)
+        self.broken &= names - answered
+        self._done &= names & answered
+        new = sorted(names - self.waiting.keys() - self.broken - self._done)
         room = min(READ_A_LOOK_MAX, ORDERS_MAX - len(self.waiting))
         for name in new[:room]:
+            if name in answered and not self._half_done(name):
+                self._done.add(name)
+                continue
             order = self.read(name)
-            if order is not None:
-                self.waiting[name] = Waiting(
-                    name, order.target, line_of(order), order.priority, order.created_at_s, order.commit
-                )
+            if order is None:
+                continue
+            if name in answered and not order.commit:
+                self._done.add(name)
+                continue
+            self.waiting[name] = Waiting(
+                name,
+                order.target,
+                line_of(order),
+                order.priority,
+                order.created_at_s,
+                order.commit,
+                stored=name in answered,
+            )
         return len(new) > room > 0
+
+    def _half_done(self, name: str) -> bool:
+        """Whether a receipt says no more than that the objects were taken."""
+        try:
+            receipt = decode(Receipt, (self.receipts / f"{name}{SUFFIX}").read_bytes())
+        except (Quarantined, FileNotFoundError):
+            return False
+        return receipt.outcome == "stored" and receipt.code != NO_COMMITMENT
 
     def read(self, name: str) -> Order | None:
         """The whole order; None when it is gone or cannot be read, which is remembered."""

@@ -51,6 +51,7 @@ class House:
         self.places = Places(root)
         self.places.outbox.mkdir(parents=True, exist_ok=True)
         self.number = 0
+        self.asked: set[str] = set()  # orders with a commitment
         self.start()
 
     def start(self) -> None:
@@ -82,6 +83,8 @@ class House:
         self.number += 1
         order_id = hashlib.sha256(f"{target}{self.number}".encode()).hexdigest()[:32]
         order = Order(id=order_id, target=target, kind=told.pop("kind", "store"), created_at_s=1000.0, **told)
+        if order.commit:
+            self.asked.add(order_id)
         (self.places.outbox / f"{order_id}.json").write_bytes(encode(order))
         return order_id
 
@@ -102,10 +105,17 @@ class House:
         return {path.stem: json.loads(path.read_bytes()) for path in self.places.receipts.glob("*.json")}
 
     def outcome(self, order_id: str) -> tuple[str, str]:
-        """Turns until there is a receipt; its outcome and code."""
-        self.until(lambda: (self.places.receipts / f"{order_id}.json").exists())
+        """Turns until there is a receipt that says the last word; its outcome and code."""
+        self.until(lambda: self.said_last(order_id))
         told = self.receipts()[order_id]
         return told["outcome"], told["code"]
+
+    def said_last(self, order_id: str) -> bool:
+        told = self.receipts().get(order_id)
+        if told is None:
+            return False
+        half = order_id in self.asked and told["outcome"] == "stored" and told["code"] != "commit-unsupported"
+        return not half
 
     def idle(self) -> bool:
         return not any(target.busy for target in self.service.targets.values())

@@ -248,6 +248,25 @@ def test_a_commitment_that_is_not_answered_is_asked_for_again_without_sending_ag
     assert len({transaction for transaction, _ in pacs.asked}) == len(pacs.asked)
 
 
+def test_after_a_start_only_the_commitment_is_asked_for(house: Callable[..., House], pacs: Pacs) -> None:
+    made = house(pacs.target(), commit_wait_s=0.0)
+    pacs.how = "never"
+    order, uid = made.film(1, commit=True)
+    made.until(lambda: order in made.receipts())
+    assert made.receipts()[order]["outcome"] == "stored", "said as soon as it was taken"
+    made.until(made.idle)
+    pacs.how = "same"
+    made.config = made.config.model_copy(
+        update={"deliver": made.config.deliver.model_copy(update={"commit_wait_s": 5.0})}
+    )
+    made.start()
+    assert made.outcome(order) == ("committed", "")
+    assert pacs.took == [uid]
+    made.start()
+    made.turn()
+    assert not made.service.orders.waiting, "the last word was said"
+
+
 def test_a_pacs_that_cannot_be_asked_leaves_it_stored_and_says_so(house: Callable[..., House], pacs: Pacs) -> None:
     made = house(pacs.target())
     pacs.how = "refused"
@@ -261,7 +280,8 @@ def test_an_answer_to_what_nobody_asked_commits_nothing(house: Callable[..., Hou
     order, _ = made.film(1, commit=True)
     made.until(lambda: getattr(pacs, "heard", None) is not None)
     assert pacs.heard == 0x0110
-    assert order not in made.receipts()
+    assert made.receipts()[order]["outcome"] == "stored"
+    assert not made.said_last(order)
 
 
 def test_strangers_are_not_heard(house: Callable[..., House], pacs: Pacs) -> None:

@@ -81,8 +81,9 @@ class Orthanc:
             self.process.wait(PATIENCE_S)
             self.process = None
 
-    def get(self, path: str) -> Any:
-        return httpx.get(f"{self.url}{path}", auth=(USER, PASSWORD), trust_env=False, timeout=10.0).json()
+    def get(self, path: str, *, text: bool = False) -> Any:
+        found = httpx.get(f"{self.url}{path}", auth=(USER, PASSWORD), trust_env=False, timeout=10.0)
+        return found.text if text else found.json()
 
     def put(self, path: str, told: Any) -> None:
         self._said(httpx.put(f"{self.url}{path}", auth=(USER, PASSWORD), trust_env=False, timeout=10.0, json=told))

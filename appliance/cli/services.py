@@ -101,8 +101,15 @@ def _uplink(around: Surroundings) -> Built:
 
 def _deliver(around: Surroundings) -> Built:
     from appliance import deliver
+    from appliance.deliver import targets
 
-    return deliver.Deliver(around.places).steps(), lambda: None
+    places, randomness = around.places, random.SystemRandom()
+    book = targets.Book(around.config, places.outbox, randomness)
+    book.check()
+    service = deliver.Deliver(
+        around.config.deliver, places.outbox, places.receipts, book.make, book.hear, around.wake, randomness
+    )
+    return service.steps(), service.close
 
 
 _BUILDERS: dict[str, Callable[[Surroundings], Built]] = {

@@ -95,6 +95,25 @@ CATALOGUE: dict[str, Entry] = {
     "file-attempts-spent": Entry(
         "person", "reading the file ended the service too often", "Look at the kept file; send the journal to support."
     ),
+    "result-invalid": Entry(
+        "person",
+        "a result that was built here broke a rule of its kind, and was not sent",
+        "Send the study's number and version to support; the reader's decision itself is kept.",
+    ),
+    "result-attempts-spent": Entry(
+        "person", "building the result ended the service too often", "Send the journal to support."
+    ),
+    "result-refused": Entry(
+        "person",
+        "a target refused a result for good",
+        "Ask who runs the target why; then mend its entry under results.targets.",
+    ),
+    "own-result-returned": Entry(
+        "person",
+        "a result that an appliance made came back as if it were an image",
+        "Nothing is lost and nothing was read again; stop the PACS from forwarding results to the appliance.",
+    ),
+    "validator-slow": Entry("time", "checking a result takes too long", "It is tried again by itself."),
     "disk-low": Entry("time", "too little disk to take another file", "Free space; taking goes on by itself."),
     "dimse-address": Entry(
         "time",
@@ -643,6 +662,9 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "the certificate, key or authority of the scanners' line cannot be read, or they do not belong together",
         "Give PEM files that the receive service may read, or set dimse.tls = off.",
+    ),
+    "validator-missing": Entry(
+        "operator", "dciodvfy is not installed beside the program", "Install the product's packages again."
     ),
     "port-taken": Entry(
         "operator", "the address is in use by another program", "Choose another port or end the other one."

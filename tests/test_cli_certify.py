@@ -33,6 +33,7 @@ MADE_WITH = {
     "model_sha256": MODEL.sha256,
     "gates_digest": MODEL.references["default"].digest,
     "preparation_digest": MODEL.preparation_digest,
+    "selection_sha256": None,
 }
 
 
@@ -264,11 +265,11 @@ def test_only_results_of_the_very_same_model_gates_and_preparation_count(site: S
     lines = site.filled(20)
     for number, key in enumerate(MADE_WITH, 100):
         lines.append(f"{site.study(number, 1.0, made_with={**MADE_WITH, key: 'f' * 64})},1")
-    lines.append(f"{site.study(103, 1.0, made_with={})},1")
-    lines.append(f"{site.study(104, 1.0, decided=False)},1")
+    lines.append(f"{site.study(110, 1.0, made_with={})},1")
+    lines.append(f"{site.study(111, 1.0, decided=False)},1")
     _, out, _ = site.certify(lines, *WEAK)
     assert "20 patients" in out
-    assert "4 labelled studies do not count: scored by another model" in out
+    assert "5 labelled studies do not count: scored by another model" in out
     assert "1 labelled studies do not count: not decided yet" in out
     status, _, err = site.certify(lines[20:], *WEAK)
     assert (status, "certify-unscored" in err) == (78, True)

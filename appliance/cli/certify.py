@@ -8,7 +8,7 @@ a certificate counts when a trusted key signed it and it lies where the models' 
 import argparse
 import hashlib
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ def _model(config: Config, places: Places, title: str) -> Model:
     packages, _ = load_packages(folders, config.triage.trusted_keys, places.certificates)
     for package in packages:
         if package.model.manifest.title == title and package.model.manifest.weights == "trained":
-            return package.model
+            return replace(package.model, rules=config.rules.models)
     raise Misconfigured("certify-model")
 
 
@@ -202,6 +202,7 @@ def _plan(config: Config, asked: argparse.Namespace, model: Model, gates_digest:
             preparation_digest=model.preparation_digest,
             patients_sha256=sample.patients_sha256,
             exit_1=_exit_1(asked.exit_1, model, asked.site or config.site.name),
+            selection_sha256=model.selection_sha256,
         )
     except (ValidationError, IndexError):
         raise Misconfigured("certify-contract") from None

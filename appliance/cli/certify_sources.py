@@ -26,7 +26,7 @@ from appliance.errors import Misconfigured, Refused
 from appliance.world import ledger, sqlite
 from appliance.world.ledger import shadows
 
-IDENTITY = ("model_sha256", "gates_digest", "preparation_digest")
+IDENTITY = ("model_sha256", "gates_digest", "preparation_digest", "selection_sha256")
 SKIPPED = {
     "undecided": "not decided yet, or set aside",
     "other-model": "scored by another model, gates or preparation, or not at all",
@@ -106,7 +106,8 @@ def from_ledger(places: Places, labels: Labels, model: Model, gates_digest: str,
     try:
         with engine.connect() as c:
             studies = list(_studies(c, labels))
-            identity = dict(zip(IDENTITY, (model.sha256, gates_digest, model.preparation_digest), strict=True))
+            made_with = (model.sha256, gates_digest, model.preparation_digest, model.selection_sha256)
+            identity = dict(zip(IDENTITY, made_with, strict=True))
             return _counted(c, studies, model.manifest, identity, group)
     finally:
         engine.dispose()
@@ -134,7 +135,7 @@ def _counted(
     c: Connection,
     studies: list[tuple[Label, Row[Any], str]],
     manifest: Manifest,
-    identity: dict[str, str],
+    identity: dict[str, str | None],
     group: str | None,
 ) -> Found:
     skipped: Counter[str] = Counter()
@@ -179,7 +180,9 @@ def _one_group(instances: list[Instance], manifest: Manifest, group: str | None)
     return _group(*facts.pop(), *((None, None) if ages is None else (ages.years_min, ages.years_max)))
 
 
-def _scored(film: str, patient: str, result: Row[Any], manifest: Manifest, identity: dict[str, str]) -> Scored | None:
+def _scored(
+    film: str, patient: str, result: Row[Any], manifest: Manifest, identity: dict[str, str | None]
+) -> Scored | None:
     """The scores of one result; None where they are not of this very model."""
     told = {int(each.get("exit", 1)): each for each in result.scores if each.get("model") == manifest.title}
     wanted = [each.get(key) == value for each in told.values() for key, value in identity.items()]

@@ -20,7 +20,7 @@ from appliance.core.study import LANE_WORDS
 from appliance.errors import CATALOGUE, Fault
 from appliance.review.selftest import self_test
 from appliance.world import archive, ledger, models, sqlite
-from appliance.world.ledger import drafts, stray_files, watch
+from appliance.world.ledger import drafts, reports, stray_files, watch
 
 STRAYS_SHOWN = 20
 CONNECT_TIMEOUT_S = 1.0
@@ -40,6 +40,7 @@ def status(config: Config, places: Places, as_json: bool) -> int:
         "cases": {},
         "look": [],
         "drafts": {},
+        "results": {},
         "incoming": incoming,
         "free_bytes": free,
     }
@@ -52,6 +53,8 @@ def status(config: Config, places: Places, as_json: bool) -> int:
             strays = stray_files.waiting(c, STRAYS_SHOWN)
             told["look"] += [_named(f"file {row.sha256[:16]}", row.code) for row in strays]
             told["look"] += [_named(what, code) for what, code in _watched(c, config)]
+            told["results"] = reports.counts(c)
+            told["look"] += [_named(f"result of study {number}", code) for number, code in reports.faults(c)]
             told["drafts"] = drafts.counts(c) if config.draft.weights else {}
         engine.dispose()
     now = standing(config, places)
@@ -65,6 +68,7 @@ def status(config: Config, places: Places, as_json: bool) -> int:
         "studies   " + _counted(told["studies"]),
         "cases     " + _counted(told["cases"]),
         *(["drafts    " + _counted(told["drafts"])] if config.draft.weights else []),
+        *(["results   " + _counted(told["results"])] if config.results.targets else []),
         f"incoming  {incoming} files not yet admitted",
         f"disk      {free / 2**30:.1f} GiB free",
         *(f"{alarm.severity:<9} {alarm.said} {_named('', alarm.code)['hint']}" for alarm in now.alarms),

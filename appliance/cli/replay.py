@@ -95,9 +95,7 @@ def _broken(path: Path) -> tuple[str, str]:
 
 
 def _lines(studies: list[Study], config: Config, site: str, today: date, jobs: int) -> Iterator[Line]:
-    open_here = partial(
-        _open, config.triage.model_folder, config.triage.trusted_keys, site, config.triage.pixels_max, today
-    )
+    open_here = partial(_open, config, site, today)
     if jobs == 1 or len(studies) <= IN_PROCESS_MAX:
         open_here()
         try:
@@ -112,12 +110,12 @@ def _lines(studies: list[Study], config: Config, site: str, today: date, jobs: i
 _HERE: dict[str, Any] = {}  # one a process: sessions cannot travel
 
 
-def _open(models: Path, trusted: Path, site: str, pixels_max: int, today: date) -> None:
+def _open(config: Config, site: str, today: date) -> None:
     quiet_libraries()
     logging.getLogger("appliance").setLevel(logging.CRITICAL)
-    _HERE.update(
-        court=open_court(models, site, trusted), pixels_max=pixels_max, today=today, key=secrets.token_bytes(32)
-    )
+    knobs = config.triage
+    court = open_court(knobs.model_folder, site, knobs.trusted_keys, config.rules.models)
+    _HERE.update(court=court, pixels_max=knobs.pixels_max, today=today, key=secrets.token_bytes(32))
 
 
 def _line(study: Study) -> Line:

@@ -13,7 +13,10 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from appliance.config.dimse import Dimse
+from appliance.config.places import Places as Places
+from appliance.config.results import Results
 from appliance.config.review import Review
+from appliance.config.rules import Rules as Rules
 from appliance.config.section import LOOPBACK, MIB, Folder, Section
 from appliance.errors import Misconfigured
 
@@ -221,6 +224,16 @@ class Config(Section):
     certificate: Certification = Field(default_factory=Certification)
     audit: Audit = Field(default_factory=Audit)
     draft: Draft = Field(default_factory=Draft)
+    rules: Rules = Field(default_factory=Rules)
+    results: Results = Field(default_factory=Results)
+
+    @model_validator(mode="after")
+    def _rules_name_targets(self) -> Self:
+        known = {each.name for each in self.results.targets}
+        unknown = sorted({to for rule in self.rules.results for to in rule.to} - known)
+        if unknown:
+            raise ValueError(f"rules.results send to {', '.join(unknown)}, which no results.targets is called")
+        return self
 
 
 class ConfigMistakes(Misconfigured):
@@ -286,28 +299,3 @@ def secret_path(credential: str, file: Path) -> Path | None:
         except OSError:
             continue
     return None
-
-
-class Places:
-    """The state folder of docs/architecture.md, by name."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.incoming = root / "incoming"
-        self.phi = root / "phi"
-        self.studies_db = self.phi / "studies.db"
-        self.instances = self.phi / "instances"
-        self.frames = self.phi / "frames"
-        self.outbox = self.phi / "outbox"
-        self.receipts = self.phi / "receipts"
-        self.models = root / "models"  # packages installed here, <name>/<version>/
-        self.certificates = root / "certificates"  # this site's own, <name>/<version>/*.json
-        self.review = root / "review"
-        self.review_db = self.review / "review.db"
-        self.review_keys = self.review / "keys"  # of the page: its certificate's, and the one that seals second factors
-        self.wire = root / "wire"
-        self.cases_db = self.wire / "cases.db"
-        self.parts = self.wire / "parts"
-        self.link_db = self.wire / "link.db"
-        self.targets = self.wire / "targets"
-        self.draft = self.phi / "draft"  # of a small language model's process, while it runs

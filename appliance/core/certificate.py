@@ -5,18 +5,19 @@ and preparation it was made with. Whatever changed, aged or cannot be verified c
 guessing: a group that is not named is not covered. How one is made from scores and labels stands in core.certify.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from appliance.core import signature as signing
 from appliance.core.learn_then_test import FILMS_MAX
-from appliance.core.manifest import LongText, Sha256, ShortText, Strict, age_years
-from appliance.core.study import Instance, Reason
+from appliance.core.manifest import LongText, Sha256, ShortText
+from appliance.core.strict import Strict
+from appliance.core.strict import canonical as canonical
+from appliance.core.strict import canonical_sha256 as canonical_sha256
+from appliance.core.study import Instance, Reason, age_years
 
 EXITS_MAX = 2
 REFERENCE_MAX = 512  # calibration values kept of one measure
@@ -30,6 +31,7 @@ CERTIFICATE_REASONS: dict[str, str] = {
     "certificate-not-yet-valid": "The certificate is dated in the future: the clock or the certificate is wrong.",
     "certificate-other-model": "The certificate was made for another model, other gates or another preparation.",
     "certificate-other-site": "The certificate was made for another site.",
+    "certificate-other-rules": "The certificate was made under other rules of which studies the model sees.",
     "certificate-other-group": "The certificate was made for another scanner, modality, body part or age group.",
 }
 
@@ -70,6 +72,7 @@ class Plan(Strict):
 
     patients_sha256  of the ids of the films to be judged, where they were known to the maker
     exit_1           of a network with two exits: where the first one ends, fixed without these patients' labels
+    selection_sha256 of the site's rules that choose which studies the model sees; None, and not written, without any
     """
 
     contract: Contract
@@ -82,6 +85,14 @@ class Plan(Strict):
     preparation_digest: Sha256
     patients_sha256: Sha256 | None = None
     exit_1: Ends | None = None
+    selection_sha256: Sha256 | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_were_rules(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        told: dict[str, object] = plain(self)
+        if self.selection_sha256 is None:  # digests of plans that were made without it must stay what they are
+            told.pop("selection_sha256", None)
+        return told
 
     @property
     def delta_sequence(self) -> float:
@@ -205,16 +216,6 @@ class Certificate(Strict):
         return self.clear_at_or_below is not None or self.flag_at_or_above is not None
 
 
-def canonical(told: object) -> bytes:
-    """Sorted, compact JSON; no NaN."""
-    return json.dumps(told, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def canonical_sha256(told: object) -> str:
-    """SHA-256 (hex) of sorted, compact JSON."""
-    return hashlib.sha256(canonical(told)).hexdigest()
-
-
 def own_digest(certificate: Certificate) -> str:
     """What `digest` must be: SHA-256 (hex) of every other field but the signature."""
     return canonical_sha256(certificate.model_dump(mode="json", exclude={"digest", "signature"}))
@@ -275,6 +276,7 @@ def why_invalid(
     model_sha256: str,
     gates_digest: str,
     preparation_digest: str,
+    selection_sha256: str | None,
     site: str,
     instance: Instance,
 ) -> Reason | None:
@@ -285,6 +287,7 @@ def why_invalid(
         (certificate.digest == own_digest(certificate), "certificate-damaged"),
         (certificate.plan_digest == plan.digest, "certificate-damaged"),
         (frozen == (model_sha256, gates_digest, preparation_digest), "certificate-other-model"),
+        (plan.selection_sha256 == selection_sha256, "certificate-other-rules"),
         (certificate.site == site, "certificate-other-site"),
         (certificate.group.holds(instance), "certificate-other-group"),
         (certificate.created <= today, "certificate-not-yet-valid"),

@@ -18,12 +18,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.core.applies import OTHER_MODALITY, why_not_applicable
+from appliance.core.applies import OTHER_MODALITY
 from appliance.core.certificate import Certificate, Ends, best_certificate, stands_behind, why_invalid
 from appliance.core.gates import GateReference, gate
-from appliance.core.manifest import Manifest
+from appliance.core.model import Model as Model
 from appliance.core.outputs import Answer, Outputs, answer, kinds
-from appliance.core.prepare import preparation_digest
 from appliance.core.reasons import REASONS as REASONS
 from appliance.core.reasons import in_words
 from appliance.core.standing import Standing
@@ -38,31 +37,6 @@ SAME_MODEL = (
     *("certificate-revoked", "certificate-other-exit", "clock-behind"),
 )
 NO_ENDS = Ends(clear_at_or_below=None, flag_at_or_above=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """One verified package as the decision sees it; the graphs themselves stay with whoever runs them."""
-
-    manifest: Manifest
-    references: Mapping[str, GateReference]
-    certificates: tuple[Certificate, ...]
-
-    @property
-    def sha256(self) -> str:
-        return self.manifest.graphs_sha256
-
-    def reference_for(self, certificate: Certificate | None, site: str) -> GateReference:
-        """The gate reference that the site's certificate was made with; else the site's own, else the default."""
-        own = self.references.get(site, self.references["default"])
-        if certificate is None or certificate.site != site:
-            return own
-        made_with = (each for each in self.references.values() if each.digest == certificate.plan.gates_digest)
-        return next(made_with, own)
-
-    @property
-    def preparation_digest(self) -> str:
-        return preparation_digest(self.manifest.input.plain_steps, self.manifest.input.frames)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,10 +84,12 @@ def chosen(instances: Sequence[Instance], models: Sequence[Model]) -> Model | De
     """
     missed: dict[str, None] = {}
     for model in models:
-        code = why_not_applicable(instances, model.manifest)
+        code = model.why_not(instances)
         if code is None:
             return model
         missed[code] = None
+    if "rule-takes-model-away" in missed:  # a model was made for it: what the others miss explains nothing
+        return _escalated(["rule-takes-model-away"])
     if len(missed) > 1:
         missed.pop(OTHER_MODALITY, None)
     return _escalated(["no-model-applies" if models else "no-model-installed", *missed])
@@ -138,7 +114,7 @@ def decide(
     manifest = model.manifest
     if standing.stops(manifest.title):
         return _escalated(["model-stopped"], model=manifest.title)
-    code = why_not_applicable(instances, manifest)
+    code = model.why_not(instances)
     if code is not None:
         return _escalated(["no-model-applies", code], model=manifest.title)
     if isinstance(seen, str):
@@ -259,6 +235,7 @@ def _why_invalid(bench: _Bench, certificate: Certificate | None, before: _Exit |
         model_sha256=model.sha256,
         gates_digest=model.reference_for(certificate, bench.site).digest,
         preparation_digest=model.preparation_digest,
+        selection_sha256=model.selection_sha256,
         site=bench.site,
         instance=bench.instances[0],
     )

@@ -6,14 +6,15 @@ cover, and a blank or odd header value is never taken for the expected one.
 """
 
 import hashlib
-import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from appliance.core.prepare import Step as PlainStep
 from appliance.core.prepare import why_not_prepared
+from appliance.core.strict import Strict as Strict
+from appliance.core.study import age_years as age_years
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ShortText = Annotated[str, Field(min_length=1, max_length=128)]
@@ -25,14 +26,6 @@ Side = Annotated[int, Field(ge=16, le=1024)]
 Told = Annotated[str, Field(max_length=128)]
 FRAMES_MAX = 64
 RADIOGRAPHS = frozenset(("CR", "DX", "MG", "RG", "RF", "XA"))
-AGE_STRING = re.compile(r"([0-9]{3})([DWMY])")
-UNITS_IN_A_YEAR: dict[str, float] = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
-
-
-class Strict(BaseModel):
-    """Strangers' values: no coercion, no unknown key, no infinity, no change afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ResizeArea(Strict):
@@ -268,9 +261,3 @@ class Manifest(Strict):
         """What a certificate means by *this model*: the one graph's digest, or that of all digests in their order."""
         digests = [self.files[name] for name in self.graphs]
         return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
-
-
-def age_years(patient_age: str) -> int | None:
-    """Completed years of an AS value (PS3.5 6.2: three digits and D, W, M or Y); None where it is blank or odd."""
-    match = AGE_STRING.fullmatch(patient_age)
-    return None if match is None else int(int(match[1]) / UNITS_IN_A_YEAR[match[2]])

@@ -15,6 +15,7 @@ from appliance.core.study import Reason
 REASONS: dict[str, str] = {
     "no-model-installed": "No model is installed here.",
     "no-model-applies": "No model here was made for this study.",
+    "rule-takes-model-away": "A rule of this site keeps every model that covers this study from looking at it.",
     "model-stopped": "The model was stopped here, so it decides nothing.",
     "weights-random": "The model's weights are random: it says nothing of the patient and can only escalate.",
     "values-not-hounsfield": "The header does not say that the values are Hounsfield units, as the model needs them.",

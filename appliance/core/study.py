@@ -1,8 +1,11 @@
 """What the pipeline says of images: plain values, nothing of disk or wire."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+AGE_STRING = re.compile(r"([0-9]{3})([DWMY])")
+UNITS_IN_A_YEAR: dict[str, float] = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
 Lane = Literal["cleared", "flagged", "escalated", "quarantined"]
 LANES: tuple[Lane, ...] = ("cleared", "flagged", "escalated", "quarantined")
 LANE_WORDS: dict[Lane, str] = {
@@ -93,6 +96,12 @@ class Instance:
 def instance_of(facts: dict[str, Any]) -> Instance:
     """An instance out of what `dataclasses.asdict` made of it, as the ledger keeps it."""
     return Instance(**{**facts, "patient": Patient(**facts["patient"])})
+
+
+def age_years(patient_age: str) -> int | None:
+    """Completed years of an AS value (PS3.5 6.2: three digits and D, W, M or Y); None where it is blank or odd."""
+    match = AGE_STRING.fullmatch(patient_age)
+    return None if match is None else int(int(match[1]) / UNITS_IN_A_YEAR[match[2]])
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from appliance.review.ledgers import Page, page_of
 from appliance.review.scores import decided
 from appliance.review.worklist import urgency
 from appliance.world import desk, ledger, reading_desk
-from appliance.world.ledger import departures, drafts, glances
+from appliance.world.ledger import departures, drafts, glances, reports
 
 SIGNABLE = frozenset(start for (start, _), name in MOVES.items() if name == "signed")
 CALLS_MAX = 50
@@ -82,6 +82,7 @@ class CaseFile:
     seen: dict[int, int]
     impressions: list[Row[Any]]
     calls: list[Row[Any]]
+    sent: list[Row[Any]]
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -120,6 +121,7 @@ def read(page: Page, number: int, user: str = "") -> CaseFile | None:
         told = result.reasons if result is not None else [{"code": each.code} for each in glances.of(c, number)]
         repeat = repeats.said(each["code"] for each in told)
         revoked = number in withdrawn(c, [number])
+        told_pacs = list(reports.of_study(c, number))
         draft = drafts.of_case(c, result.case_id) if result is not None and result.case_id else None
     with page.ledgers.eyes().begin() as c:
         signatures = desk.signatures_of(c, number)
@@ -134,7 +136,7 @@ def read(page: Page, number: int, user: str = "") -> CaseFile | None:
     old = [each for each in former if each is not None]
     return CaseFile(
         study, result, old, verdicts, moves, images, signatures, stale, pending, command, wire_state, left,
-        repeat, revoked, draft, why, beside, added, seen, told_first, calls,
+        repeat, revoked, draft, why, beside, added, seen, told_first, calls, told_pacs,
     )  # fmt: skip
 
 
@@ -231,6 +233,7 @@ def shown(page: Page, file: CaseFile, now: float, user: str) -> dict[str, Any]:
         "may_add": bool(file.signatures),
         "late_images": late_images.told(study, file.signatures, file.seen, user),
         "calls": [signed.call(row) for row in file.calls],
+        "sent": [signed.order(row) for row in file.sent],
         "how": reading_desk.HOW,
         "call_max": reading_desk.CALL_CHARACTERS_MAX,
         "pacs": pacs_link(page.config.review.pacs_url, study.accession_number),

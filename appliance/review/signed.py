@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from appliance.core.decision_reasons import FINDING_SAID, words_of
+from appliance.errors import CATALOGUE
 from appliance.review import words
 from appliance.world import reading_desk
 
@@ -28,6 +29,25 @@ def signature(row: Row[Any], facts: Row[Any] | None, stale: bool) -> dict[str, A
 
 def addendum(row: Row[Any]) -> dict[str, Any]:
     return {"user": row.user, "at": words.clock_time(row.at), "revision": row.revision, "text": row.text}
+
+
+ORDER_WORDS = {
+    "waiting": "waits to be sent",
+    "stored": "sent and stored",
+    "committed": "sent, kept for good there",
+    "refused": "refused",
+}
+
+
+def order(row: Row[Any]) -> dict[str, Any]:
+    """What goes to one of the systems beside the page, and what that answered."""
+    return {
+        "target": row.target,
+        "state": ORDER_WORDS.get(row.state, row.state),
+        "code": row.code,
+        "hint": CATALOGUE[row.code].hint if row.code in CATALOGUE else "",
+        "at": words.clock_time(row.told_at or row.made_at),
+    }
 
 
 def findings(label: str, answer: Mapping[str, Any] | None, most: int) -> tuple[str, ...]:

@@ -5,8 +5,13 @@ which are stopped, the watch over certificates which of them open fewer lanes th
 order in which a study meets them: intake (admit, assemble), glance (is a film worth repeating while the patient is
 here), judge (decode, infer, decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and
 cleaning; the spool within its bytes is in spool, whole series are in series), answers (absorb verdicts, signatures and
+<<<<<<< HEAD
+commands). Where a site chose so, drafting has a small language model draft words while the centre is silent, and
+results makes objects for the PACS of what was signed.
+=======
 commands); strays does what persons order about files of no study. Where a site chose so, drafting has a small language
 model draft words while the centre is silent.
+>>>>>>> issue6-comfort
 """
 
 from collections.abc import Callable
@@ -30,6 +35,7 @@ from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
 from appliance.triage.mending import Mending
 from appliance.triage.post import Post
+from appliance.triage.results import Results
 from appliance.triage.sealing import Cleaning
 from appliance.triage.series import Series
 from appliance.triage.spool import Spool
@@ -99,6 +105,7 @@ class Triage:
             Answers(places, self.engine, self.cases, post),
             Strays(places, self.engine),
             self.drafting,
+            Results(config, places, site_key, self.engine, lambda: lineup.models),
         )
 
     def steps(self) -> dict[str, Step]:

@@ -19,11 +19,12 @@ from sqlalchemy import Connection, Engine, Row
 from appliance.config import Config, Places
 from appliance.core.admit import admit, broken_of
 from appliance.core.assemble import Completeness, completeness, conflicts
+from appliance.core.results.statement import is_result
 from appliance.core.study import Instance
 from appliance.errors import CATALOGUE, Fault, Quarantined
 from appliance.loop import Moment, Step, guarded
 from appliance.world import archive, ledger
-from appliance.world.ledger import broken
+from appliance.world.ledger import broken, reports
 
 LOG = logging.getLogger("appliance.triage")
 FILES_A_STEP = 100
@@ -107,7 +108,10 @@ class Intake:
 
     def _file(self, c: Connection, name: str, found: Instance | Broken | dict[str, Any], moment: Moment) -> None:
         stem = Path(name).stem
-        if isinstance(found, Instance):
+        if isinstance(found, Instance) and (is_result(found) or reports.is_ours(c, found.sop_instance_uid)):
+            size = (self.places.incoming / name).stat().st_size
+            ledger.add_stray(c, stem, size, "own-result-returned", "", moment.wall)
+        elif isinstance(found, Instance):
             number, new = ledger.add_instance(c, found, moment.wall)
             LOG.info("study %d: %s", number, "file admitted" if new else "same file again")
         elif isinstance(found, Broken):

@@ -24,6 +24,7 @@ from appliance.core.decide import Decision, Model
 from appliance.core.lifecycle import State
 from appliance.core.pixels import Image
 from appliance.core.roles import in_share
+from appliance.core.rules import ModelRule
 from appliance.core.standing import Standing
 from appliance.core.study import Instance, Scores
 from appliance.core.viewing import VERSION, frame_bytes, frame_description, voi_bytes
@@ -40,7 +41,7 @@ LOG = logging.getLogger("appliance.triage")
 STUDIES_A_STEP = 10
 
 
-def open_court(folder: Path, site: str, trusted: Path) -> Court:
+def open_court(folder: Path, site: str, trusted: Path, rules: tuple[ModelRule, ...] = ()) -> Court:
     """Loads what is sound; a damaged package, or one that fails its own golden films, is named and not used.
 
     Of each name the newest sound version may decide.
@@ -54,7 +55,7 @@ def open_court(folder: Path, site: str, trusted: Path) -> Court:
     newest: dict[str, Model] = {}
     for package in packages:  # the newest version of a name comes first
         if package.title not in bench.faults:
-            newest.setdefault(package.model.manifest.name, package.model)
+            newest.setdefault(package.model.manifest.name, replace(package.model, rules=rules))
     return Court(tuple(newest.values()), bench, site)
 
 
@@ -206,14 +207,15 @@ def _said(court: Court, decision: Decision) -> dict[str, Any]:
     }
 
 
-def _made_with(court: Court, decision: Decision) -> dict[str, str]:
-    """The very model, gates and preparation of a score: a certificate may be made of scores that agree in all three."""
+def _made_with(court: Court, decision: Decision) -> dict[str, str | None]:
+    """The very model, gates, preparation and rules of a score: a certificate is made of scores that agree in all."""
     for model in (*court.models, *court.shadows):
         if model.manifest.title == decision.model:
             return {
                 "model_sha256": model.sha256,
                 "gates_digest": model.reference_for(_certificate(court, decision), court.site).digest,
                 "preparation_digest": model.preparation_digest,
+                "selection_sha256": model.selection_sha256,
             }
     return {}
 

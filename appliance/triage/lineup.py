@@ -8,7 +8,7 @@ a restart. Whatever is not sound decides nothing.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Engine
 
@@ -184,8 +184,9 @@ class Lineup:
             return self.fixed
         with self.engine.connect() as c:
             now = self._roles(c)
-        deciding = tuple(self.packages[title].model for title in now.deciding)
-        shadows = tuple(self.packages[title].model for title in now.shadows)
+        rules = self.config.rules.models
+        deciding = tuple(replace(self.packages[title].model, rules=rules) for title in now.deciding)
+        shadows = tuple(replace(self.packages[title].model, rules=rules) for title in now.shadows)
         return Court(deciding, self.bench, self.config.site.name, shadows, dict(now.shadows))
 
     def _obey(self, c: Connection, given: Given, moment: Moment) -> None:

@@ -121,6 +121,7 @@ class Watch:
             model_sha256=model.sha256,
             gates_digest=model.reference_for(certificate, self.court().site).digest,
             preparation_digest=model.preparation_digest,
+            selection_sha256=model.selection_sha256,
             site=self.court().site,
             instance=instance,
         )

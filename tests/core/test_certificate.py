@@ -117,6 +117,7 @@ def invalid(certificate: Certificate, **changed: object) -> str | None:
         "model_sha256": MODEL,
         "gates_digest": GATES,
         "preparation_digest": PREPARATION,
+        "selection_sha256": None,
         "site": "harbour",
         "instance": an_instance(),
         **changed,

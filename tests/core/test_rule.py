@@ -413,7 +413,6 @@ def test_a_mutated_certificate_is_not_parsed_or_opens_nothing(changed: dict[str,
 
 
 BUGS: dict[str, dict[str, Any]] = {
-    "applicability": {"why_not_applicable": lambda *_: None},
     "certificate": {"why_invalid": lambda *_, **__: None},
     "the exits' companionship": {"stands_behind": lambda *_: True},
     "half lanes": {"_shrunk": lambda *_: False},
@@ -423,12 +422,14 @@ BUGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("bug", [*BUGS, "stopping"])
+@pytest.mark.parametrize("bug", [*BUGS, "stopping", "applicability"])
 def test_with_any_check_taken_out_the_property_fails(bug: str, monkeypatch: pytest.MonkeyPatch):
     for name, stand_in in BUGS.get(bug, {}).items():
         monkeypatch.setattr(rule, name, stand_in)
     if bug == "stopping":
         monkeypatch.setattr(Standing, "stops", lambda *_: False)
+    if bug == "applicability":
+        monkeypatch.setattr(Model, "why_not", lambda *_: None)
     searched = settings(
         max_examples=2000,
         deadline=None,

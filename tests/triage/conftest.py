@@ -25,9 +25,10 @@ UID = "1.2.826.0.1.7"
 class Bench:
     """Triage, turned by hand."""
 
-    def __init__(self, root: Path, **knobs: Any) -> None:
+    def __init__(self, root: Path, sections: dict[str, Any] | None = None, **knobs: Any) -> None:
         told = {"quiet_period_s": 3.0, "quiet_period_with_evidence_s": 1.0, "attempts_max": 2, **knobs}
-        self.config = Config.model_validate({"triage": told, "receive": {"disk_reserve_bytes": 0}})
+        plain = {"triage": told, "receive": {"disk_reserve_bytes": 0}}
+        self.config = Config.model_validate({**plain, **(sections or {})})
         self.places = Places(root / "state")
         self.now = 1000.0
         self.stand_in = StandIn(SITE_KEY)

@@ -15,7 +15,7 @@ from appliance.core import lifecycle
 from appliance.core.lifecycle import State
 from appliance.core.study import Instance, instance_of
 from appliance.core.worklist_order import request_rank
-from appliance.world.ledger import attempts, broken, departures, drafts, glances, roles, shadows, watch
+from appliance.world.ledger import attempts, broken, departures, drafts, glances, reports, roles, shadows, watch
 from appliance.world.ledger.tables import (
     METADATA,
     arrivals,
@@ -40,6 +40,7 @@ __all__ = [
     "glances",
     "instances",
     "moves",
+    "reports",
     "results",
     "roles",
     "shadows",

@@ -20,6 +20,7 @@ from appliance.deliver import orders
 from appliance.errors import Misconfigured, Unavailable
 from appliance.loop import FAULTS
 from appliance.world import targets as standing
+from appliance.world.dimse.calling import Peer, call
 from appliance.world.stow import reason_of
 from tests.deliver.conftest import MR, House
 from tests.deliver.orthanc import free_port
@@ -27,7 +28,6 @@ from tests.tiny import tiny
 from tests.world.test_dimse import certificates, until
 
 WELL_KNOWN = "1.2.840.10008.1.20.1.1"
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 
 
 class Pacs:
@@ -475,3 +475,17 @@ def test_an_answer_s_reason_is_read_whatever_it_is(said: bytes, reason: int | No
 def test_a_token_that_is_not_there_is_said_at_the_start(house: Callable[..., House], web: Web, tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="pacs-credential"):
         house(web.target(token_file=str(tmp_path / "nothing"))).book.check()
+
+
+def test_a_line_that_ended_under_our_hands_is_said_and_not_waited_for(pacs: Pacs, tmp_path: Path) -> None:
+    """pynetdicom waits for its reader to pause before it sends; a reader that has just ended never does."""
+    path = tmp_path / "one.dcm"
+    path.write_bytes(tiny("1.2.3", 1, "P", "MR", 1))
+    peer = Peer("127.0.0.1", pacs.port, "PACS", "EDGE", 2.0, 0.5)
+    with call(peer, [(MR, ExplicitVRLittleEndian)]) as line:
+        pacs.server.ae.active_associations[0].abort()
+        until(lambda: not line._association.is_alive())
+        line._association._is_paused = False
+        line._association.is_established = True  # as both still read in the moment between
+        with pytest.raises(Unavailable, match="pacs-away"):
+            line.store(path, (MR, "1.2.3.7.1"), ExplicitVRLittleEndian, "routine")

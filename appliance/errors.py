@@ -585,6 +585,17 @@ CATALOGUE: dict[str, Entry] = {
         "the audit trail was changed after it was written",
         "Keep the database as it is; find out who could write it and compare an export of before.",
     ),
+    "bundle-identity": Entry(
+        "person",
+        "the support bundle would name somebody whom the ledger knows",
+        "It was not handed out. Report the place; a patient whose name is a word of ours can be the reason.",
+    ),
+    "bundle-unreadable": Entry(
+        "person", "the support bundle cannot be looked through", "It was not handed out. Report the place."
+    ),
+    "bundle-there": Entry(
+        "operator", "a file of this name is there already", "Give another name: nothing is written over."
+    ),
     "user-name": Entry(
         "sender", "the user name is not usable", "Use 2 to 40 letters, digits, dots, dashes or underscores."
     ),

@@ -14,6 +14,7 @@ from appliance.core.lifecycle import MOVES, OWNERS, WIRE_MOVES
 from appliance.core.protocol import protocol_text
 from appliance.core.study import LANE_WORDS
 from appliance.errors import CATALOGUE
+from tests import browser_checks
 
 HERE = Path(__file__).parent
 ACTORS = {"sender": "Refused", "person": "Quarantined", "time": "Unavailable", "operator": "Misconfigured"}
@@ -100,6 +101,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "states.md": states,
     "deidentification.md": conformance_text,
     "metrics.md": metrics.page,
+    "browser-checks.md": browser_checks.page,
     "wire-protocol.md": protocol_text,
 }
 

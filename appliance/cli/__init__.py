@@ -123,6 +123,10 @@ def _look(told: argparse.Namespace) -> int:
     match told.verb:
         case "check":
             return look.check(config, places, told.json)
+        case "support-bundle":
+            from appliance.cli import support
+
+            return support.write(config, places, told.out)
         case "metrics":
             from appliance.cli import metrics
 

@@ -44,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("service", choices=SERVICES)
     _enrolling(verb("enrol", "Make this appliance's keys and its request to the centre, or install the answer."))
     verb("check", "Look at everything the appliance needs and say what to do.", as_json=True)
+    bundle = verb("support-bundle", "Write how it is made, set and stands, for support; no patient is in it.")
+    bundle.add_argument("out", type=Path, metavar="OUT.tar", help="a file that is not there yet")
     gauges = verb("metrics", "Print how it stands as Prometheus reads it.")
     gauges.add_argument("--textfile", type=Path, help="write them there, whole or not at all")
     verb("status", "Say how it stands: studies, cases, disk, what to look at.", as_json=True)

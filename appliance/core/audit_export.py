@@ -18,7 +18,15 @@ SYSLOG_PRIORITY = 85  # facility 10 (security), severity 5 (notice): RFC 5424 6.
 SYSLOG_WARNING = 84
 
 READS = {
-    *("case-opened", "case-opened-blind", "images-opened", "receipt-opened", "audit-opened", "dicomweb-opened"),
+    *(
+        "case-opened",
+        "case-opened-blind",
+        "case-printed",
+        "images-opened",
+        "receipt-opened",
+        "audit-opened",
+        "dicomweb-opened",
+    ),
 }
 SIGN_INS = {"sign-in": ("110122", "Login"), "sign-out": ("110123", "Logout"), "sign-in-failed": ("110122", "Login")}
 ALERTS = {

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from appliance.config import Config, Places
 from appliance.core.lifecycle import WireState
 from appliance.errors import Unavailable
-from appliance.world import accounts, audit_desk, desk, file_desk, reading_desk, sqlite, viewers, wire
+from appliance.world import accounts, audit_desk, desk, display_desk, file_desk, reading_desk, sqlite, viewers, wire
 
 
 class Ledgers:
@@ -33,6 +33,8 @@ class Ledgers:
             sqlite.make(connection, accounts.METADATA)
             sqlite.make(connection, viewers.METADATA)
             sqlite.make(connection, file_desk.METADATA)
+            sqlite.make(connection, display_desk.METADATA)
+            display_desk.guard(connection)
             desk.guard_trail(connection)
         self._desk_eyes = sqlite.open_reader(places.review_db)
         self._eyes: dict[Path, Engine] = {}

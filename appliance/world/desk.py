@@ -38,7 +38,7 @@ COMMAND_KINDS: tuple[CommandKind, ...] = get_args(CommandKind)
 
 CORRECTION_CHARACTERS_MAX = 2_000
 BECAUSE_CHARACTERS_MAX = 200
-OPENED_BY = ("case-opened", "receipt-opened", "dicomweb-opened")
+OPENED_BY = ("case-opened", "case-printed", "receipt-opened", "dicomweb-opened")
 AUDIT_START = "0" * 64
 # Which class of address the act under way came from. It is a fact of the request and not of the act, and every row
 # must have it: the page's outer wall sets it once, so that no act can forget it.

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from access_states import ADMINISTRATOR, NO_PAGE, READER, ROLES, STATES, House, State, furnished
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, Response
 from seeding import PASSWORD, filled, seed, served
 from starlette.templating import Jinja2Templates
 from test_doors import FILLED
@@ -120,26 +120,47 @@ def visitor(browsing: BrowserContext) -> Iterator[BrowserContext]:
         page.close()
 
 
-def come(visitor: BrowserContext, house: House, state: State) -> Page:
-    """Somebody who has just come to a state."""
-    where = state.where(house)
+def come(visitor: BrowserContext, house: House, state: State, strange: list[str] | None = None) -> Page:
+    """Somebody who has just come to a state.
+
+    strange  what the browser complained of and whom else it asked, added up while the page lives
+    """
+    where, heard = state.where(house), [] if strange is None else strange
     if state.user is not None:
         places = house.bare if where.startswith(house.empty) else house.seeded.places
         visitor.add_cookies([session_of(places, state.user)])
     page = visitor.new_page()
+    ours = (house.address, house.blinded, house.empty)
+    page.on("request", lambda asked: None if asked.url.startswith(ours) else heard.append(asked.url))
+    page.on("console", lambda said: heard.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("response", lambda answer: heard.extend(_unguarded(answer)))
     page.goto(where)
     if state.act is not None:
         state.act(page)
     return page
 
 
+def _unguarded(answer: Response) -> list[str]:
+    """What an answer lacks of the page's policy."""
+    policy = answer.headers.get("content-security-policy", "")
+    return [] if policy.startswith("default-src 'none'; script-src 'self'") else [f"no policy: {answer.url}"]
+
+
+def meant(said: str) -> bool:
+    """The browser notes an answer that refuses, which some states are."""
+    return bool(re.fullmatch(r"Failed to load resource: the server responded with a status of 4\d\d \([\w ]*\)", said))
+
+
 @pytest.mark.parametrize("name", STATES)
 def test_axe_finds_nothing_and_nothing_runs_wide(
     visitor: BrowserContext, house: House, shown: list[str], name: str
 ) -> None:
-    page = come(visitor, house, STATES[name])
+    strange: list[str] = []
+    page = come(visitor, house, STATES[name], strange)
     assert shown[-1] == STATES[name].template
     assert violations(page) == []
+    assert [each for each in strange if not meant(each)] == []
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
         picture(page, f"{name}-{width}")
@@ -183,6 +204,35 @@ def test_a_planted_fault_is_found(visitor: BrowserContext, house: House) -> None
     assert {each.partition(":")[0] for each in violations(page)} >= {"image-alt", "label", "color-contrast"}
     page.set_viewport_size({"width": 320, "height": 720})
     assert page.evaluate(OVER) > 0
+
+
+def test_a_planted_request_and_a_complaint_are_heard(visitor: BrowserContext, house: House) -> None:
+    strange: list[str] = []
+    page = come(visitor, house, STATES["status"], strange)
+    assert strange == []
+    with page.expect_console_message():  # the page's policy refuses the picture before it is asked for
+        page.evaluate("document.body.append(Object.assign(new Image(), { src: 'http://192.0.2.1/x.png' }))")
+    assert any("Content Security Policy" in each for each in strange)
+    assert not any(map(meant, strange))
+    with page.expect_request("http://192.0.2.1/**"):
+        page.evaluate("location.href = 'http://192.0.2.1/'")
+    assert "http://192.0.2.1/" in strange
+
+
+FOCUS = """() => {
+  const here = document.activeElement, style = getComputedStyle(here);
+  return here !== document.body && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+}"""
+
+
+@pytest.mark.parametrize("name", ["worklist", "case, flagged", "quarantine"])
+def test_who_goes_by_keyboard_sees_where_they_are(visitor: BrowserContext, house: House, name: str) -> None:
+    page = come(visitor, house, STATES[name])
+    for stop in range(15):
+        page.keyboard.press("Tab")
+        assert page.evaluate(FOCUS), f"stop {stop}: {page.evaluate('document.activeElement.outerHTML')[:120]}"
+    page.evaluate("document.activeElement.style.outline = 'none'")
+    assert not page.evaluate(FOCUS)
 
 
 def test_nothing_moves_for_whoever_asks_for_stillness(visitor: BrowserContext, house: House) -> None:

@@ -642,6 +642,92 @@ CATALOGUE: dict[str, Entry] = {
     "objects-walled": Entry(
         "operator", "the page may not open the kept objects", "Install systemd/dicomweb as docs/dicomweb.md says."
     ),
+    # deliver
+    "order-invalid": Entry(
+        "person", "an order to deliver a result cannot be read", "Check the disk; the result is not sent by this order."
+    ),
+    "order-vanished": Entry("time", "an order went while it was read", "Nothing to do: it was taken away in time."),
+    "payload-damaged": Entry(
+        "person",
+        "the object that an order names is gone or is not what was built",
+        "Nothing was sent. Check the disk; releasing the study builds it again.",
+    ),
+    "target-unknown": Entry(
+        "operator",
+        "a result waits for a target that is not configured",
+        "Name it in results.targets, or the scanner in dimse.commit_peers, and start again; nothing is lost.",
+    ),
+    "target-away": Entry(
+        "operator",
+        "a target has not been reached for a while",
+        "Look at the code beside it, at the target and at the network; results wait and are sent by themselves.",
+    ),
+    "result-waiting": Entry(
+        "operator", "a result has waited long for its target", "Look at the target; it is tried by itself until taken."
+    ),
+    "pacs-away": Entry(
+        "time", "the target cannot be reached, or the line to it broke", "Results wait and are sent again."
+    ),
+    "pacs-rejected": Entry(
+        "time",
+        "the target rejects our association",
+        "Enter our calling_ae_title and address at the target; check the target's ae_title here.",
+    ),
+    "pacs-denied": Entry(
+        "time",
+        "the target does not let us in, or there is no store at its address",
+        "Check the target's url and token; results wait and are sent again.",
+    ),
+    "pacs-busy": Entry(
+        "time", "the target is full, busy or failed on an object", "It is sent again; look at the target if this lasts."
+    ),
+    "pacs-class": Entry(
+        "person",
+        "the target takes no objects of this class or transfer syntax",
+        "Have its maker enable the class of docs/conformance.md, or choose another kind of result for it.",
+    ),
+    "pacs-refused": Entry(
+        "person", "the target refused an object for good", "Read the study here; ask the target's service why."
+    ),
+    "pacs-warning": Entry(
+        "person", "the target took an object with a warning", "It has it; look there whether something was changed."
+    ),
+    "pacs-tls": Entry(
+        "operator",
+        "the certificate, key or authority of the line to a target cannot be read, or they do not belong together",
+        "Give PEM files that the deliver service may read, or set the target's tls = false.",
+    ),
+    "pacs-credential": Entry(
+        "operator",
+        "the credential of a target cannot be read",
+        "Put one line into its token_file: a token, or NAME:PASSWORD; the deliver service must be able to read it.",
+    ),
+    "commit-unanswered": Entry(
+        "time",
+        "a target did not say whether it keeps what it took",
+        "It is asked again; check that it knows where to answer (deliver.host and deliver.port).",
+    ),
+    "commit-failed": Entry(
+        "time", "a target took an object and then did not keep it", "It is sent again; look at the target if it lasts."
+    ),
+    "commit-refused": Entry(
+        "person", "a target will not keep an object that it took", "Ask the target's service why; we keep our copy."
+    ),
+    "commit-unsupported": Entry(
+        "operator",
+        "a target cannot be asked whether it keeps what it took",
+        "Set commit = false for it, or enable Storage Commitment there; our copy is kept.",
+    ),
+    "commit-malformed": Entry(
+        "person",
+        "a scanner's request for commitment cannot be read",
+        "It gets no answer and keeps its images; ask the modality's service.",
+    ),
+    "deliver-address": Entry(
+        "time",
+        "the address to hear of commitments on is not there, is taken, or may not be opened by this service",
+        "Check deliver.host and deliver.port. It is tried again by itself.",
+    ),
     # set-up
     "config-invalid": Entry("operator", "the configuration has mistakes", "Mend every line named, then start again."),
     "state-folder": Entry(

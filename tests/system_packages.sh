@@ -13,12 +13,21 @@ command -v mkfs.ext4 >/dev/null 2>&1 || missing="$missing e2fsprogs"
 command -v mkfs.xfs >/dev/null 2>&1 || missing="$missing xfsprogs"
 command -v faketime >/dev/null 2>&1 || missing="$missing faketime"
 command -v gcc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+command -v Orthanc >/dev/null 2>&1 || missing="$missing orthanc"
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing="$missing orthanc-dicomweb"
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 # playwright's own driver program is linked against it
 ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1' || missing="$missing libatomic1"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ]; then
     export DEBIAN_FRONTEND=noninteractive
+    # The tests start what they need on ports of their own: no service of these packages is to start by itself.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
     apt-get update -qq
     # shellcheck disable=SC2086
     apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -60,7 +60,7 @@ def raised(found: dict[tuple[str, str], float]) -> set[str]:
 
 def test_an_empty_box_is_well_and_tells_every_name(box: tuple[Path, Places], capsys: Any) -> None:
     found = gauges(box[0], capsys)
-    assert {name for name, _ in found} == set(GAUGES) - {"source_silent_seconds"}
+    assert {name for name, _ in found} == set(GAUGES) - {"source_silent_seconds", "target_away_seconds"}
     assert raised(found) == set()
     assert {label for name, label in found if name == "cases"} == set(WIRE_STATES)
     assert {label for name, label in found if name == "alarm"} == set(ALARM_CODES)

@@ -13,6 +13,7 @@ import pytest
 
 UNITS = Path(__file__).parents[1] / "systemd"
 DIMSE = UNITS / "optional" / "receive-dimse.conf"
+TARGETS = UNITS / "optional" / "deliver-targets.conf"
 SERVICES = ("receive", "triage", "uplink", "review", "deliver")
 DIALS_NOTHING = ("receive", "triage")
 EXPOSURE_MAX = {"receive": 1.5, "triage": 1.0, "uplink": 1.5, "review": 1.5, "deliver": 1.5}
@@ -122,9 +123,30 @@ def test_a_scanner_s_network_opens_one_door_and_no_other() -> None:
     assert "f /etc/appliance/dimse.key" in (UNITS / "tmpfiles.conf").read_text()
 
 
+def deliver_sees_results_only(unit: dict[str, str]) -> bool:
+    needed = {"studies.db", "instances", "frames"}
+    elsewhere = {"/var/lib/appliance/incoming", "/var/lib/appliance/review", "/var/lib/appliance/wire", "/srv/scanner"}
+    return (
+        {f"/var/lib/appliance/phi/{name}" for name in needed} | elsewhere <= hidden(unit)
+        and writable(unit) == ["/var/lib/appliance/phi/receipts"]
+        and unit["IPAddressDeny"] == "any"
+        and credentials(unit) == set()
+    )
+
+
+def test_targets_open_addresses_and_nothing_else() -> None:
+    closed, opened = settings("deliver"), settings("deliver", UNITS, TARGETS)
+    assert "IPAddressAllow" not in closed
+    assert deliver_sees_results_only(closed)
+    assert deliver_sees_results_only(opened)
+    assert {key for key in opened if opened[key] != closed.get(key)} == {"IPAddressAllow"}
+
+
 @pytest.mark.parametrize(
     ("name", "check", "old", "new"),
     [
+        ("deliver", deliver_sees_results_only, "-/var/lib/appliance/phi/studies.db ", ""),
+        ("deliver", deliver_sees_results_only, "phi/receipts", "phi"),
         ("triage", parser_has_no_network, "PrivateNetwork=yes", "PrivateNetwork=no"),
         ("triage", parser_has_no_network, "RestrictAddressFamilies=AF_UNIX", "RestrictAddressFamilies=AF_UNIX AF_INET"),
         ("uplink", dialler_sees_no_patient, "-/var/lib/appliance/phi ", ""),

@@ -32,11 +32,15 @@ GAUGES: dict[str, tuple[str, str]] = {
     "enrolled": ("Whether this appliance knows its centre.", ""),
     "disk_free_bytes": ("Free space of the state folder.", ""),
     "source_silent_seconds": ("Seconds since a modality's last study, where that is unusual.", "modality"),
+    "results_waiting": ("Orders to deliver a result or an answer that have no receipt.", ""),
+    "results_oldest_seconds": ("Age of the oldest of them.", ""),
+    "target_away_seconds": ("Seconds since a target was last reached, where it is not.", "target"),
     "alarm": ("Whether an alarm of this code stands.", "code"),
 }
 ALARM_CODES = (
     *("not-enrolled", "disk-low", "verdict-overdue", "centre-silent", "spool-full", "spool-filling", "spool-shed"),
     *("case-refused", "part-damaged", "scanner-silent", "model-silent"),
+    *("target-away", "target-unknown", "result-waiting"),
 )
 assert set(ALARM_CODES) <= set(CATALOGUE), "an alarm's code is in the catalogue"
 
@@ -64,6 +68,11 @@ def exposition(now: Standing, disk_free_bytes: int) -> bytes:
     gauges["centre_heard_seconds"].set(-1 if now.condition.heard_s is None else now.condition.heard_s)
     gauges["enrolled"].set(now.condition.enrolled)
     gauges["disk_free_bytes"].set(disk_free_bytes)
+    gauges["results_waiting"].set(now.condition.results_waiting)
+    gauges["results_oldest_seconds"].set(now.condition.results_oldest_s)
+    for target in now.condition.targets:
+        if target.since_s is not None:
+            gauges["target_away_seconds"].labels(target.name).set(target.since_s)
     for silent in now.condition.silent:
         gauges["source_silent_seconds"].labels(silent.source).set(silent.since_s)
     standing_now = {alarm.code for alarm in now.alarms}

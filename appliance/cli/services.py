@@ -53,7 +53,7 @@ def _ready(address: str) -> None:
 
 
 def _alive() -> None:
-    systemd.notify("WATCHDOG=1")
+    systemd.notify("WATCHDOG=1", wait_s=0.0)  # a full queue holds signs of life enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,15 @@ def _uplink(around: Surroundings) -> Built:
 
 def _deliver(around: Surroundings) -> Built:
     from appliance import deliver
+    from appliance.deliver import targets
 
-    return deliver.Deliver(around.places).steps(), lambda: None
+    places, randomness = around.places, random.SystemRandom()
+    book = targets.Book(around.config, places.outbox, randomness)
+    book.check()
+    service = deliver.Deliver(
+        around.config.deliver, places.outbox, places.receipts, book.make, book.hear, around.wake, randomness
+    )
+    return service.steps(), service.close
 
 
 _BUILDERS: dict[str, Callable[[Surroundings], Built]] = {

@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from appliance.config.deliver import Deliver
 from appliance.config.dimse import Dimse
 from appliance.config.places import Places as Places
 from appliance.config.results import Results
@@ -217,6 +218,7 @@ class Config(Section):
     state: State = Field(default_factory=State)
     receive: Receive = Field(default_factory=Receive)
     dimse: Dimse = Field(default_factory=Dimse)
+    deliver: Deliver = Field(default_factory=Deliver)
     triage: Triage = Field(default_factory=Triage)
     network: Network = Field(default_factory=Network)
     keys: Keys = Field(default_factory=Keys)

@@ -2,13 +2,21 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from appliance.config.section import MIB, Folder, Section
 
 AE_TITLE = r"[!-\[\]-~][ -\[\]-~]{0,15}"  # PS3.5 6.2, VR AE: up to 16 characters, no backslash, no blank first
+
+
+class Reply(NamedTuple):
+    """Where a scanner waits for the answer to a commitment it asked for."""
+
+    ae_title: str
+    address: str
+    port: int
 
 
 class Dimse(Section):
@@ -21,6 +29,11 @@ class Dimse(Section):
     )
     peers: list[Annotated[str, Field(pattern=rf"^{AE_TITLE}@[0-9A-Fa-f.:]{{2,45}}$")]] = Field(
         [], max_length=200, description="Who may send, each as AE-TITLE@ADDRESS; nobody else is listened to."
+    )
+    commit_peers: list[Annotated[str, Field(pattern=rf"^{AE_TITLE}@[0-9A-Fa-f.:]{{2,45}}:[0-9]{{1,5}}$")]] = Field(
+        [],
+        max_length=200,
+        description="Who may ask for Storage Commitment, each as AE-TITLE@ADDRESS:PORT where it awaits the answer.",
     )
     tls: Literal["off", "mutual"] = Field(
         "off", description="mutual: TLS with certificates on both sides (PS3.15 B.12); off: as most scanners speak."
@@ -61,6 +74,22 @@ class Dimse(Section):
         return self
 
     @model_validator(mode="after")
+    def _answers_go_to_peers(self) -> Self:
+        titles = set()
+        for told in self.commit_peers:
+            reply = _reply(told)
+            try:
+                known = 0 < reply.port < 65_536 and self.may_send(reply.ae_title, reply.address)
+            except ValueError:
+                known = False
+            if not known:
+                raise ValueError("each of dimse.commit_peers is one of dimse.peers with a port behind it")
+            if reply.ae_title in titles:
+                raise ValueError("an AE title stands once in dimse.commit_peers: answers find their way by it")
+            titles.add(reply.ae_title)
+        return self
+
+    @model_validator(mode="after")
     def _in_clear_where_no_one_else_listens(self) -> Self:
         wild = ("0.0.0.0", "::")  # noqa: S104 - refused here
         if self.port and self.tls == "off" and self.host in wild:
@@ -74,9 +103,23 @@ class Dimse(Section):
             for known, _, place in (peer.rpartition("@") for peer in self.peers)
         )
 
+    def answers_at(self, title: str, address: str = "") -> Reply | None:
+        """Where a peer awaits the answers to its commitments; None: it may not ask. "": wherever it called from."""
+        for told in self.commit_peers:
+            reply = _reply(told)
+            if reply.ae_title == title and (not address or _same(address, reply.address)):
+                return reply
+        return None
+
     def known_address(self, address: str) -> bool:
         """Whether any peer lives there; a stranger's connection ends before a byte of it is read."""
         return any(_same(address, peer.rpartition("@")[2]) for peer in self.peers)
+
+
+def _reply(told: str) -> Reply:
+    title, _, place = told.rpartition("@")
+    address, _, port = place.rpartition(":")
+    return Reply(title, address, int(port))
 
 
 def _same(address: str, known: str) -> bool:

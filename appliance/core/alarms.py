@@ -15,6 +15,8 @@ Severity = Literal["alarm", "warning", "notice"]
 
 CENTRE_SILENT_S = 900.0  # without a word while something waits
 SPOOL_WARN_SHARE = 0.8
+TARGET_AWAY_S = 900.0
+RESULT_WAITS_S = 4 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,21 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetAway:
+    """A system that results go to and that is not reached. since_s: None where it is not even configured."""
+
+    name: str
+    code: str
+    since_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """All that the list is made from.
 
     heard_s  seconds since the centre's last word of any kind; None: it never said one
     silent   sources that say nothing although they usually would
+    results_waiting    orders to deliver something that have no receipt, and since when the oldest waits
     models   models that have not flagged anything for longer than is to be believed, in words
     """
 
@@ -51,6 +63,9 @@ class Condition:
     disk_low: bool = False
     silent: tuple[Silence, ...] = ()
     models: tuple[str, ...] = ()
+    results_waiting: int = 0
+    results_oldest_s: float = 0.0
+    targets: tuple[TargetAway, ...] = ()
 
     @property
     def waiting(self) -> int:
@@ -103,11 +118,28 @@ def _found(now: Condition) -> Iterator[Alarm]:
         yield Alarm(
             "part-damaged", "warning", f"{_cases(now.damaged)} cannot be sent as sealed; made again if possible."
         )
+    yield from _results(now)
     for each in now.silent:
         usual = f"{each.expected:.0f} studies were usual in that time"
         yield Alarm("scanner-silent", "warning", f"No {each.source} study for {_span(each.since_s)}; {usual}.")
     for words in now.models:
         yield Alarm("model-silent", "notice", words)
+
+
+def _results(now: Condition) -> Iterator[Alarm]:
+    for target in now.targets:
+        if target.since_s is None:
+            yield Alarm("target-unknown", "alarm", f"Results wait for {target.name}, which is not configured.")
+        elif target.since_s >= TARGET_AWAY_S:
+            said = f"{target.name} has not been reached for {_span(target.since_s)} ({target.code}); results wait."
+            yield Alarm("target-away", "alarm", said)
+    if now.results_waiting and now.results_oldest_s >= RESULT_WAITS_S:
+        said = "result or answer waits" if now.results_waiting == 1 else "results or answers wait"
+        yield Alarm(
+            "result-waiting",
+            "warning",
+            f"{now.results_waiting} {said} for the hospital's systems, the oldest {_span(now.results_oldest_s)}.",
+        )
 
 
 def _cases(count: int, urgency: str = "") -> str:

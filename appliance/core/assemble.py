@@ -2,10 +2,14 @@
 
 A timer alone is too early for a slow scanner and too late for a fast one. Evidence shortens the wait and never removes
 it; the hard cap makes sure that a study which never falls quiet is still read. The reason is kept in words.
+
+That a scanner released its association is evidence where it sent the whole study in one go: it then says that it has no
+more to send. It is none of a scanner that sends an object or a series at a time, and none against a count that is not
+met or a gap: docs/decisions/0038-results-out-commitment-both-ways.md.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from appliance.core.study import Instance, Patient, Reason
@@ -23,6 +27,7 @@ class Completeness:
 def completeness(
     instances: Sequence[Instance],
     *,
+    bursts: Set[str] = frozenset({""}),
     quiet_s: float,
     age_s: float,
     quiet_period_s: float,
@@ -31,10 +36,11 @@ def completeness(
 ) -> Completeness:
     """Whether a study of these instances is whole.
 
+    bursts   in which they came and were released, as receive noted it; "" among them: of some that is not known
     quiet_s  since its last new instance, s
     age_s    since its first one, s
     """
-    evidence = _evidence(instances)
+    evidence = _evidence(instances, released=len(instances) > 1 and len(bursts) == 1 and "" not in bursts)
     count = len(instances)
     if evidence and quiet_s >= quiet_period_with_evidence_s:
         return Completeness(True, Reason("complete-evidence", f"{evidence}; quiet for {quiet_s:.1f} s"))
@@ -50,12 +56,15 @@ def _images(count: int) -> str:
     return "1 image" if count == 1 else f"{count} images"
 
 
-def _evidence(instances: Sequence[Instance]) -> str:
+def _evidence(instances: Sequence[Instance], released: bool) -> str:
     """What speaks for every series being whole, in words; "" when any series has nothing to show."""
     series: dict[str, list[Instance]] = {}
     for instance in instances:
         series.setdefault(instance.series_instance_uid, []).append(instance)
-    found = [_series_evidence(members) for members in series.values()]
+    found = [
+        _series_evidence(members) or ("sent in one go and released" if released and not _lacking(members) else "")
+        for members in series.values()
+    ]
     return "; ".join(sorted(set(found))) if found and all(found) else ""
 
 
@@ -70,6 +79,15 @@ def _series_evidence(members: Sequence[Instance]) -> str:
     if count > 1 and numbers == list(range(1, count + 1)):
         return f"{count} images without a gap"
     return ""
+
+
+def _lacking(members: Sequence[Instance]) -> bool:
+    """Whether a series says of itself that an image of it is missing: fewer than it promises, or a gap."""
+    promised = {member.images_in_acquisition for member in members if member.images_in_acquisition}
+    if promised and promised != {len({member.sop_instance_uid for member in members})}:
+        return True
+    numbers = {member.instance_number for member in members if member.instance_number is not None}
+    return bool(numbers) and max(numbers) - min(numbers) + 1 != len(numbers)
 
 
 def conflicts(instances: Sequence[Instance]) -> Quarantined | None:

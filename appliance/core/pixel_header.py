@@ -13,21 +13,17 @@ import pydicom
 from numpy.typing import NDArray
 
 from appliance.core.admit import DAMAGE
+from appliance.core.syntaxes import BIG_ENDIAN as BIG_ENDIAN
+from appliance.core.syntaxes import DEFLATED as DEFLATED
+from appliance.core.syntaxes import ENCAPSULATED as ENCAPSULATED
+from appliance.core.syntaxes import HTJ2K as HTJ2K
+from appliance.core.syntaxes import JPEG_2000 as JPEG_2000
+from appliance.core.syntaxes import JPEG_LOSSLESS as JPEG_LOSSLESS
+from appliance.core.syntaxes import JPEG_LOSSY as JPEG_LOSSY
+from appliance.core.syntaxes import JPEG_LS as JPEG_LS
+from appliance.core.syntaxes import NATIVE as NATIVE
+from appliance.core.syntaxes import RLE as RLE
 from appliance.errors import Quarantined
-
-RLE = "1.2.840.10008.1.2.5"
-JPEG_LOSSY = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
-# JPEG-LS near-lossless, JPEG 2000 and HTJ2K: PS3.5 10.3 to 10.5 let them be either.
-PERHAPS_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (81, 91, 203))
-JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
-JPEG_LS = frozenset({"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})
-JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
-HTJ2K = frozenset({f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)})
-ENCAPSULATED = JPEG_LOSSY | JPEG_LOSSLESS | JPEG_LS | JPEG_2000 | HTJ2K | {RLE}
-# PS3.5 A.1, A.2, A.5: implicit, explicit, deflated; big endian (A.3, retired) still comes out of old archives.
-DEFLATED = "1.2.840.10008.1.2.1.99"
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
-NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", DEFLATED, BIG_ENDIAN})
 
 SAMPLES_OF = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1} | dict.fromkeys(
     ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3

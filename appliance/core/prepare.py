@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,6 +50,8 @@ class PreparationSpec:
 def resize_area(stack: Sequence[Stack], _monochrome1: bool, *, side_px: int) -> Stack:
     """Each frame squeezed to a square: area averaging when shrinking (no aliasing of 2000 px and more), bilinear when
     a frame is smaller."""
+    import cv2  # here and not above: who only reads manifests and certificates prepares nothing
+
     found = []
     for frame in stack:
         shrinking = min(frame.shape) >= side_px

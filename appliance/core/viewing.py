@@ -10,11 +10,11 @@ from appliance.core.codecs import Pixels
 from appliance.core.display import VoiLut
 from appliance.core.pixel_header import Rescale
 from appliance.core.pixels import Image, looked_up
+from appliance.core.syntaxes import RESCALE_UNITS
 
 VERSION = 2  # of the description; what version 1 did not say is unknown to a reader of version 2
 LEVELS = 2**16 - 1
 # Defined terms of Rescale Type (PS3.3 C.11.1.1.2): another word there could be anything.
-UNITS = frozenset({"OD", "HU", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"})
 
 
 def frame_bytes(image: Image, n: int) -> bytes:
@@ -77,7 +77,7 @@ def frame_description(image: Image) -> dict[str, object]:
         "slope": slope,
         "intercept": intercept,
         "values": "modality" if common else "stored",
-        "unit": unit if unit in UNITS else "",
+        "unit": unit if unit in RESCALE_UNITS else "",
         "windows": [list(pair) for pair in image.windows] if common else [],
         "voi_function": image.voi_function,
         "voi_luts": [{"first": each.first, "bits": each.bits, "entries": len(each.entries)} for each in luts],

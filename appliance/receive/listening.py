@@ -1,9 +1,13 @@
 """Receive on the scanner's network: an object is in incoming/, durably, before its sender hears of success.
 
-It adds to incoming/ and to nothing else, and knows who may send by the configuration alone. The threads are the
-listener's; the step only sees to it that there is one.
+A commitment that a scanner asks for is filed there in the same way and not read, and so is word of what came together
+and was released. It adds to incoming/ and to nothing else, and knows who may send by the configuration alone. The
+threads are the listener's; the step only sees to it that there is one.
 """
 
+import base64
+import hashlib
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +17,7 @@ from appliance.config import Config, Places, secret_path
 from appliance.config.dimse import Dimse
 from appliance.errors import Fault, Misconfigured, Unavailable
 from appliance.loop import FAULTS, Moment, Step, guarded
+from appliance.receive.bursts import Bursts
 from appliance.world import archive
 
 LOG = logging.getLogger("appliance.receive")
@@ -38,6 +43,7 @@ class Listening:
         self.reserve, self.file_bytes_max = config.receive.disk_reserve_bytes, config.receive.file_bytes_max
         self.incoming = places.incoming
         self.listener: Listener | None = None
+        self.bursts = Bursts()
         self._due = 0.0
 
     def steps(self) -> dict[str, Step]:
@@ -56,22 +62,55 @@ class Listening:
         key = secret_path("dimse-tls-key", self.knobs.tls_key_file)
         if self.knobs.tls == "mutual" and key is None:
             raise Misconfigured("dimse-tls", "dimse.tls_key_file")
-        ends = dimse.Ends(self.keep, self.room, _safely, _strange, _limited)
+        ends = dimse.Ends(
+            keep=self.keep,
+            ask=self.ask,
+            began=self.bursts.began,
+            ended=self.ended,
+            room=self.room,
+            safely=_safely,
+            strange=_strange,
+            limited=_limited,
+        )
         self.listener = dimse.listen(
             self.knobs, self.incoming / LANDING, self.file_bytes_max, key or self.knobs.tls_key_file, ends
         )
         LOG.info("receive.listen: %s at port %d", self.knobs.ae_title, self.listener.port)
         return True
 
-    def keep(self, path: Path) -> str:
+    def keep(self, path: Path, line: int) -> str:
         """Puts a whole object away: it survives a power cut when this returns "". Else the code of what was wrong."""
-        done = guarded("receive.store", lambda: self._keep(path))
+        done = guarded("receive.store", lambda: self._keep(path, line))
         return done.code if isinstance(done, Fault) else ""
 
-    def _keep(self, path: Path) -> str:
+    def _keep(self, path: Path, line: int) -> None:
         if not self.room():
             raise Unavailable("disk-low")
-        return archive.adopt(path, self.incoming, ".dcm")
+        self.bursts.kept(line, archive.adopt(path, self.incoming, ".dcm"))
+
+    def ask(self, peer: str, syntax: str, data: bytes) -> str:
+        """Files a commitment that is asked for, in the same way; the same request again is the same file."""
+        told: dict[str, object] = {
+            "schema": "commit-request/1",
+            "peer": peer,
+            "syntax": syntax,
+            "data": base64.b64encode(data).decode(),
+        }
+        done = guarded("receive.commit", lambda: self._note(told, ".commit"))
+        return done.code if isinstance(done, Fault) else ""
+
+    def ended(self, line: int, released: bool) -> None:
+        """Says in incoming/ what came together, when the last association that brought some of it was released."""
+        burst = self.bursts.ended(line, released)
+        if burst is not None:
+            told: dict[str, object] = {"schema": "released/1", "peer": burst.peer, "digests": burst.digests}
+            guarded("receive.released", lambda: self._note(told, ".released"))
+
+    def _note(self, told: dict[str, object], suffix: str) -> None:
+        if not self.room():
+            raise Unavailable("disk-low")
+        data = json.dumps(told, sort_keys=True).encode()
+        archive.put(self.incoming / f"{hashlib.sha256(data).hexdigest()}{suffix}", data)
 
     def room(self) -> bool:
         return archive.free_bytes(self.incoming) >= self.reserve

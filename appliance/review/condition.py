@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from appliance.config import Config
-from appliance.core.alarms import Condition, Queue
+from appliance.config import Config, Places
+from appliance.core.alarms import Condition, Queue, TargetAway
 from appliance.core.document import URGENCIES, Urgency
 from appliance.core.volume import history_s, silence
 from appliance.review.silence import silent_models
-from appliance.world import archive, ledger, wire
+from appliance.world import archive, ledger, targets, wire
 from appliance.world.keyring import CENTRE_FILE
 from appliance.world.wire import freight, queue
 
@@ -34,7 +34,17 @@ def condition(
             found for source, at in arrivals(studies, now).items() if (found := silence(source, at, now)) is not None
         )
         told["models"] = silent_models(studies, now)
-    return Condition(**told)
+    return Condition(**told, **_results(Places(root), now))
+
+
+def _results(places: Places, now: float) -> dict[str, Any]:
+    count, oldest = targets.waiting(places.outbox)
+    away = [
+        TargetAway(each.name, each.code, None if each.since is None else max(now - each.since, 0.0))
+        for each in targets.away(places.receipts)
+    ]
+    oldest_s = 0.0 if oldest is None else max(now - oldest, 0.0)
+    return {"results_waiting": count, "results_oldest_s": oldest_s, "targets": tuple(away)}
 
 
 def arrivals(c: Connection, now: float) -> Mapping[str, list[float]]:

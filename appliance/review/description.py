@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from appliance.core.viewing import UNITS
+from appliance.core.syntaxes import RESCALE_UNITS
 
 DESCRIPTION_BYTES_MAX = 64 * 1024
 VERSIONS = (1, 2)
@@ -57,7 +57,7 @@ def _values(said: dict[str, Any]) -> dict[str, Any]:
         "slope": finite(said.get("slope")) or 1.0,
         "intercept": finite(said.get("intercept")) or 0.0,
         "values": "stored" if said.get("values") == "stored" else "modality",
-        "unit": _one_of(said.get("unit"), tuple(UNITS)) or "",
+        "unit": _one_of(said.get("unit"), tuple(RESCALE_UNITS)) or "",
         "photometric": _one_of(said.get("photometric"), PHOTOMETRICS) or "",
         "windows": _windows(said.get("windows"), 1.0 if function == "LINEAR" else 0.0),
         "voi_function": function,

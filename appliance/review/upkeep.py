@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from appliance.errors import Quarantined
-from appliance.review import bundle_check, words
+from appliance.review import words
 from appliance.review.bundle import bundle
 from appliance.review.entrance import Reader, for_readers, form_for_readers
 from appliance.review.ledgers import Page, page_of
@@ -25,6 +25,9 @@ def self_test_page(request: Request, reader: Reader) -> Response:
 
 def support_bundle(request: Request, reader: Reader, _form: Mapping[str, str]) -> Response:
     """The bundle as a download; 409 where something that did not build it found a patient in it."""
+    # Here and not above: it brings the inspector and its libraries, which no page of a reader needs.
+    from appliance.review import bundle_check
+
     page = page_of(request)
     now = page.clock()
     data = bundle(page.config, page.places, now)

@@ -5,13 +5,9 @@ which are stopped, the watch over certificates which of them open fewer lanes th
 order in which a study meets them: intake (admit, assemble), glance (is a film worth repeating while the patient is
 here), judge (decode, infer, decide; how is in looking), handover (de-identify, inspect, seal; what of is in sealing and
 cleaning; the spool within its bytes is in spool, whole series are in series), answers (absorb verdicts, signatures and
-<<<<<<< HEAD
-commands). Where a site chose so, drafting has a small language model draft words while the centre is silent, and
-results makes objects for the PACS of what was signed.
-=======
 commands); strays does what persons order about files of no study. Where a site chose so, drafting has a small language
-model draft words while the centre is silent.
->>>>>>> issue6-comfort
+model draft words while the centre is silent, results makes objects for the PACS of what was signed, and commitments
+answers scanners that ask what is kept here; released believes what receive noted of their associations.
 """
 
 from collections.abc import Callable
@@ -26,6 +22,7 @@ from appliance.errors import Unavailable
 from appliance.loop import Moment, Step
 from appliance.triage.answers import Answers
 from appliance.triage.cleaning import for_the_centre
+from appliance.triage.commitments import Commitments
 from appliance.triage.drafting import Drafting
 from appliance.triage.glance import Glancing
 from appliance.triage.handover import Handover
@@ -35,6 +32,7 @@ from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
 from appliance.triage.mending import Mending
 from appliance.triage.post import Post
+from appliance.triage.released import Released
 from appliance.triage.results import Results
 from appliance.triage.sealing import Cleaning
 from appliance.triage.series import Series
@@ -97,6 +95,8 @@ class Triage:
             self.lineup,
             self.watch,
             Intake(config, places, self.engine),
+            Released(places, self.engine),
+            Commitments(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
             judging,
             handover,

@@ -24,7 +24,7 @@ from appliance.core.study import Instance
 from appliance.errors import CATALOGUE, Fault, Quarantined
 from appliance.loop import Moment, Step, guarded
 from appliance.world import archive, ledger
-from appliance.world.ledger import broken, reports
+from appliance.world.ledger import broken, released, reports
 
 LOG = logging.getLogger("appliance.triage")
 FILES_A_STEP = 100
@@ -150,10 +150,10 @@ class Intake:
         if known.count != count:
             known.count, known.changed = count, moment.mono
             with self.engine.connect() as c:
-                found = ledger.instances_of(c, study.number)
+                found, bursts = ledger.instances_of(c, study.number), released.bursts_of(c, study.number)
             if conflicts(found) is not None:
                 return True
-            known.found = self._completeness(found, known, moment)
+            known.found = self._completeness(found, bursts, known, moment)
             return known.found.complete
         quiet, age = moment.mono - known.changed, moment.mono - known.began
         if (
@@ -162,12 +162,16 @@ class Intake:
         ):
             return False
         with self.engine.connect() as c:
-            known.found = self._completeness(ledger.instances_of(c, study.number), known, moment)
+            found, bursts = ledger.instances_of(c, study.number), released.bursts_of(c, study.number)
+        known.found = self._completeness(found, bursts, known, moment)
         return known.found.complete
 
-    def _completeness(self, instances: list[Instance], known: Waiting, moment: Moment) -> Completeness:
+    def _completeness(
+        self, instances: list[Instance], bursts: set[str], known: Waiting, moment: Moment
+    ) -> Completeness:
         return completeness(
             instances,
+            bursts=bursts,
             quiet_s=moment.mono - known.changed,
             age_s=moment.mono - known.began,
             quiet_period_s=self.knobs.quiet_period_s,

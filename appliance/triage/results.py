@@ -265,7 +265,9 @@ class Results:
             row = reports.order(c, receipt.id)
             if row is None or row.target != receipt.target:
                 return False
-            more = receipt.outcome == "stored" and bool(row.body["commit"])  # the slip waits for the commitment
+            # The slip waits for the commitment, unless deliver says that there will be none.
+            none_comes = receipt.code == "commit-unsupported"
+            more = receipt.outcome == "stored" and bool(row.body["commit"]) and not none_comes
             code = receipt.code if receipt.code in CATALOGUE or receipt.outcome != "refused" else "result-refused"
             told = {"state": receipt.outcome, "open": more, "code": code, "status": receipt.status}
             if row.state != receipt.outcome:

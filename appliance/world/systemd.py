@@ -2,20 +2,35 @@
 
 import os
 import socket
+import time
+
+TRY_PERIOD_S = 0.02
 
 
-def notify(message: str) -> bool:
-    """Sends one state line such as READY=1 or WATCHDOG=1; False when nobody listens. Never raises."""
+def notify(message: str, *, wait_s: float = 1.0) -> bool:
+    """Sends one state line such as READY=1 or WATCHDOG=1; False when nobody listens or takes it. Never raises.
+
+    wait_s  how long to try while the listener's queue is full. A socket with a time-out must not be asked to wait:
+            poll(2) calls it writable while sendto(2) refuses, and the wait burns a core
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
+    end = time.monotonic() + wait_s
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
-            out.settimeout(1)
-            out.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)
+            out.setblocking(False)
+            while True:
+                try:
+                    out.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)
+                except BlockingIOError:
+                    if time.monotonic() >= end:
+                        return False
+                    time.sleep(TRY_PERIOD_S)
+                else:
+                    return True
     except OSError:
         return False
-    return True
 
 
 def listen(path: str) -> socket.socket:

@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.core.alarms import CENTRE_SILENT_S, Condition, Queue, alarms
+from appliance.core.alarms import (
+    CENTRE_SILENT_S,
+    RESULT_WAITS_S,
+    TARGET_AWAY_S,
+    Condition,
+    Queue,
+    TargetAway,
+    alarms,
+)
 from appliance.core.volume import Silence
 from appliance.errors import CATALOGUE
 
@@ -17,6 +25,9 @@ WELL = Condition(
     spool_bytes=10,
     spool_bytes_max=100,
     heard_s=CENTRE_SILENT_S - 1,
+    results_waiting=3,
+    results_oldest_s=RESULT_WAITS_S - 1,
+    targets=(TargetAway("pacs", "pacs-away", TARGET_AWAY_S - 1),),
 )
 
 PLANTED = [
@@ -33,6 +44,9 @@ PLANTED = [
     ("case-refused", "alarm", {"refused": 1}),
     ("part-damaged", "warning", {"damaged": 1}),
     ("scanner-silent", "warning", {"silent": (Silence("CT", 5400.0, 18.0, 12.0),)}),
+    ("target-away", "alarm", {"targets": (TargetAway("pacs", "pacs-away", TARGET_AWAY_S),)}),
+    ("target-unknown", "alarm", {"targets": (TargetAway("old-pacs", "target-unknown", None),)}),
+    ("result-waiting", "warning", {"results_waiting": 2, "results_oldest_s": RESULT_WAITS_S}),
     ("model-silent", "notice", {"models": ("Certificate harbour: the model has not flagged a study for 20 days.",)}),
 ]
 

@@ -109,3 +109,47 @@ def test_two_files_under_one_uid_conflict() -> None:
     found = conflicts([first, replace(first, sha256="other")])
     assert found is not None
     assert found.code == "study-conflicting-instance"
+
+
+def one_go(instances: list[Instance], *bursts: str) -> Completeness:
+    return completeness(
+        instances,
+        bursts=set(bursts),
+        quiet_s=6,
+        age_s=6,
+        quiet_period_s=30,
+        quiet_period_with_evidence_s=5,
+        hard_cap_s=600,
+    )
+
+
+def unnumbered(count: int) -> list[Instance]:
+    return [replace(each, instance_number=None) for each in series(count)]
+
+
+def test_a_study_that_came_in_one_go_and_was_released_waits_less() -> None:
+    assert not one_go(unnumbered(4)).complete
+    found = one_go(unnumbered(4), "a")
+    assert (found.complete, found.reason.code) == (True, "complete-evidence")
+    assert "released" in found.reason.text
+    two_films = [*series(1, uid="1.2.1"), *series(1, uid="1.2.2")]
+    assert not one_go(two_films, "").complete
+    assert one_go(two_films, "a").complete
+
+
+@pytest.mark.parametrize(
+    "instances",
+    [
+        series(1),  # one object an association looks the same, and the next may come a minute later
+        series(3, promised=4),
+        [*series(3, promised=4), *series(2, uid="1.2.2")],
+        [each for each in series(4) if each.instance_number != 2],
+    ],
+)
+def test_a_release_is_no_evidence_against_a_promise_a_gap_or_of_a_single_object(instances: list[Instance]) -> None:
+    assert not one_go(instances, "a").complete
+
+
+def test_a_release_is_no_evidence_when_some_came_otherwise() -> None:
+    assert not one_go(unnumbered(4), "a", "").complete
+    assert not one_go(unnumbered(4), "a", "b").complete

@@ -13,6 +13,7 @@ ACCEPT_CHARACTERS_MAX, RANGES_MAX = 2_000, 20
 TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 - a token of RFC 9110 5.6.2
 RANGE = re.compile(rf"\s*({TOKEN}/{TOKEN})\s*((?:;[^,\"]*(?:\"[^\"]*\"[^,\";]*)?)*)\s*(?:,|$)")
 PARAMETER = re.compile(rf";\s*({TOKEN})\s*=\s*(?:\"([^\"]*)\"|({TOKEN}))")
+BULK = re.compile(r"[0-9A-F]{8}(-[0-9]{1,6}-[0-9A-F]{8}){0,8}")  # where a value stands, in an address of ours
 JSON, DICOM, OCTETS, MULTIPART = (
     "application/dicom+json",
     "application/dicom",

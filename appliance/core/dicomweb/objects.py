@@ -28,7 +28,6 @@ INLINE_BYTES_MAX = 1024  # a binary value beyond this is told by an address (PS3
 ITEM_PATHS_MAX = 100_000
 MARK = "NOT FOR PRIMARY DIAGNOSIS"
 SIDE_MIN, SIDE_MAX = 320, 4096  # of a picture: a mark on fewer pixels could not be read
-BULK = re.compile(r"[0-9A-F]{8}(-[0-9]{1,6}-[0-9A-F]{8}){0,8}")
 UTF_8 = "ISO_IR 192"
 
 

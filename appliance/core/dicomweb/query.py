@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
-
 from appliance.errors import Refused
 
 Level = Literal["study", "series", "instance"]
@@ -98,6 +96,9 @@ def _count(name: str, value: str, least: int) -> int:
 
 def _keyword(name: str) -> str:
     """The dictionary's keyword of an attribute that is named by keyword or by tag (PS3.18 8.3.4.1)."""
+    # Here and not above: only who searches pays for the dictionary.
+    from pydicom.datadict import keyword_for_tag, tag_for_keyword
+
     keyword = keyword_for_tag(int(name, 16)) if TAG.fullmatch(name) else name
     if not keyword or len(keyword) > 64 or tag_for_keyword(keyword) is None:
         raise Refused("dicomweb-query")

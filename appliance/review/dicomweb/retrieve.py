@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 
 from appliance.core.dicomweb import media
 from appliance.core.dicomweb.asking import BULK, FRAME, METADATA, OBJECT_BYTES_MAX, PICTURE, STORED_FRAME
-from appliance.core.dicomweb.objects import BULK as BULK_PATH
+from appliance.core.dicomweb.media import BULK as BULK_PATH
 from appliance.core.study import Instance
 from appliance.errors import Misconfigured, Quarantined, Refused
 from appliance.review.dicomweb.entrance import OPENED, for_viewers, note

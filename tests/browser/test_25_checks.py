@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def collected() -> set[str]:
     """What pytest itself finds in the files that the list names, without parameters."""
     files = sorted({f"tests/{test.partition('::')[0]}" for check in CHECKS.values() for test in check.tests})
-    told = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files]
+    told = [sys.executable, "-m", "pytest", "--collect-only", "-o", "addopts=-q", "-p", "no:cacheprovider", *files]
     found = subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=True)
     return {line.partition("[")[0] for line in found.stdout.splitlines() if "::" in line}
 

@@ -248,6 +248,28 @@ def test_a_slow_model_delays_no_receipt(tmp_path: Path, mosquitto: broker.Broker
         server.stop()
 
 
+def test_no_more_questions_are_open_than_were_allowed(tmp_path: Path, mosquitto: broker.Broker) -> None:
+    server = ScriptedServer(lambda scripted: scripted.server.released.wait(PATIENCE_S) and status(500)(scripted))
+    arguments = run_arguments(tmp_path / "centre", mosquitto, server.url)
+    centre = Centre(*arguments, "--asks-in-flight", "3")
+    edge = Edge(mosquitto.port, [parcel(number) for number in range(1, 7)])
+    try:
+        eventually(lambda: edge.link.connected, edge.wake, "no connection")
+        eventually(
+            lambda: edge.insist() or edge.hear() or (len(edge.receipts) == 6 and len(server.requests) >= 3),
+            edge.wake,
+            "the cases are not there, or not asked about",
+        )
+        edge.wake.wait(1.0)
+        assert len(server.requests) == 3, "the model is slow, and was asked about more"
+        server.released.set()
+        centre.end()
+    finally:
+        edge.link.stop()
+        centre.child.kill()
+        server.stop()
+
+
 def test_a_fault_nobody_foresaw_ends_the_whole_service(tmp_path: Path, mosquitto: broker.Broker) -> None:
     """The thread that asks and the one on the wire live and die together, so that the supervisor sees it."""
     code = (

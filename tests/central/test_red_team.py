@@ -18,11 +18,13 @@ from appliance.core.case import CASE_BYTES_MAX, Case, Opinion, decode_case
 from appliance.core.document import encode
 from appliance.core.drafting.guard import CHECKS, verdict_on
 from appliance.core.drafting.question import INSTRUCTIONS, INSTRUCTIONS_WITH_IMAGES, Answered, question
+from appliance.core.drafting.reply import completion_of
 from appliance.core.transfer import packed, unpacked
 from appliance.errors import Quarantined
 from central.inbound import identity_in_case
 from tests.central.centre_samples import a_case, an_answer
 from tests.central.hostile_drafts import BLIND, INFORMED, INFORMED_CASES
+from tests.central.hostile_evidence import EVIDENCE, NAMES
 from tests.central.hostile_forms import FORMS
 from tests.core.test_key_images import picture
 
@@ -170,6 +172,32 @@ def let_through(changes: dict[str, Any], case: Case | None = None, images: bool 
     return bool(shown or any(text in verdict.limitations for text in answer.limitations))
 
 
+READER = ("model", "server")
+
+
+def repeated(part: str, name: str) -> bool:
+    """Whether what a server calls itself or its model stands in the verdict on its sound answer."""
+    choice = {"message": {"content": an_answer().model_dump_json()}}
+    said = {"model": name if part == "model" else "some-model", "choices": [choice]}
+    said |= {"system_fingerprint": name} if part == "server" else {}
+    for header in (name, "") if part == "server" else ("vllm",):
+        answered = completion_of(json.dumps(said).encode()).answered(header, "some-model", enforced=True)
+        assert answered is not None
+        if name in getattr(verdict_on(a_case(), answered).reader, part):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("name", ["some-model", "some-model-2024-08-06", "some-model:4", "some-model-v1.5"])
+def test_a_model_may_add_its_version_to_the_name_it_was_asked_under(name: str) -> None:
+    assert repeated("model", name)
+
+
+@pytest.mark.parametrize("name", ["vllm/0.9", "uvicorn", "llama.cpp", "fp_44709d6fcb", "b4321-1a2b3c4d"])
+def test_known_software_is_named(name: str) -> None:
+    assert repeated("server", name)
+
+
 def attacks() -> list[tuple[str, bool]]:
     """(attack, whether it came through) for all of them."""
     found = [(what, came_through(data)) for what, data in hostile_cases()]
@@ -185,6 +213,11 @@ def attacks() -> list[tuple[str, bool]]:
         (f"by a reader of the list: {kind}", let_through(answer, a_case(**changes), images))
         for kind, changes, images, answer in FORMS
     ]
+    found += [
+        (f"by an auditor: {kind}", let_through(answer, a_case(**changes), images))
+        for kind, changes, images, answer in EVIDENCE
+    ]
+    found += [(f"by an auditor: a name of the {part}", repeated(part, name)) for part in READER for name in NAMES]
     for urgency in ("urgent", "critical"):
         answer = an_answer(urgency="routine")
         verdict = verdict_on(a_case(urgency=urgency), Answered(answer, "some-model", "server"))

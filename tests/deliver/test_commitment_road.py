@@ -17,7 +17,6 @@ from tests.triage.conftest import Bench
 from tests.world.test_dimse import OURS, SCANNER, Door, film
 
 WELL_KNOWN = "1.2.840.10008.1.20.1.1"
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 
 
 class Scanner:

@@ -16,9 +16,6 @@ from tests.deliver.conftest import House
 from tests.deliver.orthanc import CREDENTIAL, TITLE, Orthanc, free_port
 from tests.tiny import tiny
 
-# pynetdicom lets go of a socket that could not connect without closing it: the interpreter closes it at once.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
-
 
 def dimse(pacs: Orthanc, port: int = 0, **told: Any) -> dict[str, Any]:
     where = {"host": "127.0.0.1", "port": port or pacs.dicom_port, "ae_title": TITLE}
@@ -107,6 +104,7 @@ class Bad:
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self.server.getsockname()[1])
         self.cuts = 0
+        self.ends: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -116,6 +114,7 @@ class Bad:
             except OSError:
                 return
             far = socket.create_connection(("127.0.0.1", self.target))
+            self.ends += [near, far]
             threading.Thread(target=self._pump, args=(near, far, self.cut_after), daemon=True).start()
             threading.Thread(target=self._pump, args=(far, near, 0), daemon=True).start()
 
@@ -137,7 +136,8 @@ class Bad:
                 continue
 
     def close(self) -> None:
-        self.server.close()
+        for each in (self.server, *self.ends):
+            each.close()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from appliance.deliver import orders
 from appliance.errors import Misconfigured, Unavailable
 from appliance.loop import FAULTS
 from appliance.world import targets as standing
+from appliance.world.dimse.calling import Peer, call
 from appliance.world.stow import reason_of
 from tests.deliver.conftest import MR, House
 from tests.deliver.orthanc import free_port
@@ -27,7 +28,6 @@ from tests.tiny import tiny
 from tests.world.test_dimse import certificates, until
 
 WELL_KNOWN = "1.2.840.10008.1.20.1.1"
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 
 
 class Pacs:
@@ -475,3 +475,52 @@ def test_an_answer_s_reason_is_read_whatever_it_is(said: bytes, reason: int | No
 def test_a_token_that_is_not_there_is_said_at_the_start(house: Callable[..., House], web: Web, tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="pacs-credential"):
         house(web.target(token_file=str(tmp_path / "nothing"))).book.check()
+
+
+def test_a_line_that_ended_under_our_hands_is_said_and_not_waited_for(pacs: Pacs, tmp_path: Path) -> None:
+    """pynetdicom waits for its reader to pause before it sends; a reader that has just ended never does."""
+    path = tmp_path / "one.dcm"
+    path.write_bytes(tiny("1.2.3", 1, "P", "MR", 1))
+    peer = Peer("127.0.0.1", pacs.port, "PACS", "EDGE", 2.0, 0.5)
+    with call(peer, [(MR, ExplicitVRLittleEndian)]) as line:
+        pacs.server.ae.active_associations[0].abort()
+        until(lambda: not line._association.is_alive())
+        line._association._is_paused = False
+        line._association.is_established = True  # as both still read in the moment between
+        with pytest.raises(Unavailable, match="pacs-away"):
+            line.store(path, (MR, "1.2.3.7.1"), ExplicitVRLittleEndian, "routine")
+
+
+def test_a_scanner_that_speaks_tls_is_answered_under_tls(house: Callable[..., House], tmp_path: Path) -> None:
+    keys = certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(keys["scanner"][1], keys["scanner"][0])
+    context.load_verify_locations(keys["authority"][1])
+    context.verify_mode = ssl.CERT_REQUIRED
+    heard: list[Dataset] = []
+
+    def hear(event: Any) -> tuple[int, None]:
+        heard.append(event.event_information)
+        return (0x0000 if len(heard) > 1 else 0x0110), None
+
+    scanner, port = AE(ae_title="CT_1"), free_port()
+    scanner.add_supported_context(StorageCommitmentPushModel)  # it answers nothing about roles
+    handlers = [(evt.EVT_N_EVENT_REPORT, hear)]
+    server = scanner.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=context)
+    made = house(
+        dimse={
+            "peers": ["CT_1@127.0.0.1"],
+            "commit_peers": [f"CT_1@127.0.0.1:{port}"],
+            "tls": "mutual",
+            "tls_certificate_file": str(keys["ours"][1]),
+            "tls_key_file": str(keys["ours"][0]),
+            "tls_authority_file": str(keys["authority"][1]),
+        }
+    )
+    told = {"kind": "commit-reply", "payloads": [], "transaction_uid": "2.25.4", "peer_ae_title": "CT_1"}
+    order = made.order("commit-reply", committed=[(MR, "1.2.3")], failed=[(MR, "1.2.4", 0x0112)], **told)
+    assert made.outcome(order) == ("replied", "")
+    server.shutdown()
+    assert [each.TransactionUID for each in heard] == ["2.25.4"] * 2, "it could not take it the first time"
+    assert heard[1].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.3"
+    assert heard[1].FailedSOPSequence[0].FailureReason == 0x0112

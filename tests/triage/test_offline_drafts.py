@@ -85,7 +85,7 @@ def test_nothing_is_drafted_before_the_deadline_and_one_draft_after_it(silent: S
     (row,) = silent.rows()
     assert (row.state, row.code, row.attempts) == ("shown", "", 1)
     assert row.body["impression"] == "This study needs review by a radiologist."
-    assert row.body["reader"]["model"] == "scripted"
+    assert row.body["reader"]["model"] == "sound", "as the site calls it, not as it calls itself"
     assert silent.bench.study().state == "escalated"
     assert not silent.folder.exists(), "nothing of the child is left"
     silent.look(passed=LATE_S)

@@ -8,6 +8,7 @@ said and nothing but `uncertain` is believed. Whoever adds a word asks: can it m
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from appliance.core.case import Case, Finding
@@ -15,6 +16,7 @@ from appliance.core.case import Case, Finding
 # No score bears both words, and one between bears neither.
 PRESENT_FROM = 0.5  # a probability below this speaks for nothing and supports no `present`
 ABSENT_BELOW = 0.05  # one from here on contradicts `absent`
+GATE_FAILED = "gate-"  # how the codes of core.gates begin
 
 KINDS = frozenset(
     (
@@ -74,10 +76,24 @@ def foremost(case: Case) -> set[str]:
 
 
 def absent_opposed(case: Case, label: str) -> bool:
-    """Whether a score of this label is not low, or the edge may not have cleared the study because of it."""
+    """Whether a score of this label is not low, or the edge may not have cleared the study because of it.
+
+    Where a gate failed no score is low: it was taken of an image that the edge's model was not made for.
+    """
+    if any(reason.startswith(GATE_FAILED) for reason in case.reasons):
+        return True
     low = all(f.probability is not None and f.probability < ABSENT_BELOW for f in case.findings if f.label == label)
     highest = foremost(case)
     return not low or (case.would_be != "cleared" and (not highest or label in highest))
+
+
+def passed_over(case: Case, label: str, cited: Collection[str]) -> bool:
+    """Whether findings are cited and the highest of this label is not among them: a lower score would stand for it."""
+    own = [finding for finding in case.findings if finding.label == label]
+    whole = all(finding.probability is not None for finding in own)
+    scores = {f.id: f.probability if whole and f.probability is not None else f.logit for f in own}
+    highest = {each for each in scores if scores[each] == max(scores.values())}
+    return any(finding.id in cited for finding in case.findings) and highest.isdisjoint(cited)
 
 
 def speaks_for(case: Case, scored: Finding | Named) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from appliance.core.case import Case, Guard, Reader, Verdict
 from appliance.core.document import URGENCIES, Urgency
 from appliance.core.drafting.agreement import disagreement
-from appliance.core.drafting.findings import absent_opposed, speaks_for, understood
+from appliance.core.drafting.findings import absent_opposed, passed_over, speaks_for, understood
 from appliance.core.drafting.forms import unlisted
 from appliance.core.drafting.numbers import number_invented
 from appliance.core.drafting.question import (
@@ -63,6 +63,11 @@ RULES_OUT = re.compile(
 SIDE = re.compile(r"\b(?:left|right|bilateral(?:ly)?|both (?:sides|lungs))(?:[- ]sided)?\b", re.IGNORECASE)
 CODE_LIKE = re.compile(r"\b[A-Z]{2,8}[:_][A-Za-z0-9.]+\b|\b[A-Z]\d{2}(?:\.\d+)?\b|\bRID\d+\b|\b\d{6,18}\b")
 MARKUP = re.compile(r"[<>{}\[\]`|\\]|https?:|www\.|[^\x20-\x7e\u00a0-\u024f\u2010-\u201f\u2030\u2264\u2265]")
+# What the software of a server calls itself: its name, a version, the hash of a build. Other words could be a draft's.
+SERVER_WORD = re.compile(
+    r"vllm|sglang|tgi|lmdeploy|ollama|x?llama|cpp|openai|litellm|server|uvicorn|hypercorn|gunicorn|nginx|openresty|envoy"
+    r"|[Cc]addy|[Pp]ython|Base|BaseHTTP|HTTP|fp|v?\d{1,4}|(?=[a-f]*\d)[0-9a-z]{1,4}|(?=[a-f]*\d)[0-9a-f]{5,40}"
+)
 
 Check = Callable[[Case, Answer, bool], str | None]  # the last: it was shown the key images
 
@@ -135,12 +140,14 @@ def _urgency_word(case: Case, answer: Answer) -> str:
 
 
 def _reader(model: str, server: str, *, connected: bool, images: bool = False) -> Reader:
-    """Who answered. A server's word for itself stands on the page too: one that rules anything out is not repeated."""
+    """Who answered. A server's word for itself stands on the page too: it is repeated if it is known software's.
+
+    The model's is the operator's own word (reply.py), and not repeated where it rules anything out.
+    """
     prompt = PROMPT_WITH_IMAGES_SHA256 if images else PROMPT_SHA256
-    model, server = (
-        UNNAMED if RULES_OUT.search(re.sub("[^A-Za-z0-9]+", " ", name)) else name[:120] for name in (model, server)
-    )
-    return Reader(model=model, server=server, prompt_sha256=prompt, connected=connected)
+    model = UNNAMED if RULES_OUT.search(re.sub("[^A-Za-z0-9]+", " ", model)) else model[:120]
+    known = all(map(SERVER_WORD.fullmatch, re.findall("[A-Za-z0-9]+", server))) and identity_in(server) is None
+    return Reader(model=model, server=server[:120] if known else UNNAMED, prompt_sha256=prompt, connected=connected)
 
 
 def _guard(name: str, objection: str | None) -> Guard:
@@ -172,9 +179,12 @@ def labels_understood(case: Case, answer: Answer, _images: bool) -> str | None:
 
 
 def evidence_exists(case: Case, answer: Answer, images: bool) -> str | None:
-    """Every piece of evidence cited was given."""
+    """Every piece of evidence cited was given, and no opinion rests on findings without the highest of its own."""
     cited = {each for opinion in answer.opinions for each in opinion.evidence}
-    return None if cited <= evidence_ids(case, images) else "evidence-invented"
+    if not cited <= evidence_ids(case, images):
+        return "evidence-invented"
+    lent = any(passed_over(case, opinion.label, opinion.evidence) for opinion in answer.opinions)
+    return "evidence-of-another" if lent else None
 
 
 def present_supported(case: Case, answer: Answer, _images: bool) -> str | None:

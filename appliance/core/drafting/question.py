@@ -17,7 +17,7 @@ from pydantic import Field
 from appliance.core.case import BODY_PARTS, MODALITIES, VIEWS, Case, KeyImage, Opinion
 from appliance.core.document import URGENCIES, Document, Urgency
 from appliance.core.drafting.findings import ABSENT_BELOW, PRESENT_FROM, assessments
-from appliance.core.drafting.forms import pattern, told
+from appliance.core.drafting.forms import MEASURES, pattern, told
 
 SEED = 7
 ANSWER_TOKENS_MAX = 900
@@ -130,9 +130,12 @@ def _term(said: str, listed: Collection[str]) -> str:
 
 
 def evidence_ids(case: Case, images: bool = False) -> frozenset[str]:
-    """What an opinion may cite: ids of findings, names of gates and, where it was shown them, ids of key images."""
+    """What an opinion may cite: ids of findings, known measures and, where it was shown them, ids of key images.
+
+    A measure that the gates do not have could be named "no-finding", and the page says what an opinion rests on.
+    """
     shown = frozenset(image.id for image in case.key_images) if images else frozenset()
-    return frozenset(finding.id for finding in case.findings) | frozenset(case.gates) | shown
+    return frozenset(finding.id for finding in case.findings) | MEASURES & frozenset(case.gates) | shown
 
 
 def answer_schema(case: Case, images: bool = False) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from appliance.core.drafting.question import Answer, Answered
+from appliance.core.drafting.question import NO_MODEL_ID, Answer, Answered
 from appliance.errors import Quarantined
 
 CUT = ("length", "content_filter")  # reasons for which an answer is not whole
 NAME_LENGTH_MAX = 120
 NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.:@/+-]{{0,{NAME_LENGTH_MAX - 1}}}")
+VERSION = re.compile(r"(?:[-:@]v?[0-9]{1,4}(?:[.-][0-9]{1,2}){0,2})?")
 # Between triage and its own small model's process: exit codes are all that is believed of one that gave no reply.
 REPLY_BYTES_MAX = 48 * 1024  # less than a pipe holds, so that nobody waits for the other
 NO_RUNTIME, WRONG_WEIGHTS, NO_REPLY = 3, 4, 5
@@ -56,7 +57,7 @@ class Completion(_Lenient):
         if answer is None:
             return None
         told = f"{server} {named(self.system_fingerprint or '')}".strip()
-        return Answered(answer, named(self.model) or model, told[:NAME_LENGTH_MAX], enforced)
+        return Answered(answer, _believed(self.model, model), told[:NAME_LENGTH_MAX], enforced)
 
 
 def completion_of(data: bytes) -> Completion:
@@ -70,6 +71,15 @@ def completion_of(data: bytes) -> Completion:
 def named(text: str) -> str:
     """A stranger's name for itself, or "" where it is none: one with blanks would be read as a sentence."""
     return text if NAME.fullmatch(text) else ""
+
+
+def _believed(told: str, asked: str) -> str:
+    """What the model is called: as the operator asked for it, with the server's own version behind it at most.
+
+    Any other name is a stranger's words on the page: "read-by-Dr-Miller". That no model is connected is believed.
+    """
+    same = told.startswith(asked) and VERSION.fullmatch(told[len(asked) :]) and len(told) <= NAME_LENGTH_MAX
+    return told if same or told == NO_MODEL_ID else asked
 
 
 def _answer(said: str) -> Answer | None:

@@ -23,6 +23,7 @@ from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import AssociationSocket
 
 from appliance.errors import Quarantined, Unavailable
 
@@ -86,6 +87,26 @@ class _Caller(Association):
     @_is_paused.setter
     def _is_paused(self, value: bool) -> None:
         self.__dict__["_is_paused"] = value
+
+
+class _Line(AssociationSocket):
+    """pynetdicom's, which leaves a socket open that is not connected any more when it is to be closed."""
+
+    def _shutdown_socket(self) -> None:
+        line = self.socket
+        super()._shutdown_socket()
+        if line is not None:
+            line.close()
+
+
+class _Entity(AE):
+    """pynetdicom's, with the two above in the places of its own."""
+
+    def _create_socket(self, assoc: Association, address: Any, tls_args: Any) -> AssociationSocket:
+        assoc.__class__ = _Caller
+        line = super()._create_socket(assoc, address, tls_args)
+        line.__class__ = _Line
+        return line
 
 
 class Call:
@@ -183,7 +204,7 @@ def call(
     raises   Unavailable("pacs-away" | "pacs-rejected")
     """
     _quiet()
-    ae = AE(ae_title=peer.calling)
+    ae = _Entity(ae_title=peer.calling)
     ae.connection_timeout = peer.connect_s
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = peer.answer_s
     ae.maximum_pdu_size = PDU_BYTES_MAX
@@ -230,7 +251,6 @@ def _associate(
     line = association.dul.socket
     if line is not None and line.socket is not None:
         line.socket.settimeout(peer.answer_s)  # of one piece; pynetdicom sets none
-    association.__class__ = _Caller  # it is made, and runs already, when pynetdicom hands it over
     association.dul.to_provider_queue = _Pieces(peer.answer_s)
     for context in association.accepted_contexts:  # many peers answer nothing about roles and mean yes
         context._as_scu = context._as_scp = True

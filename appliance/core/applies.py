@@ -12,7 +12,7 @@ from datetime import date
 from appliance.core.manifest import AppliesTo, Manifest, age_years
 from appliance.core.series import frames_to_see
 from appliance.core.study import Instance
-from appliance.core.syntaxes import JPEG_LOSSY, PERHAPS_LOSSY
+from appliance.core.transfer_syntax import JPEG_LOSSY, PERHAPS_LOSSY
 
 BIRTH_DATE_SLACK_YEARS = 1  # the age may be of another day than the study's
 # A film compressed harder than this no longer shows what the model was made to see; PS3.3 C.7.6.1.1.5.2.

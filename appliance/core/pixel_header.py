@@ -13,16 +13,16 @@ import pydicom
 from numpy.typing import NDArray
 
 from appliance.core.admit import DAMAGE
-from appliance.core.syntaxes import BIG_ENDIAN as BIG_ENDIAN
-from appliance.core.syntaxes import DEFLATED as DEFLATED
-from appliance.core.syntaxes import ENCAPSULATED as ENCAPSULATED
-from appliance.core.syntaxes import HTJ2K as HTJ2K
-from appliance.core.syntaxes import JPEG_2000 as JPEG_2000
-from appliance.core.syntaxes import JPEG_LOSSLESS as JPEG_LOSSLESS
-from appliance.core.syntaxes import JPEG_LOSSY as JPEG_LOSSY
-from appliance.core.syntaxes import JPEG_LS as JPEG_LS
-from appliance.core.syntaxes import NATIVE as NATIVE
-from appliance.core.syntaxes import RLE as RLE
+from appliance.core.transfer_syntax import BIG_ENDIAN as BIG_ENDIAN
+from appliance.core.transfer_syntax import DEFLATED as DEFLATED
+from appliance.core.transfer_syntax import ENCAPSULATED as ENCAPSULATED
+from appliance.core.transfer_syntax import HTJ2K as HTJ2K
+from appliance.core.transfer_syntax import JPEG_2000 as JPEG_2000
+from appliance.core.transfer_syntax import JPEG_LOSSLESS as JPEG_LOSSLESS
+from appliance.core.transfer_syntax import JPEG_LOSSY as JPEG_LOSSY
+from appliance.core.transfer_syntax import JPEG_LS as JPEG_LS
+from appliance.core.transfer_syntax import NATIVE as NATIVE
+from appliance.core.transfer_syntax import RLE as RLE
 from appliance.errors import Quarantined
 
 SAMPLES_OF = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1} | dict.fromkeys(

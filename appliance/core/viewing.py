@@ -10,7 +10,7 @@ from appliance.core.codecs import Pixels
 from appliance.core.display import VoiLut
 from appliance.core.pixel_header import Rescale
 from appliance.core.pixels import Image, looked_up
-from appliance.core.syntaxes import RESCALE_UNITS
+from appliance.core.transfer_syntax import RESCALE_UNITS
 
 VERSION = 2  # of the description; what version 1 did not say is unknown to a reader of version 2
 LEVELS = 2**16 - 1

@@ -163,11 +163,13 @@ def app(
     clock: Callable[[], float] = time.time,
     token: Callable[[], str] = lambda: secrets.token_urlsafe(32),
     reading: retrieve.Reading | None = None,
+    stop: threading.Event | None = None,
 ) -> ASGIApp:
     """The page as an ASGI application behind its wall.
 
     clock    wall seconds since 1970; token  unguessable text for sessions and forms
     reading  what answers DICOMweb, for whoever ends it
+    stop     set when the service ends
     """
     templates = Jinja2Templates(directory=HERE / "templates")
     first = beginning.Beginning(ledgers, token())
@@ -183,7 +185,7 @@ def app(
     )
     starlette.state.page = Page(config, ledgers.places, ledgers, clock, token, templates.TemplateResponse)
     starlette.state.proofs, starlette.state.openings = Proofs(), openings.Openings()
-    starlette.state.watcher = live.Watcher()
+    starlette.state.watcher = live.Watcher(stop=stop or threading.Event())
     starlette.state.reading = reading or retrieve.Reading()
     tls, inner = config.review.tls, gate.gated(starlette, config.review.dicomweb_origins, clock)
     return walls.walled(
@@ -211,7 +213,7 @@ def serve(
         if config.review.dicomweb and places.instances.exists() and not retrieve.may_read(places.instances):
             LOG.warning("review: %s: %s", "objects-walled", CATALOGUE["objects-walled"].hint)
         try:
-            _serve(app(config, ledgers, reading=reading), listener, stop, ready, alive, config, own)
+            _serve(app(config, ledgers, reading=reading, stop=stop), listener, stop, ready, alive, config, own)
         finally:
             reading.objects.close()
             ledgers.close()

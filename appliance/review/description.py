@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from appliance.core.syntaxes import RESCALE_UNITS
+from appliance.core.transfer_syntax import RESCALE_UNITS
 
 DESCRIPTION_BYTES_MAX = 64 * 1024
 VERSIONS = (1, 2)

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from appliance.errors import Unavailable
-from appliance.review.alarms import everything
+from appliance.review.alarms import Alarm, everything
 from appliance.review.entrance import Reader, for_readers, reader_of
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, reading_desk
@@ -35,10 +35,14 @@ class Watcher:
     """Counts changes of all that pages show. It looks only while somebody listens.
 
     open  streams by user
+    stop  set when the service ends: no stream may keep it
+    said  what was last found not to be well: a page begins with it, so that nothing moves when it asks itself
     """
 
     number: int = 0
+    said: list[Alarm] = field(default_factory=list)
     open: dict[str, int] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _seen: tuple[object, ...] = ()
     _looked: float = -LOOK_PERIOD_S
@@ -93,7 +97,7 @@ async def _stream(request: Request, reader: Reader, watcher: Watcher) -> AsyncIt
     page, began = page_of(request), time.monotonic()
     said, beat = -1, began - BEAT_PERIOD_S
     try:
-        while (now := time.monotonic()) - began < STREAM_AGE_S:
+        while (now := time.monotonic()) - began < STREAM_AGE_S and not watcher.stop.is_set():
             number = await run_in_threadpool(watcher.look, page, now)
             if number != said:
                 said = number
@@ -118,6 +122,7 @@ def banners(request: Request, reader: Reader) -> Response:
             found = everything(c, page, page.clock())
     except Unavailable:
         found = []
+    watcher_of(request).said = found
     return page.render(request, "_banners.html", {"reader": reader, "alarms": found})
 
 

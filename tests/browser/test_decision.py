@@ -98,7 +98,7 @@ def test_without_the_identifiers_nothing_is_signed(signed_in: Page, watch: Any, 
     signed_in.evaluate("document.querySelectorAll('.identify input').forEach((each) => { each.required = false; })")
     signed_in.locator("input[value=agree]").check()
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
-    expect(signed_in.get_by_role("alert")).to_contain_text("Compare name and birth date with the request")
+    expect(signed_in.locator("main [role=alert]")).to_contain_text("Compare name and birth date with the request")
     expect(signed_in.locator("input[value=agree]")).to_be_checked()
     acts = [row.act for row in seeded.desk_rows(desk.audit) if row.subject == f"study {number}"]
     assert acts == ["case-opened", "case-opened"], "the answer to a mistaken form shows the case, and is noted"
@@ -166,7 +166,7 @@ def test_an_addendum_is_added_and_changes_nothing(
     signed_in.get_by_text("Add to what was signed").click()
     signed_in.get_by_label("Addendum").fill("   ")
     signed_in.get_by_role("button", name=f"Add as {USER}").click()
-    expect(signed_in.get_by_role("alert")).to_contain_text("Write the addendum")
+    expect(signed_in.locator("main [role=alert]")).to_contain_text("Write the addendum")
     watch.complaints.clear()
 
 

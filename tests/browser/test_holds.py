@@ -62,7 +62,7 @@ def test_the_second_reader_sees_the_first_and_takes_over_with_a_reason(
         box.check()
     second.get_by_role("button", name=f"Sign as {OTHER}").click()
     expect(second.locator("#taken")).to_be_visible()
-    expect(second.get_by_role("alert").first).to_contain_text("take it over first; nothing was signed")
+    expect(second.locator("main [role=alert]").first).to_contain_text("take it over first; nothing was signed")
     assert [each for each in seeded.desk_rows(desk.signatures) if each.study_number == number] == []
 
 

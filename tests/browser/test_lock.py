@@ -111,7 +111,7 @@ def test_a_signature_asks_for_the_password_where_the_decision_stands(page: Page,
             box.check()
         page.locator("#decide").get_by_label("Your password").fill("not my password")
         page.get_by_role("button", name="Sign as").click()
-        expect(page.get_by_role("alert")).to_have_text("That was not right.")
+        expect(page.locator("main [role=alert]")).to_have_text("That was not right.")
         page.get_by_label("Your password").fill(PASSWORD)
         page.get_by_role("button", name="Go on").click()
         expect(page.get_by_text("Your signature is on file.")).to_be_visible()

@@ -40,7 +40,7 @@ def test_the_outbox_shows_what_waits_how_far_it_is_and_what_went(signed_in: Tab,
     expect(page.locator("tr[data-case='b2000000'].shed")).to_contain_text("made again when there is room")
     expect(page.locator("tr[data-urgency='critical']")).to_contain_text("critical")
     expect(page.locator("tr[data-case='c3000000'] td.late").first).to_contain_text("late")
-    alarms = page.get_by_role("alert")
+    alarms = page.locator("main [role=alert]")
     expect(alarms.filter(has_text=re.compile("past the deadline"))).to_have_count(1)
     expect(alarms.filter(has_text=re.compile("has no keys"))).to_have_count(1)
 

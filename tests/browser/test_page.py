@@ -254,7 +254,7 @@ def test_a_stale_form_signs_nothing(signed_in: Page, watch: Any, address: str, s
         seeded.move(c, number, "answered")
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
     expect(signed_in.get_by_role("heading", name="The study has changed")).to_be_visible()
-    expect(signed_in.get_by_role("alert")).to_contain_text("nothing was signed")
+    expect(signed_in.locator("main [role=alert]")).to_contain_text("nothing was signed")
     assert [row for row in seeded.desk_rows(desk.signatures) if row.study_number == number] == []
     signed_in.get_by_role("link", name="Open the study as it is now").click()
     expect(signed_in.get_by_text("the centre has answered").first).to_be_visible()
@@ -299,12 +299,14 @@ def test_a_disagreement_needs_its_reason_and_loses_nothing(
     signed_in.goto(f"{address}studies/{number}")
     choose(signed_in, "Disagree", "effusion on the left\n<i>small</i>")
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
-    expect(signed_in.get_by_role("alert")).to_contain_text("Choose a reason from the list that says why you disagree")
+    expect(signed_in.locator("main [role=alert]")).to_contain_text(
+        "Choose a reason from the list that says why you disagree"
+    )
     expect(signed_in.get_by_label("What is right instead")).to_have_value("effusion on the left\n<i>small</i>")
     expect(signed_in).to_have_url(f"{address}studies/{number}")  # reload and lock lead to the study, not to its form
     choose(signed_in, "Disagree", "", "Something else: see the note")
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
-    expect(signed_in.get_by_role("alert")).to_contain_text("Say in the note what it is")
+    expect(signed_in.locator("main [role=alert]")).to_contain_text("Say in the note what it is")
     choose(signed_in, "Disagree", "effusion on the left\n<i>small</i>", "The machine missed the finding")
     signed_in.get_by_role("button", name=f"Sign as {USER}").click()
     expect(signed_in.get_by_text("<i>small</i>")).to_be_visible()
@@ -363,7 +365,7 @@ def test_no_complaint_and_no_request_to_anybody_else(page: Page, watch: Any, add
         assert answer is not None
         assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
         assert answer.headers["cache-control"] == "no-store"
-        page.wait_for_load_state("networkidle")
+        page.wait_for_load_state("load")  # a page that listens is never idle
     assert watch.complaints == []
     assert len(watch.requests) > 20
     assert [url for url in watch.requests if not url.startswith(address)] == []
@@ -375,7 +377,7 @@ def test_addresses_name_no_patient(page: Page, watch: Any, address: str, seeded:
     drawn(page)
     paths = {url.removeprefix(address) for url in watch.requests}
     allowed = re.compile(
-        r"|sign-in|pulse|rows\?lane=[a-z-]+&page=1|static/([a-z]+/)?[a-z]+\.(js|css|svg)|studies/\d+(/hold|/images(/\d+/frames/\d+)?)?"
+        r"|sign-in|pulse|events|banners|rows\?lane=[a-z-]+&page=1|static/([a-z]+/)?[a-z_]+\.(js|css|svg)|studies/\d+(/hold|/images(/\d+/frames/\d+)?)?"
     )
     assert [path for path in paths if not allowed.fullmatch(path)] == []
 

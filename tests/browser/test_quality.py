@@ -118,7 +118,7 @@ def test_a_critical_result_is_filed_with_who_when_how_and_read_back(
     signed_in.get_by_label("To whom").fill("Dr. Ward, ICU")
     signed_in.get_by_label("When; empty means now").fill("2001-01-01T10:00")
     signed_in.get_by_role("button", name=f"File as {USER}").click()
-    expect(signed_in.get_by_role("alert").first).to_contain_text("more than a week back: correct it")
+    expect(signed_in.locator("main [role=alert]").first).to_contain_text("more than a week back: correct it")
     expect(signed_in.get_by_label("To whom")).to_have_value("Dr. Ward, ICU")
     signed_in.get_by_label("When; empty means now").fill("")
     signed_in.get_by_role("button", name=f"File as {USER}").click()
@@ -166,7 +166,7 @@ def test_the_link_into_the_pacs_is_one_escaped_value(page: Page, watch: Any, tmp
         link = page.locator("#pacs")
         expect(link).to_have_attribute("href", "https://pacs.example/open?acc=ACC-P-%27%22%3E%3C")
         expect(link).to_have_attribute("rel", "noopener noreferrer")
-        page.wait_for_load_state("networkidle")
+        page.wait_for_load_state("load")
     assert all("pacs.example" not in url for url in watch.requests)
     made.engine.dispose()
 

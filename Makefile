@@ -2,20 +2,25 @@
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 ARGS ?=
+TOOLS := .venv-tools/bin
+TOOLS_PINNED := pip-tools==7.6.2 cyclonedx-bom==7.5.0 hatchling==1.33.0
 
-.PHONY: help demo town test check faults power crashpoints seven-days bench bench-cstore bench-deid bench-draft bench-review load simulate docs evaluate deid-report system-packages
+.PHONY: help demo town test check faults prove power crashpoints seven-days hospital bench bench-cstore bench-deid bench-draft bench-review load simulate docs evaluate deid-report system-packages lock sbom wheel boot deb
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+PIP := .venv/bin/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
 .venv/made: pyproject.toml constraints.txt
 	python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	$(PIP) -e '.[demo]'
 	touch $@
 
-.venv/made-test: .venv/made
-	.venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-	touch $@
+.venv/made-test: pyproject.toml constraints.txt  # all of the above and more
+	python3 -m venv .venv
+	$(PIP) -e '.[test]'
+	touch .venv/made $@
 
 system-packages:
 	@sh tests/system_packages.sh
@@ -26,7 +31,6 @@ demo: .venv/made  ## the whole road on this machine; ARGS=--once ends by itself
 test: system-packages .venv/made-test  ## everything CI runs
 	$(PY) -m ruff format --check -q .
 	$(PY) -m ruff check -q .
-	$(PY) -m mypy
 	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: .venv/made-test  ## ruff and mypy strict
@@ -37,8 +41,18 @@ check: .venv/made-test  ## ruff and mypy strict
 town: system-packages .venv/made-test  ## two appliances and three workers side by side; ARGS='--appliances 2 --workers 3 --postgres'
 	@$(PY) -m tests.faults.town $(ARGS)
 
+deb: .venv/made  ## the Debian package, into dist/; ARGS='--version 0.1.1'
+	@$(PY) systemd/package/make_deb.py $(ARGS)
+
+boot: .venv/made-test  ## the package on a Debian 12 that boots, root only, ten minutes; ARGS='--films 10'
+	@$(PY) -m tests.faults.boot $(ARGS)
+
 faults: system-packages .venv/made-test  ## the campaign, hours; ARGS=--short under 5 minutes; ARGS='--episodes 500 --seed 7'
 	@$(PY) -m tests.faults.campaign $(ARGS)
+	@case "$(ARGS)" in *--short*) ;; *) $(PY) -m tests.faults.boot ;; esac
+
+prove: system-packages .venv/made  ## this machine, whole trial; ARGS=--quick; writes prove.html and prove.json
+	@$(PY) -m appliance prove $(ARGS)
 
 power: system-packages .venv/made-test  ## power cuts on ext4 and xfs, root only; ARGS='--cuts 100'
 	@$(PY) -m tests.faults.power $(ARGS)
@@ -51,6 +65,9 @@ simulate: .venv/made-test  ## any number of seeds of the simulated house; ARGS='
 
 seven-days: system-packages .venv/made-test  ## a week without a line, then its return; ARGS='--days 7 --a-day 500'
 	@$(PY) -m tests.faults.seven_days $(ARGS)
+
+hospital: system-packages .venv/made-test  ## scanner over TLS, readers, Orthanc behind a bad line; ARGS='--studies 50 --kills 25'
+	@$(PY) -m tests.faults.hospital $(ARGS)
 
 load: system-packages .venv/made-test  ## cases a second by workers, percentiles, fairness, into bench/RESULTS.md
 	@$(PY) -m bench.load $(ARGS)
@@ -81,3 +98,22 @@ evaluate: .venv/made-test  ## every figure of the model cards again
 
 deid-report: .venv/made-test  ## the de-identifier on unseen seeds, into docs/deid-report.md; ARGS='--seeds 3 --files 20'
 	$(PY) -m tests.deid.report $(ARGS)
+
+.venv-tools/made: Makefile
+	python3 -m venv .venv-tools
+	$(TOOLS)/pip install --quiet --disable-pip-version-check $(TOOLS_PINNED)
+	touch $@
+
+lock: .venv-tools/made  ## requirements.lock anew: every run-time dependency with its hashes, at the pins of constraints.txt
+	$(TOOLS)/pip-compile --quiet --generate-hashes --allow-unsafe --no-header --no-annotate --strip-extras \
+		--no-emit-options -c constraints.txt -o requirements.lock pyproject.toml
+
+sbom: .venv/made .venv-tools/made  ## CycloneDX bill of materials, into dist/sbom.cdx.json
+	$(PY) -m docs.make_sbom $(TOOLS)/cyclonedx-py
+
+wheel: .venv-tools/made  ## the wheel, built twice; fails where the two differ in a byte
+	rm -rf build/wheel-1 build/wheel-2
+	$(TOOLS)/python -m hatchling build -t wheel -d build/wheel-1
+	$(TOOLS)/python -m hatchling build -t wheel -d build/wheel-2
+	cmp build/wheel-1/*.whl build/wheel-2/*.whl
+	mkdir -p dist && cp build/wheel-1/*.whl dist/ && sha256sum dist/*.whl

@@ -108,6 +108,11 @@ CATALOGUE: dict[str, Entry] = {
         "a target refused a result for good",
         "Ask who runs the target why; then mend its entry under results.targets.",
     ),
+    "media-directory": Entry(
+        "person",
+        "the directory of a DICOM medium (DICOMDIR), which is no image",
+        "Nothing is lost: the images it lists are taken in by themselves. Reject it to take it off the list.",
+    ),
     "own-result-returned": Entry(
         "person",
         "a result that an appliance made came back as if it were an image",
@@ -129,6 +134,22 @@ CATALOGUE: dict[str, Entry] = {
         "sender",
         "an association sent more than it may",
         "Look at the scanner's log; larger objects need receive.file_bytes_max.",
+    ),
+    "step-known": Entry(
+        "sender", "a procedure step was created that is known already", "Nothing to do: what was told first counts."
+    ),
+    "step-unknown": Entry(
+        "sender",
+        "a procedure step was changed that was never created here, or is forgotten",
+        "Let the modality send its N-CREATE here too; studies wait for quiet as ever.",
+    ),
+    "step-over": Entry(
+        "sender", "a procedure step was changed after its end", "Nothing to do: what was told before counts."
+    ),
+    "step-room": Entry(
+        "time",
+        "more procedure steps are under way than are held at a time",
+        "See that triage runs; steps are evidence only, and studies wait for quiet as ever.",
     ),
     # admit and assemble
     "header-unreadable": Entry(
@@ -261,6 +282,11 @@ CATALOGUE: dict[str, Entry] = {
         "sender",
         "a study in the table has no label",
         "Label it or take its line out; which studies are labelled must not depend on what they show.",
+    ),
+    "labels-selected": Entry(
+        "sender",
+        "these are corrections that readers signed: they may train, and certify nothing",
+        "Label studies that chance drew, read without the machine's word, and hand over a table of those.",
     ),
     "labels-doubled": Entry("sender", "a study stands in the table twice", "Take one of the two lines out."),
     "labels-contradictory": Entry(
@@ -528,6 +554,11 @@ CATALOGUE: dict[str, Entry] = {
     "message-invalid": Entry(
         "person", "a message from the wire is not understood", "It is kept aside; compare the versions of both sides."
     ),
+    "message-newer": Entry(
+        "person",
+        "a message of a later edition than this side understands",
+        "It is kept aside and nothing of it is believed: bring the older side up to date, the centre first.",
+    ),
     "case-refused": Entry("person", "the centre refused the case", "Read the study locally; report the code."),
     # centre
     "case-invalid": Entry(
@@ -537,6 +568,36 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "case-conflict": Entry(
         "person", "other bytes came under the name of a known case", "Read the study locally; report this."
+    ),
+    "correction-attempts-spent": Entry(
+        "person",
+        "the making of a correction failed again and again",
+        "The signature stands; nothing of it is exported or sent. Report this with the study's number.",
+    ),
+    "correction-refused": Entry(
+        "person",
+        "the centre will not take a correction, for a reason this version does not know",
+        "The correction stays here; ask the centre, and install a newer version.",
+    ),
+    "correction-identity": Entry(
+        "person",
+        "the centre found what looks like identity in a correction",
+        "Report this at once; it is not kept there.",
+    ),
+    "correction-conflict": Entry(
+        "person",
+        "the centre has another correction under this name",
+        "The first one stands there. Find out whether an older backup of this appliance was restored.",
+    ),
+    "correction-too-many": Entry(
+        "person",
+        "the centre has as many corrections of this case as it takes",
+        "The last one it took stands there. Find out who adds to this study.",
+    ),
+    "correction-case-unknown": Entry(
+        "person",
+        "the centre has no case of this device that a correction speaks of",
+        "The correction stays here. Ask the centre whether its store was restored from a backup.",
     ),
     "case-identity": Entry(
         "person", "the centre found what looks like identity in a case", "Read the study locally; report this at once."
@@ -567,19 +628,53 @@ CATALOGUE: dict[str, Entry] = {
     "unexpected": Entry(
         "person", "a step failed in a way nobody foresaw", "Kept aside and never decided; send the journal to support."
     ),
+    "fleet-token": Entry(
+        "operator",
+        "the file of the token with which whoever looks at the fleet proves it cannot be used",
+        "32 or more letters and digits on one line, readable by nobody else: (umask 077; openssl rand -hex 32 > FILE).",
+    ),
+    "fleet-open": Entry(
+        "operator",
+        "the fleet page would be served in clear to other machines",
+        "Listen on 127.0.0.1 behind a reverse proxy, or give --tls-certificate and --tls-key.",
+    ),
+    "fleet-tls": Entry(
+        "operator",
+        "the certificate or the key of the fleet page cannot be read",
+        "Give both as PEM, the key without a pass phrase, readable by this user.",
+    ),
+    "fleet-port": Entry(
+        "operator", "the fleet page cannot listen there", "Look which program has that port; choose another --listen."
+    ),
     # review
     "ledger-starting": Entry(
         "time", "the clinical ledger is not there yet", "Triage makes it when it starts; the page waits."
     ),
+    "ledger-busy": Entry("time", "a database is held by another program", "Tried again; ends by itself."),
     "ledger-damaged": Entry(
         "operator",
         "a ledger's pages do not agree, or it cannot be opened",
-        "Stop the services, keep the file as it is, look at the disk, and put back a copy of before.",
+        "Stop the services, look at the disk, then restore a backup or run `appliance salvage` (docs/backup.md).",
     ),
     "clock-behind": Entry(
         "operator",
         "rows on file lie ahead of this machine's clock",
         "Set the clock; until then ages, deadlines and certificates here are wrong.",
+    ),
+    "service-watchdog": Entry(
+        "operator",
+        "a service stood still and its watchdog ended it",
+        "journalctl -x -u appliance-SERVICE says what it did last; if it comes again, send a support bundle.",
+    ),
+    "clock-free": Entry(
+        "operator",
+        "this machine's clock is held to no other one",
+        "Switch on systemd-timesyncd or chrony with the hospital's time server; else times of studies go astray.",
+    ),
+    "line-certificate": Entry(
+        "operator",
+        "the certificate of the line to the centre ends soon or cannot be read",
+        "Renew it: appliance enrol -o FILE --renew, and install the centre's answer; cases wait here after its end.",
     ),
     "page-certificate": Entry(
         "operator",
@@ -602,6 +697,18 @@ CATALOGUE: dict[str, Entry] = {
     "bundle-there": Entry(
         "operator", "a file of this name is there already", "Give another name: nothing is written over."
     ),
+    "backup-invalid": Entry(
+        "person",
+        "the backup is cut short, was changed, or is for another key",
+        "Nothing was restored. Take another copy or the right key file.",
+    ),
+    "backup-key": Entry("operator", "this is no key of age", "Give a file that `appliance backup --new-key` wrote."),
+    "backup-over": Entry(
+        "operator",
+        "something is kept in the state folder already",
+        "Stop all services and move that folder away first: nothing is written over.",
+    ),
+    "services-running": Entry("operator", "a service is running", "Stop all services first."),
     "user-name": Entry(
         "sender", "the user name is not usable", "Use 2 to 40 letters, digits, dots, dashes or underscores."
     ),
@@ -611,10 +718,96 @@ CATALOGUE: dict[str, Entry] = {
     "last-administrator": Entry(
         "sender", "nobody would be left to administer this page", "Make somebody else administrator first."
     ),
+    "user-provided": Entry(
+        "sender", "the user signs in by the provider and has no password here", "Add a local user of another name."
+    ),
     "password-weak": Entry(
         "sender", "the password is too short, too long or too common", "Use 12 to 200 characters that are not a name."
     ),
     "reason-missing": Entry("sender", "the reason is missing or too long", "Say why in 500 characters or fewer."),
+    # sign-in by a provider (OpenID Connect)
+    "oidc-state": Entry(
+        "sender", "the answer belongs to no sign-in that was begun here, or it came too late", "Begin again."
+    ),
+    "oidc-browser": Entry(
+        "sender", "the answer belongs to a sign-in of another browser", "Begin again in this browser, with cookies on."
+    ),
+    "oidc-declined": Entry(
+        "sender", "the provider did not let you in", "Begin again; if it stays so, ask whoever runs the provider."
+    ),
+    "oidc-token-long": Entry(
+        "sender",
+        "the provider's answer is longer than is taken",
+        "Ask whoever runs the provider to send this page fewer claims.",
+    ),
+    "oidc-token-form": Entry(
+        "sender", "the provider's answer holds no signed ID token", "Ask whoever runs the provider."
+    ),
+    "oidc-algorithm": Entry(
+        "sender",
+        "the ID token is not signed by an algorithm that is taken",
+        "Ask whoever runs the provider to sign for this page by RS256, PS256 or ES256.",
+    ),
+    "oidc-signature": Entry(
+        "sender", "the signature of the ID token is wrong", "Tell whoever runs this machine: somebody may be trying."
+    ),
+    "oidc-issuer": Entry(
+        "sender",
+        "the ID token is of another issuer",
+        "Whoever runs this machine compares review.oidc_issuer with the provider's.",
+    ),
+    "oidc-audience": Entry(
+        "sender",
+        "the ID token was made for another service",
+        "Whoever runs this machine compares review.oidc_client_id with the provider's.",
+    ),
+    "oidc-claims": Entry("sender", "the ID token does not say how long it holds", "Ask whoever runs the provider."),
+    "oidc-expired": Entry(
+        "sender",
+        "the ID token is out of date",
+        "Begin again; if it stays so, compare the clocks of the provider and of this machine.",
+    ),
+    "oidc-early": Entry(
+        "sender",
+        "the ID token is of a time that is still to come",
+        "Compare the clocks of the provider and of this machine.",
+    ),
+    "oidc-nonce": Entry(
+        "sender", "the ID token does not answer this sign-in", "Begin again; tell whoever runs this machine."
+    ),
+    "oidc-subject": Entry("sender", "the ID token does not say whose it is", "Ask whoever runs the provider."),
+    "oidc-not-fresh": Entry(
+        "sender",
+        "the provider did not ask anew who you are",
+        "Begin again; if it stays so, whoever runs the provider lets it heed prompt=login and send auth_time.",
+    ),
+    "oidc-role": Entry(
+        "sender",
+        "the provider gives you no role that opens this page",
+        "Ask whoever runs the provider for the role; review.oidc_roles says which ones count.",
+    ),
+    "oidc-role-form": Entry(
+        "sender",
+        "the provider says your roles in a form that is not known here",
+        "Whoever runs the provider sends them as text or as a list of texts, in the claim review.oidc_roles_claim.",
+    ),
+    "oidc-name": Entry(
+        "sender",
+        "the provider gives you no user name that is usable here",
+        "Whoever runs the provider sends preferred_username: 2 to 40 letters, digits, dots, dashes or underscores.",
+    ),
+    "oidc-name-taken": Entry(
+        "sender",
+        "another account here has your user name",
+        "Sign in with that account's password if it is yours; else an administrator of this page asks the provider.",
+    ),
+    "oidc-disabled": Entry(
+        "sender", "your account on this page is disabled", "Ask an administrator of this page to enable it."
+    ),
+    "oidc-other-user": Entry(
+        "sender", "somebody else has signed in at the provider", "Begin again as the user of this session."
+    ),
+    "oidc-session": Entry("sender", "the session has ended meanwhile", "Sign in again."),
     # DICOMweb
     "dicomweb-off": Entry(
         "sender", "what other viewers ask for (DICOMweb) is switched off here", "The operator sets review.dicomweb."
@@ -698,6 +891,49 @@ CATALOGUE: dict[str, Entry] = {
     "pacs-warning": Entry(
         "person", "the target took an object with a warning", "It has it; look there whether something was changed."
     ),
+    "report-malformed": Entry(
+        "person",
+        "a message of HL7 v2 is none, or one that cannot be read",
+        "It is kept as it came; have the interface send ORU^R01 in UTF-8, ISO 8859-1 or ISO 8859-15.",
+    ),
+    "file-not-hl7": Entry(
+        "sender",
+        "the file is no message of HL7 v2",
+        "It lies in refused/ of the folder of final reports; put one ORU^R01 a file there.",
+    ),
+    "report-stranger": Entry(
+        "person",
+        "a final report comes from an application that is not named here",
+        "It is kept and counts for nothing; name its MSH-3 and MSH-4 in reports.senders, and have it sent again.",
+    ),
+    "report-kind": Entry(
+        "person",
+        "what came as a final report is another message, or one for tests",
+        "It is kept and counts for nothing; have the interface send ORU^R01 with processing id P only.",
+    ),
+    "hl7-error": Entry(
+        "person",
+        "a receiver of HL7 found an error in a message (AE)",
+        "Ask who runs the interface which field it stumbles over; the study is signed here all the same.",
+    ),
+    "hl7-rejected": Entry(
+        "time",
+        "a receiver of HL7 rejects a message for now (AR), or what it answers says nothing",
+        "It is sent again; if it lasts have ORU^R01 of version 2.5.1 accepted there.",
+    ),
+    "hl7-duplicate": Entry(
+        "person", "a receiver of HL7 has a message of this control id already", "It has it; nothing is to be done."
+    ),
+    "fhir-refused": Entry(
+        "person",
+        "a FHIR server refused a resource for good",
+        "Ask who runs it; it must take DiagnosticReport and ImagingStudy of R4 under ids of ours (update as create).",
+    ),
+    "fhir-later": Entry(
+        "person",
+        "a FHIR server has a later statement of this study already",
+        "The later one stands; if this appliance was set up anew, delete the old report there and release the study.",
+    ),
     "pacs-tls": Entry(
         "operator",
         "the certificate, key or authority of the line to a target cannot be read, or they do not belong together",
@@ -729,6 +965,11 @@ CATALOGUE: dict[str, Entry] = {
         "a scanner's request for commitment cannot be read",
         "It gets no answer and keeps its images; ask the modality's service.",
     ),
+    "step-malformed": Entry(
+        "person",
+        "what a modality told of a procedure step cannot be read",
+        "Its study waits for quiet as ever; ask the modality's service.",
+    ),
     "deliver-address": Entry(
         "time",
         "the address to hear of commitments on is not there, is taken, or may not be opened by this service",
@@ -750,15 +991,188 @@ CATALOGUE: dict[str, Entry] = {
         "the page's certificate or key cannot be read, or they do not belong together",
         "Give PEM files that the service may read, or set review.tls = own.",
     ),
+    "oidc-keys-file": Entry(
+        "operator",
+        "the file of the provider's keys is not there, cannot be read, or holds no key that signs",
+        "Store the provider's key set (its jwks_uri) as review.oidc_keys_file; local accounts work meanwhile.",
+    ),
+    "oidc-key-unknown": Entry(
+        "operator",
+        "the provider signs with a key that is not in the file here: it has new keys",
+        "Whoever runs this machine stores the provider's key set (its jwks_uri) anew as review.oidc_keys_file; local "
+        "accounts work meanwhile.",
+    ),
     "dimse-tls": Entry(
         "operator",
         "the certificate, key or authority of the scanners' line cannot be read, or they do not belong together",
         "Give PEM files that the receive service may read, or set dimse.tls = off.",
     ),
+    "prove-stuck": Entry(
+        "operator",
+        "a trial of `appliance prove` did not come to its end within its time",
+        "Read log.txt in the trial's folder, which is kept; a machine that is too slow shows so too.",
+    ),
+    "prove-room": Entry(
+        "operator",
+        "there is too little free space, or no right to write, where the trial was to lie",
+        "Give `appliance prove --folder` a folder on the disk that the state lies on, with 2 GiB free.",
+    ),
     "validator-missing": Entry(
         "operator", "dciodvfy is not installed beside the program", "Install the product's packages again."
     ),
+    "socket-differs": Entry(
+        "operator",
+        "systemd listens for the page at another port than the configuration says",
+        "Run `appliance setup` again, or make ListenStream of appliance-review.socket and review.port say the same.",
+    ),
+    "setup-there": Entry(
+        "operator",
+        "there is a configuration already, and it says something else",
+        "Edit the file, or run `appliance setup` with --replace: the one that is there is kept beside it.",
+    ),
+    "setup-failed": Entry(
+        "operator", "a command of the system failed during the setup", "See what it said above; then run setup again."
+    ),
     "port-taken": Entry(
         "operator", "the address is in use by another program", "Choose another port or end the other one."
+    ),
+    # updates
+    "updates-away": Entry(
+        "time",
+        "the update server is not reached, or breaks off",
+        "Look at updates.url, updates.ca_file and the unit's allowed addresses; what runs here goes on as it is.",
+    ),
+    "updates-expired": Entry(
+        "time",
+        "the signed list of updates is too old to be believed",
+        "Whoever publishes runs `central publish timestamp`; look at the clock here. Updates wait, nothing else does.",
+    ),
+    "updates-untrusted": Entry(
+        "person",
+        "what the update server or a stick says is not signed as it must be, older than before, or altered",
+        "Nothing of it was taken. Ask who publishes; if it lasts, somebody may be trying.",
+    ),
+    "updates-root-invalid": Entry(
+        "operator",
+        "the root of updates that was given to this appliance is missing or none",
+        "Put 1.root.json of the repository at updates.root and compare its SHA-256 by telephone.",
+    ),
+    "updates-settings": Entry(
+        "operator",
+        "updates are set up in halves",
+        "updates.url begins with https://; the file of updates.ca_file must be there and readable by uplink.",
+    ),
+    "updates-stale": Entry(
+        "operator",
+        "updates stand still: no list of updates that may be believed is in force",
+        "Mend the line to the update server or import a fresh stick: appliance updates import DIR. Decisions go on.",
+    ),
+    "updates-refused": Entry(
+        "person",
+        "an update that came was refused",
+        "`appliance updates list` says which and why; tell whoever published it.",
+    ),
+    "update-not-understood": Entry(
+        "operator", "an update's terms are of a newer kind", "Install a newer version of the appliance; it is left."
+    ),
+    "update-too-large": Entry("operator", "an update is larger than its kind may be", "Tell whoever published it."),
+    "update-needs-newer": Entry(
+        "operator", "an update is for a newer version of the appliance", "Install that version; it is left until then."
+    ),
+    "update-other-ring": Entry(
+        "time", "an update is not rolled out to this appliance yet", "Nothing to do: it comes when its ring grows."
+    ),
+    "update-tampered": Entry(
+        "person",
+        "the file of an update is not what was signed",
+        "It is fetched again; if it lasts, look at the disk and at who can write to wire/targets.",
+    ),
+    "update-parcel-invalid": Entry(
+        "person", "the file of an update is no package, certificate or policy", "Tell whoever published it."
+    ),
+    "update-selftest": Entry(
+        "person",
+        "a model that came as an update does not give its own golden answers here",
+        "It is not used. Tell whoever published it which machine this is.",
+    ),
+    "update-attempts-spent": Entry(
+        "person",
+        "taking an update in ended the service too often",
+        "It is left alone and does nothing. Send the journal to support and tell whoever published it.",
+    ),
+    "release-waits": Entry(
+        "operator",
+        "a newer version of the appliance can be installed",
+        "As root: appliance release --install VERSION (`appliance updates list` names it), or updates.releases.",
+    ),
+    "release-failed": Entry(
+        "operator",
+        "a newer version did not do here; the former one runs",
+        "`appliance updates list` says why. Tell whoever published it; root may try it again by its version.",
+    ),
+    "release-busy": Entry(
+        "time",
+        "a release is not installed in the middle of a case, nor twice at once",
+        "Nothing to do: it is tried again every ten minutes.",
+    ),
+    "release-unknown": Entry(
+        "operator",
+        "no such version is signed for this appliance, newer than what runs, and here",
+        "`appliance updates list` says what came and what became of it.",
+    ),
+    "release-not-package": Entry(
+        "operator",
+        "releases are installed by root, on a machine that was installed from the package",
+        "Run it with sudo; see docs/install.md.",
+    ),
+    "release-wrong": Entry(
+        "person", "a release is not the package that its name says", "It is left. Tell whoever published it."
+    ),
+    "release-selftest": Entry(
+        "person",
+        "a new version fails its own test on this machine, before anything was changed",
+        "It is left. Tell whoever published it which machine this is.",
+    ),
+    "release-one-way": Entry(
+        "operator",
+        "a release changes the ledgers for good, so that nobody could go back from it",
+        "Make a backup and install the package by hand (docs/install.md).",
+    ),
+    "release-dpkg": Entry(
+        "operator", "dpkg does not take a release in", "Look at `dpkg --audit` and the journal; the former one runs."
+    ),
+    "release-worse": Entry(
+        "person",
+        "after a release something was not well that had been; the former version runs again",
+        "`appliance updates list` names it. Tell whoever published it.",
+    ),
+    "release-attempts-spent": Entry(
+        "person",
+        "installing a release was cut off too often",
+        "The former version runs. Look at the machine's power and the journal; root may try it again by its version.",
+    ),
+    "publish-repository": Entry(
+        "operator",
+        "there is no repository of updates, or one already",
+        "`central publish init` makes a new one in a folder that holds none; every other verb wants it.",
+    ),
+    "publish-key": Entry(
+        "operator",
+        "the keys that must sign this are not at hand, or would be written over",
+        "Give the folders that hold them with --keys, the offline ones too for a rotation.",
+    ),
+    "publish-known": Entry(
+        "operator", "other bytes are published under this name", "Give it a new version; a name never changes meaning."
+    ),
+    "publish-unknown": Entry("operator", "nothing is published under this name", "`central publish status` lists all."),
+    "publish-source": Entry(
+        "operator",
+        "what should be published is not what its kind must be",
+        "A model is a signed package's folder, a policy is docs/updates.md's, a certificate one that `certify` wrote.",
+    ),
+    "publish-serve": Entry(
+        "operator",
+        "the update server cannot listen there or has no certificate",
+        "Give a PEM file with certificate and key, and a free port.",
     ),
 }

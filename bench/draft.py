@@ -10,6 +10,7 @@ interval of Clopper and Pearson. The model is the demonstration's; of a medical 
 
 import argparse
 import copy
+import json
 import random
 import statistics
 import tempfile
@@ -56,6 +57,7 @@ def peak_mib(pid: int) -> int:
 
 def measured(drafter: Drafter, cases: list[Case], *, pattern: bool) -> None:
     took, peak, withheld, none = [], 0, 0, 0
+    tokens: dict[str, list[int]] = {"prompt_tokens": [], "completion_tokens": []}
     for case in cases:
         body = question(case, drafter.name).body
         began = time.monotonic()
@@ -65,6 +67,9 @@ def measured(drafter: Drafter, cases: list[Case], *, pattern: bool) -> None:
             peak = max(peak, peak_mib(drafter._process.pid))
             time.sleep(0.05)
         took.append(time.monotonic() - began)
+        said = json.loads(reply.data).get("usage", {}) if reply.data else {}
+        for name, counts in tokens.items():
+            counts.append(int(said.get(name, 0)))
         answered = completion_of(reply.data).answered("bench", "", enforced=True) if reply.data else None
         none += answered is None
         withheld += answered is not None and verdict_on(case, answered).status != "ok"
@@ -74,7 +79,9 @@ def measured(drafter: Drafter, cases: list[Case], *, pattern: bool) -> None:
     print(
         f"{'sentences enforced' if pattern else 'free words':<19} n={count}: {statistics.median(took):.1f} s in the "
         f"middle, {max(took):.1f} s at most, {peak} MiB; withheld {withheld}, no answer {none} "
-        f"({100 * (withheld + none) / count:.0f} %, {100 * low:.0f}-{100 * high:.0f} %)",
+        f"({100 * (withheld + none) / count:.0f} %, {100 * low:.0f}-{100 * high:.0f} %); tokens in "
+        f"{statistics.median(tokens['prompt_tokens']):.0f}, out {statistics.median(tokens['completion_tokens']):.0f} "
+        f"(at most {max(tokens['prompt_tokens'])}, {max(tokens['completion_tokens'])})",
         flush=True,
     )
 

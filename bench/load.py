@@ -36,6 +36,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 PICTURE_SIDE_PX = 200  # of noise, which no codec makes small: some 40 KiB, as a real key image of 896 px has
 PATIENCE_S = 600.0
 PACE_S = 1.0
+SHARES, SUBSCRIBING_S = 4, 2.0
 
 
 @dataclass
@@ -83,6 +84,18 @@ def fairness(shares: list[float]) -> float:
     return sum(shares) ** 2 / (len(shares) * sum(share**2 for share in shares)) if any(shares) else 0.0
 
 
+def held(town: Town) -> bool:
+    """Whether somebody holds each share."""
+    return len({line.split()[-1] for line in town.log_lines() if "holds centre-" in line}) == SHARES
+
+
+def cpu_s(process: "Popen[bytes] | None") -> float:
+    """What a process has used of processors, its threads included, in seconds (proc_pid_stat(5))."""
+    assert process is not None, "a worker ended"
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def model(latency_s: float) -> tuple[Popen[bytes], str]:
     port = free_port()
     command = [sys.executable, "-m", "bench.fixed_latency", "--port", str(port), "--latency-s", str(latency_s)]
@@ -110,7 +123,9 @@ def by_workers(workers: int, appliances: int, cases: int, latency_s: float, stor
             }
             for device in devices:
                 device.connect(town.port)
-            town.pass_time(8.0)  # every share is held by now: this measures the work, not the start
+            town.until(lambda: held(town), "not every share is held")  # this measures the work, not the start
+            town.pass_time(SUBSCRIBING_S)
+            spent = sum(cpu_s(town.child(0, f"worker-{n}").process) for n in range(1, workers + 1))
             began = time.monotonic()
             for place in range(cases):
                 for device in devices:
@@ -125,13 +140,16 @@ def by_workers(workers: int, appliances: int, cases: int, latency_s: float, stor
                 return told >= appliances * cases
 
             town.until(done, "not every case has its verdict", PATIENCE_S)
+            spent = sum(cpu_s(town.child(0, f"worker-{n}").process) for n in range(1, workers + 1)) - spent
             took = max(max(device.told_at.values()) for device in devices) - began
         waits = [device.told_at[name] - at for device in devices for name, at in device.sent_at.items()]
+        means = [sum(device.told_at[n] - at for n, at in device.sent_at.items()) / cases for device in devices]
         count, size = len(waits), sum(device.sent_bytes for device in devices)
         ideal = workers * 2 / latency_s
         return (
             f"| {store} | {workers} | {appliances} | {count} | {count / took:.1f} | {ideal:.1f} | {percentiles(waits)} "
-            f"| {fairness(halfway):.3f} | {size / count / 1024:.1f} |"
+            f"| {fairness(halfway):.3f} | {fairness(means):.3f} | {size / count / 1024:.1f} "
+            f"| {1000 * spent / count:.0f} |"
         )
     finally:
         for device in devices:
@@ -199,8 +217,10 @@ def main() -> None:
         "cases a second",
         "at most (model)",
         "send to verdict s: p50, p95, p99",
-        "Jain's index at half-time",
+        "Jain's index: verdicts at half-time",
+        "mean waits",
         "KiB a case",
+        "CPU ms a case, workers",
     )
     lines = [
         f"## make load ARGS='{' '.join(sys.argv[1:])}'",

@@ -34,7 +34,7 @@ from tests.browser.seeding import (
 )
 from tests.core.test_pixels import made
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium-headless-shell"
 LOADS = 5
 DRAG_STEPS = 120
 WAIT_MS = 60_000

@@ -9,6 +9,7 @@ no test asserts them.
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,8 +20,10 @@ from sqlalchemy import insert
 
 from appliance.review import members, worklist
 from appliance.world import ledger, sqlite, wire
-from tests.browser.seeding import PASSWORD, USER, seed
-from tests.browser.speaking import Hands
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))  # where the tests keep a house of the page
+from seeding import PASSWORD, USER, seed
+from speaking import Hands
 
 TIMES = 9
 NOW, APART_S = 10_000_000.0, 30.0
@@ -46,6 +49,10 @@ def main(given: Sequence[str] | None = None) -> None:
         print(f"{told.studies} studies, {told.open} of them open; median of {TIMES}, load {os.getloadavg()[0]:.1f}")
         for tab in ("to-read", "cleared", "signed", "all"):
             print(f"  /rows?lane={tab:<10} {spent(lambda tab=tab: hands.get(f'/rows?lane={tab}')):7.0f} ms")  # type: ignore[misc]
+        print(f"  the whole page      {spent(lambda: hands.get('/')):8.0f} ms")
+        print(
+            f"  its banners         {spent(lambda: hands.get('/banners')):8.0f} ms, asked for apart every few seconds"
+        )
         with made.engine.connect() as c:
             waits = hands.config.review.waits
             print(f"  one page by SQL     {spent(lambda: worklist.rows(c, 'to-read', 1, hands.now, waits)):8.0f} ms")

@@ -7,7 +7,7 @@ starts nothing and restarts nothing.
 from pathlib import Path
 from string import Template
 
-from appliance.core.messages import topic_down, topic_up
+from appliance.core.messages import topic_desired, topic_down, topic_up
 
 PACKET_BYTES_MAX = 512 * 1024  # a part is 48 KiB, the largest letter 160 KiB
 QUEUED_MESSAGES_MAX = 20_000
@@ -17,12 +17,15 @@ DEVICE_CONNECTIONS_MAX, CENTRE_CONNECTIONS_MAX = 4_000, 256
 KEEPALIVE_S_MAX = 600
 CENTRE_NAME = "centre.worker"  # in the workers' certificates; with its full stop no device can be called so
 TEMPLATES = Path(__file__).parent / "mosquitto"
+HINTS = topic_desired("x").split("/x/")[0]
 UP, DOWN = topic_up("x", "part").split("/up/")[0] + "/up", topic_down("x", "have").split("/down/")[0] + "/down"
 
 
 def access_list() -> str:
     """The content of mosquitto's acl_file."""
-    return Template((TEMPLATES / "acl.template").read_text()).substitute(up=UP, down=DOWN, centre=CENTRE_NAME)
+    return Template((TEMPLATES / "acl.template").read_text()).substitute(
+        up=UP, down=DOWN, hints=HINTS, centre=CENTRE_NAME
+    )
 
 
 def configuration(folder: Path, *, device_port: int, centre_port: int, bind: str, state: Path) -> str:

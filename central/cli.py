@@ -1,4 +1,4 @@
-"""The command line of the centre: `central run`, `no-model`, `status`; central.series and central.enrol add theirs."""
+"""The command line of the centre: `central run`, `no-model`, `status`; other rooms add theirs."""
 
 import argparse
 import contextlib
@@ -19,7 +19,7 @@ from appliance.core.messages import PARTITIONS
 from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.loop import Step, run
 from appliance.world.mqtt import Link
-from central import enrol, local_model, overview, series, store
+from central import corrections, enrol, fleet, local_model, overview, publishing, series, store
 from central.asking import Asking, Gate
 from central.llm import STRUCTURED, Endpoint, read_key
 from central.no_model import NoModel
@@ -49,8 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _no_model(options.port)
             case verb if verb in series.VERBS:
                 return series.run(options)
+            case verb if verb in corrections.VERBS:
+                return corrections.run(options)
             case verb if verb in enrol.VERBS:
                 return enrol.run(options)
+            case verb if verb in publishing.VERBS:
+                return publishing.run(options)
+            case verb if verb in fleet.VERBS:
+                return fleet.run(options)
             case verb if verb in local_model.VERBS:
                 return local_model.run(options)
             case _:
@@ -110,8 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--keys", type=Path, help="the centre's key folder: lists devices that were never heard, too")
     status.add_argument("--json", action="store_true", help="for machines")
     series.arguments(commands)
+    corrections.arguments(commands)
     enrol.arguments(commands)
     local_model.arguments(commands)
+    publishing.arguments(commands)
+    fleet.arguments(commands)
     return parser
 
 

@@ -15,15 +15,20 @@ MODEL_ID = "qwen2.5-coder-0.5b-instruct"
 
 
 class Embedded:
-    """The server, running until this process ends; `url` is its base."""
+    """The server, running until this process ends; `url` is its base.
 
-    def __init__(self, weights: Path, port: int = 0, *, slots: int = 1) -> None:
+    eyes  a vision tower that fits the weights (llama.cpp's mmproj file): only with one it takes pictures
+    """
+
+    def __init__(self, weights: Path, port: int = 0, *, slots: int = 1, eyes: Path | None = None) -> None:
         try:
             import xllamacpp
         except ImportError:
             raise Misconfigured("llm-runtime-missing", "xllamacpp") from None
         told = xllamacpp.CommonParams()
         told.model.path = str(weights)
+        if eyes is not None:
+            told.mmproj.path = str(eyes)
         told.model_alias = {MODEL_ID}
         told.hostnames, told.port = [HOST], port
         told.offline, told.ui, told.endpoint_slots = True, False, False

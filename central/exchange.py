@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from appliance.core.correction import Correction
 from appliance.core.document import Document, encode
 from appliance.core.letter import sealed
 from appliance.core.link import Message, Up, Wire
@@ -21,7 +22,8 @@ from appliance.core.messages import DownKind, Gone, Roll, Standing, Status, Take
 from appliance.errors import Fault
 from appliance.loop import FAULTS, LOG, Moment, Step, guarded
 from central import store
-from central.answers import Answer, case_answer, ended_answer, have
+from central.answers import Answer, case_answer, ended_answer, have, refusal
+from central.corrections import take
 from central.inbound import Inbound, Keyring, read
 from central.intake import Batch, Intake, Key
 from central.registry import Registry
@@ -135,6 +137,11 @@ class Exchange:
 
     def _file(self, c: Connection, batch: Batch, message: Message, heard: Inbound, code: str, at: float) -> None:
         """One message that is no transfer, or is not believed."""
+        if isinstance(heard.said, Correction):
+            answer, code = take(c, heard.device_id, heard.said, message.payload, at)
+            batch.answers.append(answer)
+        if heard.newer is not None:
+            batch.answers.append(refusal(heard.device_id, *heard.newer, code))
         if code:
             FAULTS[code] += 1
             store.put_aside(c, heard.device_id, heard.kind, code, message.payload, keep_body=False, at=at)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from appliance.core.case import Case, decode_case
-from appliance.core.document import Document, decode
+from appliance.core.correction import Correction, decode_correction
+from appliance.core.document import URGENCIES, Document, decode, head_of, is_newer
 from appliance.core.drafting.signs import IDENTITY, identity_in
 from appliance.core.keys import DeviceKeys, PrivateKeys
 from appliance.core.letter import opened
@@ -19,7 +20,9 @@ from appliance.core.transfer import Manifest, Part, read_part_message
 from appliance.errors import Quarantined
 
 TOPIC = re.compile(rf"edge/2/up/([0-9a-f]{{2}})/([a-z0-9-]{{3,40}})/({'|'.join(UP_KINDS)})")
+NAME = re.compile(r"[0-9a-f]{32}")
 LETTERS: Mapping[str, type[Document]] = UP_DOCUMENTS
+OF_TRIAGE = ("manifest", "correction")  # kinds that triage signs; uplink signs the others
 
 # The edge's model is named by its maker, and versions, digests and certificates hold dates and long numbers.
 OF_A_MODEL = ("uid", "caret", "email")
@@ -42,12 +45,14 @@ class Inbound:
     kind       "unknown" for a topic that is none of ours
     code       "" when it is believed, else why not
     said       what was said; None when it is not believed
+    newer      case and transfer of a manifest of a later edition, so that its sender hears why it is not taken
     """
 
     device_id: str
     kind: str
     code: str
-    said: Manifest | Taken | Roll | Status | Gone | Part | None
+    said: Manifest | Taken | Roll | Status | Gone | Correction | Part | None
+    newer: tuple[str, str] | None = None
 
 
 def read(topic: str, payload: bytes, keyring: Keyring) -> Inbound:
@@ -62,13 +67,22 @@ def read(topic: str, payload: bytes, keyring: Keyring) -> Inbound:
     try:
         if kind == "part":
             return Inbound(device_id, kind, "", read_part_message(payload))
-        sender = device.triage if kind == "manifest" else device.uplink
+        sender = device.triage if kind in OF_TRIAGE else device.uplink
         text = opened(payload, place=topic, senders=(sender,), recipients=keyring.own)
-        said = decode(LETTERS[kind], text)
+        if kind == "manifest" and is_newer(Manifest, text):
+            return Inbound(device_id, kind, "message-newer", None, _names(text))
+        said = decode_correction(text) if kind == "correction" else decode(LETTERS[kind], text)
     except Quarantined as fault:
         return Inbound(device_id, kind, fault.code, None)
-    assert isinstance(said, Manifest | Taken | Roll | Status | Gone), "one of LETTERS"
+    assert isinstance(said, Manifest | Taken | Roll | Status | Gone | Correction), "one of LETTERS"
     return Inbound(device_id, kind, "", said)
+
+
+def _names(manifest: bytes) -> tuple[str, str] | None:
+    """What every edition of a manifest names alike."""
+    head = head_of(manifest)
+    names = (str(head.get("case_id")), str(head.get("transfer_id")))
+    return names if all(NAME.fullmatch(name) for name in names) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +103,13 @@ def read_case(document: bytes, manifest: Manifest) -> CaseRead:
     """Reads what a transfer brought; never raises. It must be the case of which its manifest speaks."""
     try:
         case = decode_case(document)
-    except Quarantined:
-        return CaseRead(None, "case-invalid", identity_in_bytes(document))
+    except Quarantined as fault:
+        code = fault.code if fault.code == "message-newer" else "case-invalid"
+        return CaseRead(None, code, identity_in_bytes(document))
     if identity_in_case(case):
         return CaseRead(None, "case-identity", True)
-    if (case.case_id, case.urgency) != (manifest.case_id, manifest.urgency):
+    # A manifest may be in more of a hurry than what was found: somebody asked for the study at once.
+    if case.case_id != manifest.case_id or URGENCIES.index(case.urgency) > URGENCIES.index(manifest.urgency):
         return CaseRead(None, "case-invalid", False)
     return CaseRead(case, "", False)
 

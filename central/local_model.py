@@ -3,7 +3,9 @@
 import argparse
 import signal
 import sys
+from pathlib import Path
 
+from appliance.errors import Misconfigured
 from central import weights
 from central.embedded import MODEL_ID, Embedded
 
@@ -15,6 +17,7 @@ def arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     commands.add_parser("fetch-model", help=f"fetch {weights.NAME} ({weights.SIZE_BYTES / 1e6:.0f} MB), once")
     server = commands.add_parser("serve-model", help="serve it on loopback; a plumbing demonstration, no reader")
     server.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
+    server.add_argument("--eyes", type=Path, help="a vision tower that fits it (mmproj GGUF): it takes pictures then")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,7 +28,9 @@ def run(options: argparse.Namespace) -> int:
         return 0
     stop = (signal.SIGTERM, signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before the server's threads start, so that they inherit it
-    server = Embedded(path, options.port)
+    if options.eyes is not None and not options.eyes.is_file():
+        raise Misconfigured("weights-missing", "--eyes")
+    server = Embedded(path, options.port, eyes=options.eyes)
     print(f"central: {MODEL_ID} at {server.url}", flush=True)
     signal.sigwait(stop)
     return 0

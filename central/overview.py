@@ -34,11 +34,11 @@ WORDS = {
     "verdicts_untaken": "verdicts the edge has not taken yet",
     "transfers_open": "transfers under way",
     "series_open": "series asked for that are not here",
+    "corrections": "studies of which signers said what was right",
     "put_aside": "messages put aside for a person",
     "series_parts_dropped": "parts of series dropped for want of disk",
     "transfers_lost": "transfers refused because our disk lost them",
 }
-LIVES: tuple[lives.Life, ...] = ("silent", "away", "never", "alive")  # who wants looking at comes first
 HEADS = {
     "devices": (
         "device",
@@ -131,7 +131,7 @@ def _devices(c: Connection, names: Collection[str] | None, now: float) -> list[d
     if names is not None:
         for device in found:
             device["enrolled"] = device["device"] in names
-    return sorted(found, key=lambda device: LIVES.index(device["life"]))
+    return sorted(found, key=lambda device: lives.LIVES.index(device["life"]))
 
 
 def _device(name: str, row: Any, now: float) -> dict[str, Any]:
@@ -172,25 +172,27 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     for name, words in WORDS.items():
         yield f"{found[name]:>8}  {words}"
     if found["series_parts_dropped_ago_s"] is not None:
-        yield f"{'':>8}  the last of them dropped {_time(found['series_parts_dropped_ago_s'])} ago"
+        yield f"{'':>8}  the last of them dropped {length_of_time(found['series_parts_dropped_ago_s'])} ago"
     rows: dict[str, list[Sequence[str]]] = {
         "devices": [_device_row(each) for each in found["devices"]],
-        "shares": [(each["share"], each["worker"] or "nobody", _time(each["left_s"])) for each in found["shares"]],
-        "workers": [(each["worker"], _time(each["left_s"])) for each in found["workers"]],
+        "shares": [
+            (each["share"], each["worker"] or "nobody", length_of_time(each["left_s"])) for each in found["shares"]
+        ],
+        "workers": [(each["worker"], length_of_time(each["left_s"])) for each in found["workers"]],
         "transfers": [
             (
                 each["device"],
                 each["transfer"],
                 str(each["tier"]),
                 f"{each['have']}/{each['parts']}",
-                _time(each["age_s"]),
-                _time(each["untouched_s"]),
+                length_of_time(each["age_s"]),
+                length_of_time(each["untouched_s"]),
             )
             for each in found["transfers"]
         ],
-        "series": [(each["device"], each["case"], _time(each["asked_s"])) for each in found["series"]],
+        "series": [(each["device"], each["case"], length_of_time(each["asked_s"])) for each in found["series"]],
         "verdicts": [
-            (each["device"], each["case"], str(each["rev"]), each["status"], _time(each["age_s"]))
+            (each["device"], each["case"], str(each["rev"]), each["status"], length_of_time(each["age_s"]))
             for each in found["verdicts"]
         ],
     }
@@ -204,10 +206,10 @@ def _device_row(device: Mapping[str, Any]) -> Sequence[str]:
     return (
         device["device"],
         device["life"] + ("" if device.get("enrolled", True) else " (not enrolled)"),
-        _time(device["status_ago_s"]) + (" (said late)" if device.get("held_back_s") else ""),
-        _time(device["heard_ago_s"]),
+        length_of_time(device["status_ago_s"]) + (" (said late)" if device.get("held_back_s") else ""),
+        length_of_time(device["heard_ago_s"]),
         queue,
-        _time(device.get("oldest_s")),
+        length_of_time(device.get("oldest_s")),
         "-" if free is None else f"{free / 2**20:.0f} MiB",
         device.get("product", "-"),
     )
@@ -225,7 +227,7 @@ def _table(name: str, rows: list[Sequence[str]]) -> Iterator[str]:
         yield f"and {len(rows) - SHOWN_MAX} more; --json lists them"
 
 
-def _time(seconds: float | None) -> str:
+def length_of_time(seconds: float | None) -> str:
     """A length of time in two units at most: 4 s, 12 min, 3 h 20 min, 5 d 2 h."""
     if seconds is None:
         return "-"

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from appliance.cli import metrics
 from appliance.config import knobs
+from appliance.core import journal
 from appliance.core.decide import REASONS
 from appliance.core.deidentify.conformance import conformance_text
 from appliance.core.lifecycle import MOVES, OWNERS, WIRE_MOVES
 from appliance.core.protocol import protocol_text
 from appliance.core.study import LANE_WORDS
 from appliance.errors import CATALOGUE
+from docs import make_conformance, make_licences
 from tests import browser_checks
 
 HERE = Path(__file__).parent
@@ -99,10 +101,13 @@ PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "errors.md": errors,
     "states.md": states,
+    "conformance.md": make_conformance.page,
     "deidentification.md": conformance_text,
+    "licences.md": make_licences.page,
     "metrics.md": metrics.page,
     "browser-checks.md": browser_checks.page,
     "wire-protocol.md": protocol_text,
+    "../systemd/appliance.catalog": journal.catalogue,
 }
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 
 from scoring import FOLDER, Scorer  # noqa: E402
 
+from appliance.cli.prove.synthetic import draw  # noqa: E402
 from appliance.core.certificate import PRODUCT_CONTRACT, Ends, Group, Plan  # noqa: E402
 from appliance.core.certify import FILM_CHOICE, STARTS, Scored, certificates, sample_of  # noqa: E402
-from sample_dicom.synthetic import draw  # noqa: E402
 
 DAYS = 730
 PREVALENCE = 0.3

@@ -22,9 +22,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 
 from films import TRAIN_ZIP, held_back_patients, read_films  # noqa: E402
 
+from appliance.cli.prove.synthetic import SIDE_PX, draw  # noqa: E402
 from appliance.core.prepare import PreparationSpec, prepare  # noqa: E402
 from appliance.core.risk_coverage import proportion  # noqa: E402
-from sample_dicom.synthetic import SIDE_PX, draw  # noqa: E402
 
 SPEC = PreparationSpec(SIDE_PX, 0.5, 99.5)
 SHAPE_PX, DETAIL_PX, BLUR_PX = 56, 112, 4.0

@@ -143,7 +143,7 @@ def counterfactuals(data: Path) -> Iterator[tuple[Row, Film]]:
 
 def made_films() -> Iterator[tuple[Row, Film]]:
     """What needs no archive: drawn strangers, pictures of every modality that pydicom ships, synthetic films."""
-    from sample_dicom.synthetic import draw
+    from appliance.cli.prove.synthetic import draw
 
     for kind in DRAWN:
         for number, picture in enumerate(drawn([kind], DRAWN_EACH, DRAWN_SEED)):

@@ -181,7 +181,7 @@ def golden(graphs: Graphs) -> None:
 
 def synthetic(graphs: Graphs, count: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
     """What is seen of the synthetic scanner's films, half of them with the finding; seeds no certificate uses."""
-    from sample_dicom.synthetic import draw
+    from appliance.cli.prove.synthetic import draw
 
     drawn = [draw(10_000_000 + seed, 0.5) for seed in range(count)]
     finding = np.array([each.truth == "pneumonia" for each in drawn])

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from appliance import review
+from appliance.cli.prove.synthetic import PREVALENCE
 from appliance.cli.reconcile import reconcile
 from appliance.cli.up import Child, Parent, lay_out, parent
 from appliance.config import Config, Places, load
@@ -34,7 +35,6 @@ from sample_dicom.display import Display
 from sample_dicom.enrolment import enrol_locally
 from sample_dicom.promise import certificates_of, rates, sentences
 from sample_dicom.scanner import DATA, SITE_ZIP, SITES, Site, Story, drop, share, stories
-from sample_dicom.synthetic import PREVALENCE
 
 Words = Literal["model", "stand-in", "nobody"]
 

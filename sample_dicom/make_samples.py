@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sample_dicom.objects import DRAWN, person, radiograph, slice_of_ct, ultrasound
+from appliance.core.drawn_objects import DRAWN, person, radiograph, slice_of_ct, ultrasound
 
 FOLDER = Path(__file__).parent / "drawn"
 CHEST_SIDE_PX = 160

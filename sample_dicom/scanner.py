@@ -26,9 +26,18 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 
+from appliance.cli.prove.synthetic import (
+    PREVALENCE,
+    PROCESSES_MAX,
+    Drawn,
+    Truth,
+    age_years,
+    dicom,
+    draw_all,
+    seed_to_show,
+)
+from appliance.core.drawn_objects import person, radiograph
 from sample_dicom.make_samples import chest_phantom, samples
-from sample_dicom.objects import person, radiograph
-from sample_dicom.synthetic import PREVALENCE, PROCESSES_MAX, Drawn, Truth, age_years, dicom, draw_all, seed_to_show
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SITE_ZIP, ADULT_ZIP = "cxr-paediatric-site.zip", "cxr-adult-nih.zip"

@@ -81,8 +81,12 @@ CHECKS: dict[int, Check] = {
     ),
     11: Check(
         "A model's overlay is shown by its manifest's policy only.",
-        ("browser/test_25_checks.py::test_no_door_leads_to_a_picture_made_by_a_machine",),
-        "no overlay is drawn yet, whatever the policy: only the policy none is proved",
+        (
+            "browser/test_25_checks.py::test_one_door_only_leads_to_a_picture_made_by_a_machine",
+            "browser/test_overlay.py::test_the_manifests_policy_is_what_the_server_does",
+            "browser/test_overlay.py::test_after_an_own_signature_or_impression_it_is_shown",
+            "browser/test_overlay.py::test_a_map_is_drawn_when_asked_for_says_whose_it_is_and_goes_again",
+        ),
     ),
     12: Check(
         "Nothing is signed without a decision, no disagreement without its reason.",

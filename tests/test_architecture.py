@@ -12,13 +12,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PYTHON = sorted([*ROOT.glob("appliance/**/*.py"), *ROOT.glob("central/**/*.py")])
 SERVICES = {"receive", "triage", "uplink", "review", "deliver"}
+LOOKS = {"condition", "silence"}  # read only: how the appliance stands, for more than one service (decision 0056)
 FILE_LINES_MAX, FUNCTION_LINES_MAX = 330, 70
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "manager", "handler", "misc", "stuff", "base"}
 # Ours that the centre may use: the wire's documents and shape, and two technology modules that know no patient
 # (docs/decisions/0002-what-the-centre-may-import.md).
 CENTRAL_MAY = {
     "appliance",
+    "appliance.core.bulletin",
     "appliance.core.case",
+    "appliance.core.correction",
     "appliance.core.document",
     "appliance.core.drafting.guard",
     "appliance.core.drafting.question",
@@ -29,7 +32,10 @@ CENTRAL_MAY = {
     "appliance.core.letter",
     "appliance.core.link",
     "appliance.core.messages",
+    "appliance.core.parcel",
+    "appliance.core.policy",
     "appliance.core.transfer",
+    "appliance.core.updates",
     "appliance.errors",
     "appliance.loop",
     "appliance.world.keyfile",
@@ -85,10 +91,12 @@ def allowed(importer: str, imported: str) -> bool:
         return other == "errors" or other.startswith("core.")
     if mine == "loop":
         return other == "errors"
+    if mine in LOOKS:
+        return other in ("errors", "config", *LOOKS) or other.startswith(("core.", "world."))
     if mine.startswith("world."):
         return other in ("errors", "config") or other.startswith("core.")
     if mine in SERVICES:
-        return other in ("errors", "config", "loop") or other.startswith(("core.", "world."))
+        return other in ("errors", "config", "loop", *LOOKS) or other.startswith(("core.", "world."))
     return mine in ("cli", "__main__")
 
 
@@ -115,6 +123,8 @@ def test_imports_keep_to_the_picture(path: Path) -> None:
         ("appliance.world.mqtt", "from appliance import uplink"),
         ("appliance.uplink", "from appliance.triage import intake"),
         ("appliance.review.app", "from appliance import receive"),
+        ("appliance.condition", "from appliance.review import alarms"),
+        ("appliance.world.ledger", "from appliance.condition import condition"),
         ("appliance.errors", "from appliance.core import study"),
         ("central.worker", "from appliance.world import ledger"),
         ("central.worker", "from appliance.core.identity import identity"),
@@ -147,6 +157,22 @@ def test_core_is_pure(path: Path) -> None:
             assert called not in ("open", "print", "input"), f"{called} at line {node.lineno}"
             assert not called.endswith((".now", ".today", ".utcnow")), f"{called} at line {node.lineno}"
     assert not names & IMPURE
+
+
+DIALS = {"aiohttp", "ftplib", "http.client", "httpx", "requests", "smtplib", "telnetlib", "urllib.request", "urllib3"}
+
+
+def test_the_page_has_nothing_to_dial_with() -> None:
+    """Sign-in by a provider included: the reader's browser goes there, the service does not."""
+    pages = [*ROOT.glob("appliance/review/**/*.py"), ROOT / "appliance/world/openid_keys.py"]
+    for path in pages:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert not {alias.name for alias in node.names} & DIALS, path.name
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                assert not {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)} & DIALS, path.name
+            elif isinstance(node, ast.Attribute):
+                assert node.attr not in ("create_connection", "open_connection"), path.name
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=module_of)
@@ -223,7 +249,9 @@ def test_nothing_of_the_workplace_is_in_the_tree() -> None:
     for path in ROOT.rglob("*"):
         inside = path.relative_to(ROOT).parts
         if path.suffix in (".py", ".md", ".toml", ".txt", ".sh", ".json", ".service", ".conf") and not (
-            {".venv", ".venv-train", ".git", "node_modules"} & set(inside) or inside[0].startswith(".")
+            {".venv", ".venv-train", ".git", "node_modules"} & set(inside)
+            or inside[0].startswith(".")
+            or inside[0] in ("build", "dist")  # made, and not in git
         ):
             match = places.search(path.read_text("utf-8", "replace"))
             assert match is None, f"{path.relative_to(ROOT)} names {match and match[0]}"

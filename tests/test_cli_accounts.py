@@ -43,8 +43,8 @@ def test_users_are_kept_on_the_console(told) -> None:
     assert told("users", "disable")[0] == 2
     users = json.loads(told("users", "list", "--json")[1])["users"]
     assert users == [
-        {"name": "ada.admin", "role": "administrator", "second_factor": False, "disabled": False},
-        {"name": "anna", "role": "viewer", "second_factor": False, "disabled": True},
+        {"name": "ada.admin", "role": "administrator", "second_factor": False, "by_provider": False, "disabled": False},
+        {"name": "anna", "role": "viewer", "second_factor": False, "by_provider": False, "disabled": True},
     ]
 
 

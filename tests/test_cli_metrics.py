@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,21 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.cli import main
-from appliance.cli.metrics import ALARM_CODES, GAUGES, PREFIX
+from appliance.cli.metrics import ALARM_CODES, GAUGES, PREFIX, Around, exposition
+from appliance.cli.standing import standing
 from appliance.cli.up import lay_out
 from appliance.config import Places, load
 from appliance.core.lifecycle import WIRE_STATES
 from appliance.world import ledger, sqlite, wire
+from appliance.world.units import Unit
 from appliance.world.wire import freight
 from sample_dicom.enrolment import enrol_locally
 from tests.world.test_wire import way
+
+ONLY_WHERE_THERE_IS_ONE = {
+    *("source_silent_seconds", "target_away_seconds", "certificate_days_left", "drift_psi", "drift_martingale"),
+    *("service_restarts", "service_watchdog"),
+}
 
 
 @pytest.fixture
@@ -60,7 +68,7 @@ def raised(found: dict[tuple[str, str], float]) -> set[str]:
 
 def test_an_empty_box_is_well_and_tells_every_name(box: tuple[Path, Places], capsys: Any) -> None:
     found = gauges(box[0], capsys)
-    assert {name for name, _ in found} == set(GAUGES) - {"source_silent_seconds", "target_away_seconds"}
+    assert {name for name, _ in found} == set(GAUGES) - ONLY_WHERE_THERE_IS_ONE
     assert raised(found) == set()
     assert {label for name, label in found if name == "cases"} == set(WIRE_STATES)
     assert {label for name, label in found if name == "alarm"} == set(ALARM_CODES)
@@ -138,3 +146,30 @@ def test_a_textfile_is_whole_or_not_there(box: tuple[Path, Places], tmp_path: Pa
     assert main(["--config", str(box[0]), "metrics", "--textfile", str(target)]) == 0
     assert f"# TYPE {PREFIX}_cases_waiting gauge" in target.read_text()
     assert [path.name for path in target.parent.iterdir()] == ["appliance.prom"]
+
+
+def test_watch_certificates_and_units_are_told(box: tuple[Path, Places]) -> None:
+    config, places = load(box[0]), box[1]
+    warned = {
+        "standing": "warned",
+        "expires": "2026-12-01",
+        "audits": {"waiting": 2},
+        "gauges": {"score": {"psi": 0.3, "martingale": 25.0}, "input": {"psi": None, "martingale": None}},
+    }
+    around = Around(
+        disk_free_bytes=1,
+        clock=False,
+        certificates=(warned,),
+        units=(Unit("triage", "active", "watchdog", 4),),
+        today=date(2026, 11, 28),
+    )
+    found = {}
+    for family in text_string_to_metric_families(exposition(standing(config, places), around).decode()):
+        for sample in family.samples:
+            found[sample.name.removeprefix(f"{PREFIX}_"), next(iter(sample.labels.values()), "")] = sample.value
+    assert raised(found) == {"watch-warned", "service-watchdog"}
+    assert found["certificate_days_left", "model"] == 3
+    assert found["clock_synchronised", ""] == 0
+    assert (found["drift_psi", "score"], found["drift_martingale", "score"]) == (0.3, 25.0)
+    assert (found["service_restarts", "triage"], found["service_watchdog", "triage"]) == (4, 1)
+    assert ("drift_psi", "input") not in found

@@ -11,7 +11,9 @@ from docs.make import PAGES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES_BY_HAND = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md"), *DOCS.glob("decisions/*.md")])
+PAGES_BY_HAND = sorted(
+    [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *DOCS.glob("*.md"), *DOCS.glob("decisions/*.md")]
+)
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))
@@ -45,17 +47,37 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), target
 
 
-def test_every_hazard_has_a_proof_that_exists() -> None:
-    rows = [line for line in (DOCS / "risk.md").read_text("utf-8").splitlines() if line.startswith("| R")]
-    assert len(rows) >= 7
+def proofs_of(row: str) -> list[str]:
+    """The tests that the last column of a table's row names."""
+    return re.findall(r"`(tests/[^`]+)`", row.split("|")[-2])
+
+
+def is_there(proof: str) -> bool:
+    file, _, name = proof.partition("::")
+    if not (ROOT / file).exists():
+        return False
+    return not name or bool(re.search(rf"^\s*def {re.escape(name)}\(", (ROOT / file).read_text("utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("page", "mark", "least"),
+    [("risk", "R", 16), ("ihe", "I", 4), ("mds2", "M", 22), ("security-requirements", "[SF]", 38)],
+)
+def test_every_claim_has_a_proof_that_exists(page: str, mark: str, least: int) -> None:
+    """A row of the security table that says no, or that it is the site's, has nothing to prove."""
+    rows = [line for line in (DOCS / f"{page}.md").read_text("utf-8").splitlines() if re.match(rf"\| {mark}\d", line)]
+    assert len(rows) >= least
     for row in rows:
-        proofs = re.findall(r"`(tests/[^`]+)`", row.split("|")[-2])
-        assert proofs, f"no proof: {row[:40]}"
-        for proof in proofs:
-            file, _, name = proof.partition("::")
-            assert (ROOT / file).exists(), proof
-            if name:
-                assert re.search(rf"^\s*def {re.escape(name)}\(", (ROOT / file).read_text("utf-8"), re.MULTILINE), proof
+        assert proofs_of(row) or (
+            page in ("mds2", "security-requirements") and re.search(r"\| (no|not|the site's|the disk's)\b", row)
+        ), row[:60]
+        assert [proof for proof in proofs_of(row) if not is_there(proof)] == []
+
+
+def test_a_proof_that_is_not_there_is_noticed() -> None:
+    row = "| R1 | wrong | `tests/test_docs.py::test_a_proof_that_is_not_there_is_noticed` `tests/gone.py` |"
+    assert [is_there(proof) for proof in proofs_of(row)] == [True, False]
+    assert not is_there("tests/test_docs.py::test_that_nobody_wrote")
 
 
 def test_named_hazards_are_all_there() -> None:

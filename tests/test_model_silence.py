@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import create_engine, insert
 
-from appliance.review.silence import DAY_S, SILENT_DAYS, SILENT_STUDIES_MIN, silence
+from appliance.silence import DAY_S, SILENT_DAYS, SILENT_STUDIES_MIN, silence
 from appliance.world.ledger import watch
 
 NOW = 1_800_000_000.0

@@ -4,6 +4,7 @@ A live proof that tries to break the walls needs a booted system and belongs to 
 somebody loosens a line.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,11 +13,14 @@ from pathlib import Path
 import pytest
 
 UNITS = Path(__file__).parents[1] / "systemd"
+REPORTS = UNITS / "optional" / "receive-reports.conf"
 DIMSE = UNITS / "optional" / "receive-dimse.conf"
 TARGETS = UNITS / "optional" / "deliver-targets.conf"
 SERVICES = ("receive", "triage", "uplink", "review", "deliver")
 DIALS_NOTHING = ("receive", "triage")
-EXPOSURE_MAX = {"receive": 1.5, "triage": 1.0, "uplink": 1.5, "review": 1.5, "deliver": 1.5}
+EXPOSURE_MAX = {"receive": 1.5, "triage": 1.0, "uplink": 1.5, "review": 1.0, "deliver": 1.5}
+MEMORY_MIB = 4096  # of the machine: two cores, four gigabytes
+FOR_THE_SYSTEM_MIB = 512
 
 
 def settings(name: str, folder: Path = UNITS, *more: Path) -> dict[str, str]:
@@ -58,7 +62,10 @@ def parser_has_no_network(unit: dict[str, str]) -> bool:
 
 
 def dialler_sees_no_patient(unit: dict[str, str]) -> bool:
-    needed = {"/var/lib/appliance/phi", "/var/lib/appliance/incoming", "/var/lib/appliance/review", "/srv/scanner"}
+    needed = {"/var/lib/appliance/phi", "/var/lib/appliance/incoming", "/var/lib/appliance/review"} | {
+        "/srv/scanner",
+        "/srv/reports",
+    }
     groups = set(unit.get("SupplementaryGroups", "").split())
     return needed <= hidden(unit) and writable(unit) == ["/var/lib/appliance/wire"] and groups == {"appliance-wire"}
 
@@ -66,6 +73,11 @@ def dialler_sees_no_patient(unit: dict[str, str]) -> bool:
 def scanner_side_only_adds(unit: dict[str, str]) -> bool:
     needed = {"/var/lib/appliance/phi", "/var/lib/appliance/review", "/var/lib/appliance/wire"}
     return needed <= hidden(unit) and writable(unit) == ["/var/lib/appliance/incoming", "/srv/scanner"]
+
+
+def page_dials_nothing(unit: dict[str, str]) -> bool:
+    """Its socket comes from systemd, so it needs no network: whoever takes it over cannot speak first."""
+    return unit.get("PrivateNetwork") == "yes" and unit.get("RestrictAddressFamilies") == "AF_UNIX"
 
 
 def credentials(unit: dict[str, str]) -> set[str]:
@@ -101,6 +113,40 @@ def test_the_program_that_parses_hostile_bytes_has_no_network() -> None:
     assert parser_has_no_network(settings("triage"))
 
 
+def test_the_page_has_no_network_but_the_socket_it_is_handed() -> None:
+    assert page_dials_nothing(settings("review"))
+    door = (UNITS / "appliance-review.socket").read_text()
+    assert "ListenStream=127.0.0.1:8042\n" in door
+    assert "IPAddressDeny=any\nIPAddressAllow=localhost\n" in door
+
+
+def test_all_services_together_leave_room_for_the_system() -> None:
+    """At their limits, the door to the scanners opened."""
+    limits = [settings("receive", UNITS, DIMSE), *(settings(name) for name in SERVICES if name != "receive")]
+    sizes = {"M": 1, "G": 1024}
+    held = sum(int(unit["MemoryMax"][:-1]) * sizes[unit["MemoryMax"][-1]] for unit in limits)
+    assert held + FOR_THE_SYSTEM_MIB <= MEMORY_MIB
+
+
+def test_nothing_starts_before_setup_and_nothing_gives_up() -> None:
+    walls = (UNITS / "appliance-.service.d/10-walls.conf").read_text()
+    assert "ConditionPathExists=/etc/appliance/appliance.toml\n" in walls
+    assert "StartLimitIntervalSec=0\n" in walls
+    assert "ConditionPathExists=/etc/appliance/appliance.toml\n" in (UNITS / "appliance-review.socket").read_text()
+
+
+def test_users_and_folders_are_made_as_systemd_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    for program, name in (("systemd-sysusers", "sysusers.conf"), ("systemd-tmpfiles", "tmpfiles.conf")):
+        words = [program, f"--root={tmp_path}", *(["--create"] if program == "systemd-tmpfiles" else [])]
+        if program == "systemd-tmpfiles" and os.geteuid():
+            continue  # only root may give folders away
+        done = subprocess.run([*words, UNITS / name], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    users = (tmp_path / "etc/passwd").read_text()
+    assert all(f"appliance-{name}:" in users for name in SERVICES)
+
+
 def test_the_program_that_dials_out_cannot_open_a_patients_file() -> None:
     assert dialler_sees_no_patient(settings("uplink"))
     assert settings("uplink")["ProtectSystem"] == "strict"
@@ -108,6 +154,12 @@ def test_the_program_that_dials_out_cannot_open_a_patients_file() -> None:
 
 def test_the_program_the_scanner_talks_to_can_only_add() -> None:
     assert scanner_side_only_adds(settings("receive"))
+
+
+def test_final_reports_open_a_folder_and_nothing_else() -> None:
+    closed, opened = settings("receive"), settings("receive", UNITS, REPORTS)
+    assert {key for key in opened if opened[key] != closed.get(key)} == {"ReadWritePaths"}
+    assert writable(opened) == [*writable(closed), "/srv/reports"]
 
 
 def test_a_scanner_s_network_opens_one_door_and_no_other() -> None:
@@ -158,6 +210,7 @@ def test_targets_open_addresses_and_nothing_else() -> None:
             "=triage-key:/etc/appliance/keys/triage.key\nLoadCredential=tls:",
         ),
         ("triage", triage_has_no_key_of_uplink, "=triage-key:", "=uplink-key:"),
+        ("review", page_dials_nothing, "PrivateNetwork=yes", "PrivateNetwork=no"),
         ("receive", scanner_side_only_adds, " -/var/lib/appliance/wire", ""),
         ("receive", scanner_side_only_adds, "/incoming /srv", "/incoming /var/lib/appliance/phi /srv"),
     ],
@@ -200,6 +253,7 @@ def test_exposure_as_systemd_judges_it(tmp_path: Path, name: str) -> None:
     said = subprocess.run(command, capture_output=True, text=True, check=False, env={"LANG": "C.UTF-8", "PATH": PATH})
     match = re.search(r"exposure level for \S+: ([0-9.]+)", said.stdout)
     assert match, said.stderr
+    print(f"exposure of {name}: {match[1]} (at most {EXPOSURE_MAX[name]})")
     assert float(match[1]) <= EXPOSURE_MAX[name]
 
 
@@ -217,7 +271,7 @@ def test_exposure_with_the_door_to_the_scanners(tmp_path: Path) -> None:
 
 def test_systemd_finds_no_fault(tmp_path: Path) -> None:
     root = _root(tmp_path)
-    names = ["appliance.target", *(f"appliance-{name}.service" for name in SERVICES)]
+    names = ["appliance.target", "appliance-review.socket", *(f"appliance-{name}.service" for name in SERVICES)]
     said = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", f"--root={root}", *names], capture_output=True, text=True, check=False
     )
@@ -300,3 +354,17 @@ def test_systemd_judges_the_opening(tmp_path: Path) -> None:
     match = re.search(r"exposure level for \S+: ([0-9.]+)", said.stdout)
     assert match, said.stderr
     assert float(match[1]) <= EXPOSURE_MAX["review"]
+
+
+def test_releases_are_installed_by_root_apart_from_the_walls_and_judged_by_the_former_version() -> None:
+    unit, timer = ((UNITS / f"release-appliance.{kind}").read_text() for kind in ("service", "timer"))
+    assert not list(UNITS.glob("appliance-release*")), "the walls of the services would lie over it"
+    assert "ExecStart=/usr/lib/appliance/judge --config /etc/appliance/appliance.toml release\n" in unit
+    assert "PrivateNetwork=yes\n" in unit  # it brings nothing in by itself
+    assert "WantedBy=appliance.target\n" in timer
+    package = UNITS / "package"
+    judge = (package / "judge").read_text()
+    assert judge.index("/opt/appliance/release/former") < judge.index("exec /usr/bin/appliance")
+    assert "usr/lib/appliance/judge" in (package / "make_deb.py").read_text()
+    for script in ("postinst", "prerm"):
+        assert "release-appliance.timer" in (package / "debian" / script).read_text()

@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 
-def tiny(study: str, number: int, patient: str, modality: str, value: int) -> bytes:
+def tiny(study: str, number: int, patient: str, modality: str, value: int, priority: str = "") -> bytes:
     """A small valid object; the same arguments give the same bytes."""
     dataset = Dataset()
     dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1" if modality == "CR" else "1.2.840.10008.5.1.4.1.1.4"
@@ -16,6 +16,8 @@ def tiny(study: str, number: int, patient: str, modality: str, value: int) -> by
     dataset.PatientID, dataset.PatientName = patient, f"Simulated^{patient}"
     dataset.PatientBirthDate, dataset.PatientSex, dataset.StudyDate = "20200102", "O", "20260301"
     dataset.Modality, dataset.BodyPartExamined, dataset.InstanceNumber = modality, "CHEST", number
+    if priority:
+        dataset.RequestedProcedurePriority = priority
     dataset.Rows = dataset.Columns = 8
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated = dataset.BitsStored = 8

@@ -19,6 +19,7 @@ NEEDS_NO_CONFIG = (
     "deidentify",
     "inspect",
     "models",
+    "prove",
     "replay",
     "rules",
 )  # tools that work alone: without --config they use the defaults
@@ -47,6 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(told: argparse.Namespace) -> int:
     """Each verb imports what it needs and no more: a service holds no code of another one, and starts sooner."""
     match told.verb:
+        case "user" | "users" | "audit":
+            return _people(told)
+        case "setup":
+            from appliance.cli import setup
+
+            return setup.run(DEFAULT_PATH, told)
         case "up":
             from appliance.cli import up
 
@@ -56,24 +63,11 @@ def _run(told: argparse.Namespace) -> int:
         case "run":
             from appliance.cli import services
 
-            return services.serve(told.service, _configuration(told)[0])
+            return services.serve(told.service, told.config or DEFAULT_PATH)
         case "enrol":
             from appliance.cli import enrol
 
             return enrol.run(_configuration(told)[0], told)
-        case "user":
-            from appliance.cli import accounts
-
-            return accounts.add(Places(_configuration(told)[0].state.folder), told.name)
-        case "users":
-            from appliance.cli import accounts
-
-            return accounts.run(Places(_configuration(told)[0].state.folder), told)
-        case "audit":
-            from appliance.cli import accounts
-
-            config = _configuration(told)[0]
-            return accounts.audit(config, Places(config.state.folder), told)
         case "withdraw":
             from appliance.cli import watching
 
@@ -115,6 +109,19 @@ def _run(told: argparse.Namespace) -> int:
     return _look(told)
 
 
+def _people(told: argparse.Namespace) -> int:
+    from appliance.cli import accounts
+
+    config = _configuration(told)[0]
+    places = Places(config.state.folder)
+    match told.verb:
+        case "user":
+            return accounts.add(places, told.name)
+        case "users":
+            return accounts.run(places, told)
+    return accounts.audit(config, places, told)
+
+
 def _look(told: argparse.Namespace) -> int:
     from appliance.cli import look
 
@@ -123,10 +130,26 @@ def _look(told: argparse.Namespace) -> int:
     match told.verb:
         case "check":
             return look.check(config, places, told.json)
+        case "prove":
+            from appliance.cli import prove
+
+            return prove.run(config, told)
         case "support-bundle":
             from appliance.cli import support
 
             return support.write(config, places, told.out)
+        case "backup" | "restore":
+            from appliance.cli import backup
+
+            return backup.run(config, places, told)
+        case "salvage":
+            from appliance.cli import salvage
+
+            return salvage.run(config, places, sure=told.even_so)
+        case "forget" | "hold":
+            from appliance.cli import forget
+
+            return forget.run(config, places, told)
         case "metrics":
             from appliance.cli import metrics
 
@@ -143,6 +166,18 @@ def _look(told: argparse.Namespace) -> int:
             return rules.run(config, places, told)
         case "studies":
             return look.studies(places, told.uid, told.json)
+        case "updates":
+            from appliance.cli import updates
+
+            return updates.run(config, places, told)
+        case "release":
+            from appliance.cli import release
+
+            return release.run(config, places, told)
+        case "corrections":
+            from appliance.cli import corrections
+
+            return corrections.run(places, told)
         case "config":
             return look.show_config(config, told.json)
     raise AssertionError(told.verb)

@@ -57,7 +57,13 @@ def _list(places: Places, as_json: bool) -> int:
     with review.opened(places) as ledgers, ledgers.eyes().begin() as c:
         rows = accounts.all_users(c)
     told = [
-        {"name": row.name, "role": row.role, "second_factor": bool(row.factor), "disabled": row.disabled_at is not None}
+        {
+            "name": row.name,
+            "role": row.role,
+            "second_factor": bool(row.factor),
+            "by_provider": row.issuer is not None,
+            "disabled": row.disabled_at is not None,
+        }
         for row in rows
     ]
     show({"users": told}, as_json, [_line(each) for each in told] or ["no users yet"])
@@ -65,7 +71,11 @@ def _list(places: Places, as_json: bool) -> int:
 
 
 def _line(user: dict[str, Any]) -> str:
-    marks = ["second factor"] * user["second_factor"] + ["disabled"] * user["disabled"]
+    marks = (
+        ["second factor"] * user["second_factor"]
+        + ["by provider"] * user["by_provider"]
+        + ["disabled"] * user["disabled"]
+    )
     return f"{user['name']:<24} {user['role']:<14} {', '.join(marks)}".rstrip()
 
 

@@ -177,8 +177,8 @@ def _document(made: list[Certificate], found: Found, sample: Sample, finding: An
 
 
 def _model(config: Config, places: Places, title: str) -> Model:
-    folders = [config.triage.model_folder, places.models]
-    packages, _ = load_packages(folders, config.triage.trusted_keys, places.certificates)
+    folders = [config.triage.model_folder, *places.beside]
+    packages, _ = load_packages(folders, config.triage.trusted_keys, *places.site_certificates)
     for package in packages:
         if package.model.manifest.title == title and package.model.manifest.weights == "trained":
             return replace(package.model, rules=config.rules.models)

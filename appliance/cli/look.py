@@ -13,16 +13,19 @@ import pysqlite3.dbapi2 as dbapi
 from sqlalchemy import Connection, Row, func, select
 
 from appliance.cli.standing import standing
+from appliance.cli.surroundings import surroundings
+from appliance.cli.verbs import SERVICES
 from appliance.config import Config, Places, knobs, secret
 from appliance.core.pseudonym import checked_key
 from appliance.core.selftest import Line, all_well
 from appliance.core.study import LANE_WORDS
 from appliance.errors import CATALOGUE, Fault
 from appliance.review.selftest import self_test
-from appliance.world import archive, ledger, models, sqlite
-from appliance.world.ledger import drafts, reports, stray_files, watch
+from appliance.world import archive, at_rest, ledger, models, sqlite, units
+from appliance.world.ledger import corrections, drafts, reports, stray_files, watch
 
 STRAYS_SHOWN = 20
+SHOWN = 20  # of what was held back or refused
 CONNECT_TIMEOUT_S = 1.0
 
 
@@ -41,6 +44,7 @@ def status(config: Config, places: Places, as_json: bool) -> int:
         "look": [],
         "drafts": {},
         "results": {},
+        "corrections": {},
         "incoming": incoming,
         "free_bytes": free,
     }
@@ -55,13 +59,20 @@ def status(config: Config, places: Places, as_json: bool) -> int:
             told["look"] += [_named(what, code) for what, code in _watched(c, config)]
             told["results"] = reports.counts(c)
             told["look"] += [_named(f"result of study {number}", code) for number, code in reports.faults(c)]
+            if corrections.is_made(c):
+                told["corrections"] = corrections.counts(c)
+                told["look"] += [_named(f"correction of study {n}", code) for n, code in corrections.faults(c, SHOWN)]
             told["drafts"] = drafts.counts(c) if config.draft.weights else {}
         engine.dispose()
     now = standing(config, places)
     told["cases"] = now.cases
+    told["corrections"] |= now.corrections
+    told["look"] += [_named(f"correction of case {case[:8]}", code) for case, code in now.refused_corrections]
     told["alarms"] = [asdict(alarm) for alarm in now.alarms]
     if free < config.receive.disk_reserve_bytes:
         told["look"].append(_named("disk", "disk-low"))
+    ended = [unit.service for unit in units.units(SERVICES) if unit.result == "watchdog"]
+    told["look"] += [_named(f"service {name}", "service-watchdog") for name in ended]
     if not _broker(config).ok:
         told["look"].append(_named("broker", "broker-away"))
     lines = [
@@ -69,6 +80,7 @@ def status(config: Config, places: Places, as_json: bool) -> int:
         "cases     " + _counted(told["cases"]),
         *(["drafts    " + _counted(told["drafts"])] if config.draft.weights else []),
         *(["results   " + _counted(told["results"])] if config.results.targets else []),
+        *([f"signers   {said} (corrections)"] if (said := _counted(told["corrections"])) != "none" else []),
         f"incoming  {incoming} files not yet admitted",
         f"disk      {free / 2**30:.1f} GiB free",
         *(f"{alarm.severity:<9} {alarm.said} {_named('', alarm.code)['hint']}" for alarm in now.alarms),
@@ -121,7 +133,7 @@ def studies(places: Places, uid: str | None, as_json: bool) -> int:
         whole: dict[str, Any] = {
             **_row(study, _lane(c, study)),
             "files": files,
-            "completeness": study.completeness,
+            "completeness": {name: study.completeness.get(name, "") for name in ("code", "text")},
             "result": dict(result._mapping) if result else None,
             "moves": [dict(row._mapping) for row in ledger.moves_of(c, study.number)],
             "verdicts": [dict(row._mapping) for row in ledger.verdicts_of(c, study.number)],
@@ -152,8 +164,9 @@ def _row(study: Row[Any], lane: str | None) -> dict[str, Any]:
 def check(config: Config, places: Places, as_json: bool) -> int:
     """Looks at what the appliance needs; status 1 when a line is red."""
     lines = [_sqlite(), _site_key(config), _folder("watched folder", config.receive.watched_folder)]
-    lines += [_folder("state folder", places.root), _broker(config), *_packages(config, places)]
-    lines += self_test(config, places, time.time())
+    lines += [_folder("state folder", places.root), at_rest_line(config, places), _broker(config)]
+    lines += [*_packages(config, places), *self_test(config, places, time.time())]
+    lines += surroundings(config, places, time.time())
     shown = [f"{'ok ' if line.ok else 'RED'}  {line.name}: {line.found}" for line in lines]
     todo = [f"     {line.name}: {line.todo}" for line in lines if not line.ok]
     show([asdict(line) for line in lines], as_json, [*shown, *(["to do:", *todo] if todo else [])])
@@ -178,6 +191,15 @@ def _folder(name: str, path: Path) -> Line:
     return Line(name, path.is_dir(), str(path) if path.is_dir() else f"{path} is no folder", f"Make the folder {path}.")
 
 
+def at_rest_line(config: Config, places: Places) -> Line:
+    """Whether the state folder's disk is encrypted, or why the operator says that it need not be (docs/at-rest.md)."""
+    found, why = at_rest.encrypted_by(places.root) if places.root.is_dir() else "", config.state.unencrypted_because
+    if not found and why:
+        return Line("encryption at rest", True, f"not seen; the operator says: {why}", "")
+    todo = "Put the state folder on LUKS or fscrypt, or say in state.unencrypted_because why it is safe as it is."
+    return Line("encryption at rest", bool(found), found or "none that can be seen", todo)
+
+
 def _broker(config: Config) -> Line:
     address = (config.network.broker_host, config.network.broker_port)
     try:
@@ -188,8 +210,8 @@ def _broker(config: Config) -> Line:
 
 
 def _packages(config: Config, places: Places) -> list[Line]:
-    folders = [config.triage.model_folder, places.models]
-    packages, damaged = models.load_packages(folders, config.triage.trusted_keys, places.certificates)
+    folders = [config.triage.model_folder, *places.beside]
+    packages, damaged = models.load_packages(folders, config.triage.trusted_keys, *places.site_certificates)
     lines = [Line(f"package {package.title}", True, "signed, and checksums agree", "") for package in packages]
     lines += [Line(f"package {each.folder.name}", False, each.fault.code, each.fault.hint) for each in damaged]
     todo = "Install a model package; until then every study is escalated."

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from appliance.cli import model_check, model_template
+from appliance.cli import model_check, model_template, updates
 from appliance.config import Config, Places
 from appliance.core.command import signed_command
 from appliance.core.document import encode
@@ -54,8 +54,8 @@ def run(config: Config, told: argparse.Namespace) -> int:
 
 def show(config: Config, places: Places, *, verify: bool, as_json: bool) -> int:
     """Every package with its role; `verify` also runs the golden films. Status 1 on any damage."""
-    folders = [config.triage.model_folder, places.models]
-    packages, damaged = models.load_packages(folders, config.triage.trusted_keys, places.certificates)
+    folders = [config.triage.model_folder, *places.beside]
+    packages, damaged = models.load_packages(folders, config.triage.trusted_keys, *places.site_certificates)
     with Bench(packages if verify else []) as bench:
         faults = dict(bench.faults)
     standing = _roles(config, places, packages)
@@ -73,6 +73,8 @@ def show(config: Config, places: Places, *, verify: bool, as_json: bool) -> int:
         {"model": each.title, "role": "generator", "damage": "", "sites": [], "certificates": [], "verified": verify}
         for each in models.generators(folders, config.triage.trusted_keys)
     ]
+    listed = {row["model"] for row in rows}
+    rows += [row for row in _updates(places) if row["model"] not in listed]
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
     else:
@@ -99,7 +101,19 @@ def _row(package: Package, standing: Roles, today: date) -> dict[str, Any]:
     }
 
 
+def _updates(places: Places) -> list[dict[str, Any]]:
+    """Packages that came, or were to come, with the updates and do not lie here."""
+    told = [each for each in updates.standing(places)["updates"] if each["kind"] == "model"]
+    return [
+        {"model": each["title"] or each["path"], "role": "update", "update": each["state"], "sites": []}
+        | {"damage": each["code"] if each["state"] == "refused" else "", "why": each["code"]}
+        for each in told
+    ]
+
+
 def _line(row: dict[str, Any]) -> str:
+    if row.get("role") == "update":
+        return f"{row['model']}  {row['damage'] or 'ok'}  update {row['update']}  {row['why']}".rstrip()
     if "role" not in row:
         return f"{row['model']}  {row['damage']}  {row['place']}"
     if row["role"] == "generator":
@@ -142,7 +156,7 @@ def _install(config: Config, places: Places, source: Path) -> str:
     if source.is_dir():
         title = making.install(source.absolute(), places.models, trusted)
         return f"{title}: installed; it decides when it is activated: appliance models activate {title}"
-    folders = [config.triage.model_folder, places.models]
+    folders = [config.triage.model_folder, *places.beside]
     packages, _ = models.load_packages(folders, config.triage.trusted_keys)
     package = making.package_of(source, packages, trusted)
     path = making.install_certificate(source, package.model.manifest, places.certificates)

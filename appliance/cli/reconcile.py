@@ -17,7 +17,8 @@ from appliance.config import Places
 from appliance.core import lifecycle
 from appliance.core.schedule import SERIES_TIER
 from appliance.world import archive, desk, ledger, sqlite, wire
-from appliance.world.ledger import departures
+from appliance.world.ledger import corrections, departures, epochs, forgetting
+from appliance.world.wire import corrections as mail
 from appliance.world.wire import freight
 
 NAMED_MAX = 5
@@ -94,7 +95,15 @@ def _once(places: Places, deep: bool) -> tuple[list[Check], dict[str, int]]:
             return [Check("nothing was ever taken in", 0, ())], {"incoming": waiting}
         books = Books(places, studies, cases, link, signed)
         counts = {**ledger.counts(studies), "incoming": waiting}
-        return [*_ledger(books), *_archive(books, deep), *_wire(books), *_desk(books)], counts
+        checks = [
+            *_ledger(books),
+            *_archive(books, deep),
+            *_forgotten(books),
+            *_wire(books),
+            *_desk(books),
+            *_corrections(books),
+        ]
+        return checks, counts
     finally:
         for connection in connections:
             connection.close()
@@ -154,13 +163,24 @@ def _archive(books: Books, deep: bool) -> Iterator[Check]:
     files = [digest for digest in digests if digest not in set(ledger.refused_digests(books.studies))]
     yield _check("every file taken in is kept", files, kept, lambda digest: digest[:12])
     lying = [path.stem for path in root.glob("*/*.dcm")] if root.is_dir() else []
-    known = set(digests)
+    known = set(digests) | {row.name for row in forgetting.to_wipe(books.studies, -1)}
     yield _check("every file kept is in the ledger", lying, lambda stem: stem in known, lambda stem: stem[:12])
+
+
+def _forgotten(books: Books) -> Iterator[Check]:
+    c, studies = books.studies, ledger.studies
+    if not forgetting.is_made(c):
+        return
+    rows = list(c.execute(select(studies).where(studies.c.state == "forgotten")))
+    yield _check("what was forgotten has a record, and names nobody", rows, lambda r: forgetting.is_nameless(c, r))
+    broken = forgetting.first_broken_record(c)
+    yield Check("the records of what was forgotten are whole", 1, () if broken is None else (f"record {broken}",))
 
 
 def _wire(books: Books) -> Iterator[Check]:
     c, results, studies = books.studies, ledger.results, ledger.studies
-    states = wire.wire_states(books.cases, books.link)
+    lost = epochs.lost(c)
+    states = {name: s for name, s in wire.wire_states(books.cases, books.link).items() if name not in lost}
     rows = list(c.execute(select(results, studies.c.state, studies.c.revision.label("current")).join(studies)))
     here = {r.case_id: r for r in rows if r.case_id}
     yield _check(
@@ -178,6 +198,7 @@ def _wire(books: Books) -> Iterator[Check]:
         lambda name: name[:12],
     )
     told = set(c.execute(select(ledger.verdicts.c.case_id)).scalars())
+    told |= {r.case_id for r in rows if forgetting.was_forgotten(c, r.study_number, r.revision)}
     closed = [name for name, state in states.items() if state == "closed"]
     yield _check("a closed case has its verdict in the ledger", closed, lambda name: name in told, lambda n: n[:12])
     waiting = [name for name, state in states.items() if state in ("queued", "sending")]
@@ -205,6 +226,34 @@ def _wire(books: Books) -> Iterator[Check]:
             held,
             lambda name: name not in missing,
             lambda name: name[:12],
+        )
+
+
+def _corrections(books: Books) -> Iterator[Check]:
+    """Between a signature and the centre no correction is lost, doubled or somebody else's."""
+    c = books.studies
+    if not corrections.is_made(c):
+        return
+    signed, begun = corrections.signatures_and_makings(c)
+    yield _check(
+        "every signature up to the last one made a correction of has one, or the reason why not",
+        [number for number in signed if number < max(begun, default=0)],
+        lambda number: number in begun,
+    )
+    made, handed = corrections.names(c), mail.handed(books.cases)
+    yield _check(
+        "every correction handed over was made here, and its case was sealed here",
+        handed,
+        lambda row: (row.key, row.rev) in made and row.case_id == made[row.key, row.rev] and row.sealed,
+        lambda row: str(row.case_id[:12]),
+    )
+    if books.link is not None:
+        known = {(row.key, row.rev) for row in handed}
+        yield _check(
+            "the centre files only corrections that were handed over",
+            mail.answered(books.link),
+            lambda name: name in known,
+            lambda name: name[0][:12],
         )
 
 

@@ -16,7 +16,7 @@ from appliance.cli.look import show
 from appliance.config import Config, Places
 from appliance.core.admit import admit
 from appliance.core.decide import Model
-from appliance.core.rules import Decided, Result, said_of, sent
+from appliance.core.rules import Decided, said_of, sent
 from appliance.core.study import LANES, Instance
 from appliance.errors import Fault, Refused
 from appliance.loop import guarded
@@ -53,8 +53,8 @@ def _admitted(path: Path) -> Instance:
 
 
 def _models(config: Config, places: Places) -> list[Model]:
-    folders = [config.triage.model_folder, places.models]
-    packages, _ = load_packages(folders, config.triage.trusted_keys, places.certificates)
+    folders = [config.triage.model_folder, *places.beside]
+    packages, _ = load_packages(folders, config.triage.trusted_keys, *places.site_certificates)
     return [replace(package.model, rules=config.rules.models) for package in packages]
 
 
@@ -72,11 +72,9 @@ def _study(config: Config, models: list[Model], instances: list[Instance]) -> di
         }
         for each in alike.values()
     ]
-    targets = [each.name for each in config.results.targets]
-    everywhere: dict[Result, list[str]] = dict.fromkeys(config.results.objects, targets)
     goes: list[dict[str, Any]] = []
     for lane, decision in product(LANES, get_args(Decided)):
-        found = sent(rules.results, instances, lane=lane, decision=decision, everything=everywhere)
+        found = sent(rules.results, instances, lane=lane, decision=decision, everything=config.results.everywhere())
         goes += [{"lane": lane, "decision": decision, "sends": found}] if found else []
     looks = [{"model": model.manifest.title, "why_not": model.why_not(instances)} for model in models]
     return {"images": len(instances), "kinds": images, "models": looks, "goes": goes}

@@ -11,19 +11,22 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
+from appliance.cli import accepted
 from appliance.cli.files import quiet_libraries
 from appliance.config import Config, Places, secret
 from appliance.errors import Misconfigured, Unavailable
 from appliance.loop import Step, moment, run
-from appliance.world import systemd
+from appliance.world import journal, systemd
 
 
-def serve(name: str, config: Config) -> int:
+def serve(name: str, path: Path) -> int:
     """Runs one service to its end; returns the exit status."""
     quiet_libraries()
-    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s")
+    logging.basicConfig(level=logging.INFO, handlers=[journal.handler(name)])
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    config, mistakes = accepted.configuration(name, path)
     places = Places(config.state.folder)
     stop, wake = threading.Event(), threading.Event()
 
@@ -36,7 +39,7 @@ def serve(name: str, config: Config) -> int:
     if name == "review":
         from appliance import review
 
-        review.serve(config, places, stop=stop, ready=_ready, alive=_alive)
+        review.serve(config, places, stop=stop, ready=_ready, alive=_alive, mistakes=mistakes)
         return 0
     steps, close = _BUILDERS[name](Surroundings(config, places, stop, wake))
     _ready("")
@@ -74,20 +77,25 @@ def _receive(around: Surroundings) -> Built:
     from appliance.receive import listening
 
     service = receive.Receive(around.config, around.places)
+    steps, reports = service.steps(), receive.reports(around.config)
+    if reports is not None:  # before the door opens: a start sweeps away what is half-written
+        steps |= receive.Receive(around.config, around.places, reports).steps()
     door = listening.Listening(around.config, around.places)
     receive.hint(service, around.stop, around.wake.set)
     if door.steps():
         with suppress(Unavailable):  # an address that is not there yet: the step tries again and says so
             door.listen(moment())
-    return {**service.steps(), **door.steps()}, door.close
+    return {**steps, **door.steps()}, door.close
 
 
 def _triage(around: Surroundings) -> Built:
     from appliance import triage
+    from appliance.triage import integrity
 
     site_key = secret("site-key", around.config.triage.site_key_file)
     if site_key is None:
         raise Misconfigured("deid-site-key", "triage.site_key_file")
+    integrity.look(around.places)
     service = triage.Triage(around.config, around.places, site_key)
     return service.steps(), service.close
 
@@ -96,7 +104,18 @@ def _uplink(around: Surroundings) -> Built:
     from appliance import uplink
 
     service = uplink.Enrolling(around.config, around.places, around.wake, random.SystemRandom())
-    return service.steps(), service.close
+    if not around.config.updates.url:
+        return service.steps(), service.close
+    from appliance.uplink.updates import Updates
+
+    fetching = Updates(around.config, around.places, around.wake.set, random.SystemRandom())
+    service.on_hint = fetching.hint
+
+    def close() -> None:
+        service.close()
+        fetching.close()
+
+    return {**service.steps(), **fetching.steps()}, close
 
 
 def _deliver(around: Surroundings) -> Built:

@@ -7,20 +7,28 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from appliance.condition import condition
 from appliance.config import Config, Places
 from appliance.core.alarms import Alarm, Condition, alarms
-from appliance.review.condition import condition
 from appliance.world import ledger, sqlite, wire
+from appliance.world.wire import corrections
+
+REFUSED_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One look: the condition, its alarms, and how many studies and cases are in each state."""
+    """One look: the condition, its alarms, and how many studies, cases and corrections are in each state.
+
+    refused_corrections  (case id, code) of those the centre would not take
+    """
 
     condition: Condition
     alarms: tuple[Alarm, ...]
     studies: dict[str, int]
     cases: dict[str, int]
+    corrections: dict[str, int]
+    refused_corrections: tuple[tuple[str, str], ...]
 
 
 def standing(config: Config, places: Places, now: float | None = None) -> Standing:
@@ -43,4 +51,10 @@ def standing(config: Config, places: Places, now: float | None = None) -> Standi
         counts: dict[str, int] = {}
         for state in states.values():
             counts[state] = counts.get(state, 0) + 1
-        return Standing(found, tuple(alarms(found)), {} if studies is None else ledger.counts(studies), counts)
+        handed: dict[str, int] = {}
+        refused: tuple[tuple[str, str], ...] = ()
+        if cases is not None and wire.is_made(cases, wire.CASES):
+            handed = corrections.counts(cases)
+            refused = tuple((row.case_id, row.code) for row in corrections.refused(cases, REFUSED_SHOWN))
+        of_studies = {} if studies is None else ledger.counts(studies)
+        return Standing(found, tuple(alarms(found)), of_studies, counts, handed, refused)

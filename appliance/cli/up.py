@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.cli import SERVICES, enrol
+from appliance.cli.files import toml_text
 from appliance.config import Config
 from appliance.errors import Misconfigured
 from appliance.world import archive, broker, systemd
@@ -133,7 +134,7 @@ def lay_out(folder: Path, **settings: dict[str, object]) -> Path:
     if not path.exists():
         models = Path(__file__).parents[2] / "models"
         sections: dict[str, dict[str, object]] = {
-            "state": {"folder": str(folder / "state")},
+            "state": {"folder": str(folder / "state"), "unencrypted_because": "a folder for development"},
             "keys": {"folder": str(folder / "keys")},
             "receive": {"watched_folder": str(folder / "scanner")},
             "review": {"tls": "off"},  # on loopback: a folder of one's own has no readers elsewhere
@@ -145,17 +146,8 @@ def lay_out(folder: Path, **settings: dict[str, object]) -> Path:
         }
         for section, values in settings.items():
             sections.setdefault(section, {}).update(values)
-        lines = []
-        for section, values in sections.items():
-            lines += [f"[{section}]", *(f"{name} = {_toml(value)}" for name, value in values.items()), ""]
-        archive.put(path, "\n".join(lines).encode())
+        archive.put(path, toml_text(sections).encode())
     return path
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def parent(config: Config, config_path: Path, extra: list[Child]) -> Parent:

@@ -34,20 +34,13 @@ def parser() -> argparse.ArgumentParser:
             made.add_argument("--json", action="store_true", help="print one JSON document")
         return made
 
-    all_up = verb("up", "Run all services under one parent, as any user.")
-    all_up.add_argument("--state", type=Path, help="a folder to keep everything in; made if it is not there")
-    all_up.add_argument("--broker", action="store_true", help="also start an MQTT broker, on loopback")
-    all_up.add_argument(
-        "--centre-keys", type=Path, metavar="DIR", help="also enrol with a centre on this machine, whose keys lie there"
-    )
-    one = verb("run", "Run one service; what the systemd units call.")
-    one.add_argument("service", choices=SERVICES)
-    _enrolling(verb("enrol", "Make this appliance's keys and its request to the centre, or install the answer."))
+    _running(verb)
     verb("check", "Look at everything the appliance needs and say what to do.", as_json=True)
     bundle = verb("support-bundle", "Write how it is made, set and stands, for support; no patient is in it.")
     bundle.add_argument("out", type=Path, metavar="OUT.tar", help="a file that is not there yet")
     gauges = verb("metrics", "Print how it stands as Prometheus reads it.")
     gauges.add_argument("--textfile", type=Path, help="write them there, whole or not at all")
+    _proving(verb("prove", "Try this machine: rate, latency, memory, power cuts, an outage; writes a report."))
     verb("status", "Say how it stands: studies, cases, disk, what to look at.", as_json=True)
     some = verb("studies", "List the studies, or tell all of one.", as_json=True)
     some.add_argument("uid", nargs="?", metavar="UID", help="Study Instance UID")
@@ -72,16 +65,64 @@ def parser() -> argparse.ArgumentParser:
     away = verb("withdraw", "Take a certificate away for good; only a new signed one opens a lane again.")
     away.add_argument("certificate", metavar="DIGEST", help="of the certificate, or its first eight digits or more")
     away.add_argument("--because", required=True, metavar="TEXT", help="the reason, kept for ever; no patient data")
-    user = verb("user", "Add a reader of the review page; the password is read from standard input.")
-    user.add_argument("what", choices=("add",))
-    user.add_argument("name")
+    said = verb(
+        "corrections", "Print what signers said, coded, for training: a JSON line a study; it certifies nothing."
+    )
+    said.add_argument("what", choices=("export",))
+    said.add_argument("--every", action="store_true", help="also those that a later one of the same study replaced")
+    _updates(verb)
     _accounts(verb)
     return top
+
+
+def _keeping(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """The verbs about what is kept, and how long."""
+    gone = verb("forget", "List what will be forgotten and what was; or order it for one study.", as_json=True)
+    what = gone.add_mutually_exclusive_group(required=True)
+    what.add_argument("--list", action="store_true", help="studies that were reviewed, and why each is kept still")
+    what.add_argument("--study", metavar="UID", help="forget it before its time; never one that is unread or held")
+    gone.add_argument("--because", metavar="TEXT", default="", help="with --study: the reason; no patient data")
+    copy = verb("backup", "Write the whole state, encrypted, into one file, while everything runs.")
+    copy.add_argument("out", nargs="?", type=Path, metavar="OUT", help="a file that is not there yet")
+    copy.add_argument("--to", metavar="PUBLIC", help="public key of age, age1...; who has its private key opens it")
+    copy.add_argument("--without-keys", action="store_true", help="leave configuration, site key and all keys out")
+    copy.add_argument("--new-key", type=Path, metavar="FILE", help="write a new private key, print its public key, end")
+    back = verb("restore", "Bring a backup back, into a state folder in which nothing is kept.")
+    back.add_argument("file", type=Path, metavar="IN")
+    back.add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key")
+    back.add_argument("--configuration", type=Path, metavar="DIR", help="an empty folder for its settings and keys")
+    anew = verb("salvage", "Take every study in anew from its kept files, when the clinical ledger is gone or damaged.")
+    anew.add_argument("--even-so", action="store_true", help="also where the ledger is sound")
+    kept = verb("hold", "Keep a study from being forgotten, until the hold is lifted.")
+    kept.add_argument("study", metavar="UID", help="Study Instance UID")
+    kept.add_argument("--lift", action="store_true", help="end the hold")
+    kept.add_argument("--because", metavar="TEXT", required=True, help="the reason, kept for ever; no patient data")
+
+
+def _running(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """The verbs that make it and keep it going."""
+    made = verb("setup", "Make an installed package into this site's appliance, and start it; run as root.")
+    made.add_argument(
+        "--from", dest="answers", type=Path, metavar="FILE", help="answers in TOML (docs/install.md); else it asks"
+    )
+    made.add_argument("--replace", action="store_true", help="where another configuration is there, keep it beside")
+    all_up = verb("up", "Run all services under one parent, as any user.")
+    all_up.add_argument("--state", type=Path, help="a folder to keep everything in; made if it is not there")
+    all_up.add_argument("--broker", action="store_true", help="also start an MQTT broker, on loopback")
+    all_up.add_argument(
+        "--centre-keys", type=Path, metavar="DIR", help="also enrol with a centre on this machine, whose keys lie there"
+    )
+    one = verb("run", "Run one service; what the systemd units call.")
+    one.add_argument("service", choices=SERVICES)
+    _enrolling(verb("enrol", "Make this appliance's keys and its request to the centre, or install the answer."))
 
 
 def _accounts(verb: Callable[..., argparse.ArgumentParser]) -> None:
     from appliance.core.permits import ROLES
 
+    user = verb("user", "Add a reader of the review page; the password is read from standard input.")
+    user.add_argument("what", choices=("add",))
+    user.add_argument("name")
     people = verb("users", "List, add, disable the users of the review page, change a role.", as_json=True)
     people.add_argument("what", choices=("list", "add", "role", "disable", "enable", "reset-factor"))
     people.add_argument("name", nargs="?", default="", help="whose; a password is read from standard input")
@@ -107,8 +148,15 @@ def _enrolling(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--fingerprint", default="", metavar="TEXT", help="with --answer: the centre's, as read to you")
 
 
+def _proving(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("-o", "--out", type=Path, default=Path("prove.html"), help="the page (default: prove.html)")
+    verb.add_argument("--quick", action="store_true", help="far less of each; wider intervals")
+    verb.add_argument("--folder", type=Path, metavar="DIR", help="where the trial lies (default: beside the state)")
+
+
 def _leaving(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """The verbs about what may leave."""
+    """The verbs about what may leave, and before them those about what is kept."""
+    _keeping(verb)
     clean = verb("deidentify", "Write de-identified copies, each passed by the inspector.")
     clean.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="files or folders")
     clean.add_argument(
@@ -194,3 +242,17 @@ def _inspect_arguments(look: argparse.ArgumentParser) -> None:
     )
     look.add_argument("--no-pixels", action="store_true", help="do not read text in pictures")
     look.add_argument("--json", action="store_true", help="print one JSON line a file")
+
+
+def _updates(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    new = verb("release", "Install a newer signed version of the appliance, watch it, go back if it is worse; as root.")
+    what = new.add_mutually_exclusive_group()
+    what.add_argument("--install", metavar="VERSION", help="this one now; else what the configuration allows")
+    what.add_argument("--self-test", action="store_true", help="of this version, before it is used; changes nothing")
+    given = verb("updates", "List what came down from the centre, or bring it on a stick.")
+    inner = given.add_subparsers(dest="what", required=True, metavar="WHAT")
+    sentence = "Every update and what became of it: left, awaited, refused because of what, held, withdrawn."
+    listed = inner.add_parser("list", help=sentence, description=sentence)
+    listed.add_argument("--json", action="store_true", help="print one JSON document")
+    sentence = "Take in a repository of updates from a folder, such as a stick; triage verifies it anew."
+    inner.add_parser("import", help=sentence, description=sentence).add_argument("folder", type=Path)

@@ -29,13 +29,24 @@ def run(config: Config, places: Places, as_json: bool) -> int:
     if not places.studies_db.exists():
         show([], as_json, ["no study was ever taken in"])
         return 0
-    engine = sqlite.open_reader(places.studies_db)
-    with engine.connect() as c:
-        rows = list(c.execute(select(watch.monitors).where(watch.monitors.c.present)))
-        told = [certificate(c, row, config.audit, time.time()) for row in rows]
-    engine.dispose()
+    told = certificates(config, places, time.time())
     show(told, as_json, [line for each in told for line in _lines(each)] or ["no certificate: everything is escalated"])
     return 1 if any(each["standing"] != "in force" for each in told) else 0
+
+
+def certificates(config: Config, places: Places, now: float) -> list[dict[str, Any]]:
+    """Every certificate in force as a document; none before there is a ledger."""
+    if not places.studies_db.exists():
+        return []
+    engine = sqlite.open_reader(places.studies_db)
+    try:
+        with engine.connect() as c:
+            if not c.exec_driver_sql("PRAGMA user_version").scalar_one():
+                return []
+            rows = list(c.execute(select(watch.monitors).where(watch.monitors.c.present)))
+            return [certificate(c, row, config.audit, now) for row in rows]
+    finally:
+        engine.dispose()
 
 
 def certificate(c: Connection, row: Row[Any], knobs: Audit, now: float) -> dict[str, Any]:
@@ -61,6 +72,7 @@ def certificate(c: Connection, row: Row[Any], knobs: Audit, now: float) -> dict[
         "name": facts["name"],
         "model": row.model,
         "standing": standing,
+        "expires": str(facts.get("expires", "")),
         "because": taken.because if taken else "",
         "who": taken.who if taken else "",
         "audits": {

@@ -7,21 +7,27 @@ credential of the same name goes before the file.
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from appliance.config.deliver import Deliver
 from appliance.config.dimse import Dimse
+from appliance.config.learning import Learning
 from appliance.config.places import Places as Places
+from appliance.config.receive import Receive
+from appliance.config.reports import Reports
 from appliance.config.results import Results
+from appliance.config.retention import Retention
 from appliance.config.review import Review
 from appliance.config.rules import Rules as Rules
 from appliance.config.section import LOOPBACK, MIB, Folder, Section
+from appliance.config.updates import Updates
 from appliance.errors import Misconfigured
 
 DEFAULT_PATH = Path("/etc/appliance/appliance.toml")
+M = TypeVar("M", bound=BaseModel)
 
 
 class Site(Section):
@@ -41,29 +47,10 @@ class State(Section):
         le=4096 * MIB,
         description="Space held by a file that is given up when the disk is full, so that order can be made; 0: none.",
     )
-
-
-class Receive(Section):
-    watched_folder: Folder = Field(Path("/srv/scanner"), description="The folder the scanner writes into.")
-    after_taking: Literal["move", "delete"] = Field(
-        "move", description="What happens to a file that is safe here: moved to taken/ beside it, or deleted."
-    )
-    rescan_period_s: float = Field(2.0, ge=0.05, le=600, description="How often the folder is looked through whole.")
-    settle_s: float = Field(1.0, ge=0.05, le=600, description="How long size and time must hold still before taking.")
-    unlike_dicom_s: float = Field(
-        30.0, ge=0.05, le=86_400, description="How long a file may stay empty or unlike DICOM before it is refused."
-    )
-    keep_taken_s: float = Field(
-        3600.0,
-        ge=0.05,
-        le=604_800,
-        description="How long a taken file is watched for changes (then deleted, if so set).",
-    )
-    file_bytes_max: int = Field(
-        512 * MIB, ge=MIB, le=65_536 * MIB, description="Larger files are refused; triage holds a whole one in memory."
-    )
-    disk_reserve_bytes: int = Field(
-        512 * MIB, ge=0, le=1_048_576 * MIB, description="With less free space nothing more is taken."
+    unencrypted_because: str = Field(
+        "",
+        max_length=200,
+        description="Why the state folder need not lie on LUKS or fscrypt, in a sentence; empty: it must.",
     )
 
 
@@ -228,6 +215,10 @@ class Config(Section):
     draft: Draft = Field(default_factory=Draft)
     rules: Rules = Field(default_factory=Rules)
     results: Results = Field(default_factory=Results)
+    reports: Reports = Field(default_factory=Reports)
+    learning: Learning = Field(default_factory=Learning)
+    retention: Retention = Field(default_factory=Retention)
+    updates: Updates = Field(default_factory=Updates)
 
     @model_validator(mode="after")
     def _rules_name_targets(self) -> Self:
@@ -235,6 +226,20 @@ class Config(Section):
         unknown = sorted({to for rule in self.rules.results for to in rule.to} - known)
         if unknown:
             raise ValueError(f"rules.results send to {', '.join(unknown)}, which no results.targets is called")
+        goes = self.results.everywhere()
+        for rule in self.rules.results:
+            for to in rule.to:
+                if not any(to in goes.get(kind, ()) for kind in rule.send):
+                    raise ValueError(f"rule {rule.name}: target {to} takes nothing of {', '.join(rule.send)}")
+        return self
+
+    @model_validator(mode="after")
+    def _retention_asks_somebody(self) -> Self:
+        asked = self.retention.pacs
+        if asked and asked not in {each.name for each in self.results.targets if each.kind == "dimse"}:
+            raise ValueError(f"retention.pacs is {asked}, which no results.targets of kind dimse is called")
+        if self.retention.keep_days and self.retention.copy_kept_by == "pacs" and not asked:
+            raise ValueError("retention.pacs must name who is asked, or retention.copy_kept_by be scanner")
         return self
 
 
@@ -254,11 +259,16 @@ def load(path: Path) -> Config:
         raise ConfigMistakes([(str(path), "", error.strerror or "cannot be read")]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigMistakes([(str(path), "", str(error))]) from None
+    return checked(Config, raw, str(path))
+
+
+def checked(model: type[M], raw: object, file: str) -> M:
+    """What was read from a file, in its strict model. Raises ConfigMistakes with every mistake in it."""
     try:
-        return Config.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
-        raise ConfigMistakes([(str(path), ".".join(map(str, each["loc"])), _reason(each)) for each in found]) from None
+        raise ConfigMistakes([(file, ".".join(map(str, each["loc"])), _reason(each)) for each in found]) from None
 
 
 def _reason(error: ErrorDetails) -> str:

@@ -35,6 +35,11 @@ class Dimse(Section):
         max_length=200,
         description="Who may ask for Storage Commitment, each as AE-TITLE@ADDRESS:PORT where it awaits the answer.",
     )
+    mpps_peers: list[Annotated[str, Field(pattern=rf"^{AE_TITLE}@[0-9A-Fa-f.:]{{2,45}}$")]] = Field(
+        [],
+        max_length=200,
+        description="Who may tell of performed procedure steps (MPPS), each as AE-TITLE@ADDRESS; empty: off.",
+    )
     tls: Literal["off", "mutual"] = Field(
         "off", description="mutual: TLS with certificates on both sides (PS3.15 B.12); off: as most scanners speak."
     )
@@ -90,6 +95,12 @@ class Dimse(Section):
         return self
 
     @model_validator(mode="after")
+    def _steps_come_from_peers(self) -> Self:
+        if not set(self.mpps_peers) <= set(self.peers):
+            raise ValueError("each of dimse.mpps_peers is one of dimse.peers, written the same")
+        return self
+
+    @model_validator(mode="after")
     def _in_clear_where_no_one_else_listens(self) -> Self:
         wild = ("0.0.0.0", "::")  # noqa: S104 - refused here
         if self.port and self.tls == "off" and self.host in wild:
@@ -98,10 +109,11 @@ class Dimse(Section):
 
     def may_send(self, title: str, address: str) -> bool:
         """Whether a calling AE title is known at this address (PS3.15 leaves identity in clear to the network)."""
-        return any(
-            title == known and _same(address, place)
-            for known, _, place in (peer.rpartition("@") for peer in self.peers)
-        )
+        return _among(self.peers, title, address)
+
+    def may_tell_of_steps(self, title: str, address: str) -> bool:
+        """Whether a calling AE title at this address may send MPPS."""
+        return _among(self.mpps_peers, title, address)
 
     def answers_at(self, title: str, address: str = "") -> Reply | None:
         """Where a peer awaits the answers to its commitments; None: it may not ask. "": wherever it called from."""
@@ -120,6 +132,11 @@ def _reply(told: str) -> Reply:
     title, _, place = told.rpartition("@")
     address, _, port = place.rpartition(":")
     return Reply(title, address, int(port))
+
+
+def _among(peers: list[str], title: str, address: str) -> bool:
+    places = (peer.rpartition("@") for peer in peers)
+    return any(title == known and _same(address, place) for known, _, place in places)
 
 
 def _same(address: str, known: str) -> bool:

@@ -79,7 +79,7 @@ def admit(data: bytes) -> Instance:
     """What a file says it is.
 
     data    a whole file as received, Part 10 with preamble (PS3.10 7.1)
-    raises  Quarantined("header-unreadable" | "header-truncated" | "header-uid-missing")
+    raises  Quarantined("header-unreadable" | "header-truncated" | "header-uid-missing" | "media-directory")
     """
     try:
         return _admitted(data)
@@ -111,6 +111,8 @@ def _admitted(data: bytes) -> Instance:
     syntax, start = file_meta(data)
     body = _inflated(data[start:]) if syntax == DeflatedExplicitVRLittleEndian else data[start:]
     dataset = pydicom.dcmread(BytesIO(data), defer_size=None)
+    if "DirectoryRecordSequence" in dataset:  # PS3.3 F.3: it names files and is none of a study
+        raise Quarantined("media-directory")
     # pydicom reads what is left of a cut file and says nothing.
     if not len(dataset) or not ends_where_it_says(body, big_endian=syntax == ExplicitVRBigEndian):
         raise Quarantined("header-truncated")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from appliance.core.document import URGENCIES, Urgency
+from appliance.core.say import Said, say, say_n
 from appliance.core.volume import Silence
 
 Severity = Literal["alarm", "warning", "notice"]
@@ -19,6 +20,8 @@ LINE_GONE_S = 5.0  # a line that flaps is not cried out each time
 UPLINK_SILENT_S = 60.0
 TARGET_AWAY_S = 900.0
 RESULT_WAITS_S = 4 * 3600.0
+CLOCK_AHEAD_S = 120.0  # how far a row may lie ahead of the clock
+ENDS_SOON_DAYS, ENDS_NOW_DAYS = 14.0, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,12 @@ class Condition:
     silent   sources that say nothing although they usually would
     results_waiting    orders to deliver something that have no receipt, and since when the oldest waits
     models   models that have not flagged anything for longer than is to be believed, in words
+    clock_ahead_s  how far the newest row on file lies ahead of the clock
+    page_days, line_days  until the page's and the line's certificate end; None: there is none
     line_gone_s    seconds since the broker was lost, by uplink's word; None: it is there, or nothing was said yet
+    updates_stand  no list of updates that may be believed is in force, although a root of updates was given
+    updates_refused  updates that came and were refused
+    release_failed, release_waits  versions of the appliance: did not do here; can be installed by root
     uplink_said_s  seconds since uplink's last word; None: it never said one
     """
 
@@ -72,6 +80,13 @@ class Condition:
     results_waiting: int = 0
     results_oldest_s: float = 0.0
     targets: tuple[TargetAway, ...] = ()
+    clock_ahead_s: float = 0.0
+    page_days: float | None = None
+    line_days: float | None = None
+    updates_stand: bool = False
+    updates_refused: int = 0
+    release_failed: str = ""
+    release_waits: str = ""
 
     @property
     def waiting(self) -> int:
@@ -95,77 +110,175 @@ def alarms(condition: Condition) -> list[Alarm]:
 
 def _found(now: Condition) -> Iterator[Alarm]:
     if not now.enrolled:
-        yield Alarm("not-enrolled", "alarm", "This appliance has no keys or knows no centre: hard cases wait here.")
+        said = say("This appliance has no keys or knows no centre: hard cases wait here.")
+        yield Alarm("not-enrolled", "alarm", said)
     if now.disk_low:
-        yield Alarm("disk-low", "alarm", "Little disk: no more images are taken until space is free.")
+        yield Alarm("disk-low", "alarm", say("Little disk: no more images are taken until space is free."))
+    yield from _clock_and_certificates(now)
     for urgency in reversed(URGENCIES):
         queue = now.queues.get(urgency, Queue())
         if queue.overdue:
             severity: Severity = "warning" if urgency == "routine" else "alarm"
-            said = f"{_cases(queue.overdue, urgency)} past the deadline without a verdict: read locally."
-            yield Alarm("verdict-overdue", severity, said)
-    if now.uplink_said_s is not None and now.uplink_said_s >= UPLINK_SILENT_S:
-        yield Alarm(
-            "uplink-silent",
-            "alarm",
-            f"Uplink has not said for {_span(now.uplink_said_s)} that it lives: nothing is sent.",
-        )
-    elif now.line_gone_s is not None and now.line_gone_s >= LINE_GONE_S:
-        waits = f"{_cases(now.waiting)} waiting" if now.waiting else "nothing waits"
-        yield Alarm(
-            "line-gone", "warning", f"No line to the centre for {_span(now.line_gone_s)}; {waits}, decisions are kept."
-        )
-    if now.waiting and now.enrolled and (now.heard_s is None or now.heard_s >= CENTRE_SILENT_S):
-        since = "has not said a word yet" if now.heard_s is None else f"has been silent for {_span(now.heard_s)}"
-        oldest = max(queue.oldest_s for queue in now.queues.values())
-        yield Alarm(
-            "centre-silent", "alarm", f"The centre {since}; {_cases(now.waiting)} waiting, the oldest {_span(oldest)}."
-        )
+            yield Alarm("verdict-overdue", severity, _overdue(queue.overdue, urgency))
+    yield from _line(now)
     if now.spool_bytes > now.spool_bytes_max:
-        yield Alarm("spool-full", "alarm", "The spool of cases is over its bytes and nothing more may go from it.")
+        said = say("The spool of cases is over its bytes and nothing more may go from it.")
+        yield Alarm("spool-full", "alarm", said)
     elif now.spool_bytes > SPOOL_WARN_SHARE * now.spool_bytes_max:
-        share = 100 * now.spool_bytes / now.spool_bytes_max
-        yield Alarm("spool-filling", "warning", f"The spool of cases is {share:.0f} % full; then pictures go first.")
+        share = f"{100 * now.spool_bytes / now.spool_bytes_max:.0f}"
+        said = say("The spool of cases is %(share)s %% full; then pictures go first.", share=share)
+        yield Alarm("spool-filling", "warning", said)
     if now.shed:
-        said = "went from the full spool and are made again when there is room; the findings go on"
-        yield Alarm("spool-shed", "warning", f"Pictures or series of {_cases(now.shed)} {said}.")
-    if now.refused:
-        yield Alarm("case-refused", "alarm", f"The centre refused {_cases(now.refused)}: a person must read them.")
-    if now.damaged:
-        yield Alarm(
-            "part-damaged", "warning", f"{_cases(now.damaged)} cannot be sent as sealed; made again if possible."
+        said = say_n(
+            "Pictures or series of %(count)s case went from the full spool and are made again when there is room; "
+            "the findings go on.",
+            "Pictures or series of %(count)s cases went from the full spool and are made again when there is room; "
+            "the findings go on.",
+            now.shed,
         )
+        yield Alarm("spool-shed", "warning", said)
+    if now.refused:
+        one = "The centre refused %(count)s case: a person must read it."
+        said = say_n(one, "The centre refused %(count)s cases: a person must read them.", now.refused)
+        yield Alarm("case-refused", "alarm", said)
+    if now.damaged:
+        one = "%(count)s case cannot be sent as sealed; made again if possible."
+        said = say_n(one, "%(count)s cases cannot be sent as sealed; made again if possible.", now.damaged)
+        yield Alarm("part-damaged", "warning", said)
     yield from _results(now)
     for each in now.silent:
-        usual = f"{each.expected:.0f} studies were usual in that time"
-        yield Alarm("scanner-silent", "warning", f"No {each.source} study for {_span(each.since_s)}; {usual}.")
+        said = say(
+            "No %(source)s study for %(span)s; %(usual)s studies were usual in that time.",
+            source=each.source,
+            span=_span(each.since_s),
+            usual=f"{each.expected:.0f}",
+        )
+        yield Alarm("scanner-silent", "warning", said)
+    yield from _updates(now)
     for words in now.models:
         yield Alarm("model-silent", "notice", words)
+
+
+def _clock_and_certificates(now: Condition) -> Iterator[Alarm]:
+    if now.clock_ahead_s > CLOCK_AHEAD_S:
+        span = _span(now.clock_ahead_s)
+        said = say(
+            "A row on file lies %(span)s ahead of this machine's clock: ages and deadlines are wrong.", span=span
+        )
+        yield Alarm("clock-behind", "alarm", said)
+    ends = {
+        "page-certificate": (now.page_days, say("The certificate of the page ends soon, or has ended.")),
+        "line-certificate": (now.line_days, say("The certificate of the line to the centre ends soon, or has ended.")),
+    }
+    for code, (days, words) in ends.items():
+        if days is not None and days < ENDS_SOON_DAYS:
+            yield Alarm(code, "alarm" if days < ENDS_NOW_DAYS else "warning", words)
+
+
+def _overdue(count: int, urgency: Urgency) -> Said:
+    return {
+        "routine": say_n(
+            "%(count)s routine case past the deadline without a verdict: read locally.",
+            "%(count)s routine cases past the deadline without a verdict: read locally.",
+            count,
+        ),
+        "urgent": say_n(
+            "%(count)s urgent case past the deadline without a verdict: read locally.",
+            "%(count)s urgent cases past the deadline without a verdict: read locally.",
+            count,
+        ),
+        "critical": say_n(
+            "%(count)s critical case past the deadline without a verdict: read locally.",
+            "%(count)s critical cases past the deadline without a verdict: read locally.",
+            count,
+        ),
+    }[urgency]
+
+
+def _line(now: Condition) -> Iterator[Alarm]:
+    """Uplink, the broker, the centre behind it."""
+    if now.uplink_said_s is not None and now.uplink_said_s >= UPLINK_SILENT_S:
+        span = _span(now.uplink_said_s)
+        said = say("Uplink has not said for %(span)s that it lives: nothing is sent.", span=span)
+        yield Alarm("uplink-silent", "alarm", said)
+    elif now.line_gone_s is not None and now.line_gone_s >= LINE_GONE_S:
+        span = _span(now.line_gone_s)
+        said = say("No line to the centre for %(span)s; nothing waits, decisions are kept.", span=span)
+        if now.waiting:
+            said = say_n(
+                "No line to the centre for %(span)s; %(count)s case waiting, decisions are kept.",
+                "No line to the centre for %(span)s; %(count)s cases waiting, decisions are kept.",
+                now.waiting,
+                span=span,
+            )
+        yield Alarm("line-gone", "warning", said)
+    if now.waiting and now.enrolled and (now.heard_s is None or now.heard_s >= CENTRE_SILENT_S):
+        oldest = _span(max(queue.oldest_s for queue in now.queues.values()))
+        said = say_n(
+            "The centre has not said a word yet; %(count)s case waiting, the oldest %(oldest)s.",
+            "The centre has not said a word yet; %(count)s cases waiting, the oldest %(oldest)s.",
+            now.waiting,
+            oldest=oldest,
+        )
+        if now.heard_s is not None:
+            said = say_n(
+                "The centre has been silent for %(span)s; %(count)s case waiting, the oldest %(oldest)s.",
+                "The centre has been silent for %(span)s; %(count)s cases waiting, the oldest %(oldest)s.",
+                now.waiting,
+                span=_span(now.heard_s),
+                oldest=oldest,
+            )
+        yield Alarm("centre-silent", "alarm", said)
 
 
 def _results(now: Condition) -> Iterator[Alarm]:
     for target in now.targets:
         if target.since_s is None:
-            yield Alarm("target-unknown", "alarm", f"Results wait for {target.name}, which is not configured.")
+            said = say("Results wait for %(target)s, which is not configured.", target=target.name)
+            yield Alarm("target-unknown", "alarm", said)
         elif target.since_s >= TARGET_AWAY_S:
-            said = f"{target.name} has not been reached for {_span(target.since_s)} ({target.code}); results wait."
+            said = say(
+                "%(target)s has not been reached for %(span)s (%(code)s); results wait.",
+                target=target.name,
+                span=_span(target.since_s),
+                code=target.code,
+            )
             yield Alarm("target-away", "alarm", said)
     if now.results_waiting and now.results_oldest_s >= RESULT_WAITS_S:
-        said = "result or answer waits" if now.results_waiting == 1 else "results or answers wait"
-        yield Alarm(
-            "result-waiting",
-            "warning",
-            f"{now.results_waiting} {said} for the hospital's systems, the oldest {_span(now.results_oldest_s)}.",
+        said = say_n(
+            "%(count)s result or answer waits for the hospital's systems, the oldest %(oldest)s.",
+            "%(count)s results or answers wait for the hospital's systems, the oldest %(oldest)s.",
+            now.results_waiting,
+            oldest=_span(now.results_oldest_s),
         )
+        yield Alarm("result-waiting", "warning", said)
 
 
-def _cases(count: int, urgency: str = "") -> str:
-    return f"{count} {urgency + ' ' if urgency else ''}{'case' if count == 1 else 'cases'}"
+def _updates(now: Condition) -> Iterator[Alarm]:
+    if now.updates_stand:
+        said = say("Updates stand still: what lies here is too old or not signed as it must be. Decisions go on.")
+        yield Alarm("updates-stale", "warning", said)
+    if now.updates_refused:
+        said = say_n(
+            "%(count)s update was refused; the page of the models says why.",
+            "%(count)s updates were refused; the page of the models says why.",
+            now.updates_refused,
+        )
+        yield Alarm("updates-refused", "warning", said)
+    if now.release_failed:
+        said = say("Version %(version)s did not do here; the former one runs.", version=now.release_failed)
+        yield Alarm("release-failed", "warning", said)
+    if now.release_waits:
+        said = say("Version %(version)s of this appliance can be installed.", version=now.release_waits)
+        yield Alarm("release-waits", "notice", said)
 
 
-def _span(seconds: float) -> str:
+def _span(seconds: float) -> Said:
     """A time span in one unit, as a person says it."""
-    for unit, length in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    if seconds >= 2 * 86_400.0:
+        return say("%(count)s days", count=f"{seconds / 86_400.0:.0f}")
+    if seconds >= 2 * 3600.0:
+        return say("%(count)s hours", count=f"{seconds / 3600.0:.0f}")
+    if seconds >= 2 * 60.0:
+        return say("%(count)s minutes", count=f"{seconds / 60.0:.0f}")
+    return say("%(count)s seconds", count=f"{seconds:.0f}")

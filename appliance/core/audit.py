@@ -12,8 +12,11 @@ from appliance.core.case import Case, Stamp, decode_case
 from appliance.core.document import decode
 from appliance.core.enclosure import disclosed
 from appliance.core.receipt import DeidReceipt, content_sha256, is_signed, key_id, signing_key, source_hmac
+from appliance.core.say import say
 from appliance.core.transfer import Manifest
 from appliance.errors import Quarantined
+
+PART_GONE = say("its bytes were let go: the centre holds the case, or nobody wants it any more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Filed:
     sent: frozenset[str] | None
     manifest: bytes
     part: bytes | None
-    part_note: str = "its bytes were let go: the centre holds the case, or nobody wants it any more"
+    part_note: str = PART_GONE
     site_key: bytes | None = None
     archived: Mapping[str, bool] | None = None
 
@@ -56,7 +59,7 @@ def audited(filed: Filed) -> tuple[DeidReceipt | None, tuple[Check, ...]]:
     try:
         receipt = decode(DeidReceipt, filed.data)
     except Quarantined:
-        return None, (Check("the receipt can be read", False),)
+        return None, (Check(say("the receipt can be read"), False),)
     return receipt, tuple(_checks(receipt, filed))
 
 
@@ -66,46 +69,52 @@ def agrees(checks: tuple[Check, ...]) -> bool:
 
 
 def _checks(receipt: DeidReceipt, filed: Filed) -> Iterator[Check]:
-    yield Check("the receipt names this case", receipt.case_id == filed.case_id)
+    yield Check(say("the receipt names this case"), receipt.case_id == filed.case_id)
     digest = hashlib.sha256(filed.data).hexdigest()
-    yield Check("its bytes have the digest on file", digest == filed.stamp.sha256)
+    yield Check(say("its bytes have the digest on file"), digest == filed.stamp.sha256)
     signed = is_signed(receipt, filed.data, filed.stamp.signature) and receipt.key_id == filed.stamp.key_id
-    yield Check("its signature fits the key that it names", signed)
+    yield Check(say("its signature fits the key that it names"), signed)
     yield _own_key(receipt, filed.site_key)
     yield _sources(receipt, filed)
     if filed.sent is None:
-        yield Check("the case that left is the one that was sealed with it", None, "the wire's book has no such case")
+        yield Check(
+            say("the case that left is the one that was sealed with it"), None, say("the wire's book has no such case")
+        )
     else:
-        yield Check("the case that left is the one that was sealed with it", filed.sealed in filed.sent)
-    yield Check("the sealed part bears it and holds what it tells of", *_part(receipt, filed))
+        yield Check(say("the case that left is the one that was sealed with it"), filed.sealed in filed.sent)
+    yield Check(say("the sealed part bears it and holds what it tells of"), *_part(receipt, filed))
 
 
 def _own_key(receipt: DeidReceipt, site_key: bytes | None) -> Check:
-    name = "the key is this site's"
+    name = say("the key is this site's")
     if site_key is None:
-        return Check(name, None, "the site key is not read here")
+        return Check(name, None, say("the site key is not read here"))
     public_key = signing_key(site_key).public_key().public_bytes_raw()
     return Check(name, receipt.public_key == public_key.hex() and receipt.key_id == key_id(public_key))
 
 
 def _sources(receipt: DeidReceipt, filed: Filed) -> Check:
-    name = "every source file lies in the archive as it came"
+    name = say("every source file lies in the archive as it came")
     if filed.site_key is None or filed.archived is None:
-        return Check(name, None, "the site key is not read here")
+        return Check(name, None, say("the site key is not read here"))
     whole = {source_hmac(filed.site_key, digest) for digest, found in filed.archived.items() if found}
     missing = sum(each.source_hmac not in whole for each in receipt.objects)
-    return Check(name, missing == 0, f"{missing} of {len(receipt.objects)} not" if missing else "")
+    return Check(
+        name,
+        missing == 0,
+        say("%(missing)s of %(all)s not", missing=missing, all=len(receipt.objects)) if missing else "",
+    )
 
 
 def _part(receipt: DeidReceipt, filed: Filed) -> tuple[bool | None, str]:
     if filed.part is None:
         return None, filed.part_note
     if hashlib.sha256(filed.part).hexdigest() != filed.sealed:
-        return False, "its bytes are not those that were sealed"
+        return False, say("its bytes are not those that were sealed")
     try:
         case = decode_case(disclosed(decode(Manifest, filed.manifest), filed.part))
     except Quarantined:
-        return False, "its bytes are no case"
+        return False, say("its bytes are no case")
     return _same(receipt, case, filed.stamp), ""
 
 

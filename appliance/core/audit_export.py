@@ -23,12 +23,19 @@ READS = {
         "case-opened-blind",
         "case-printed",
         "images-opened",
+        "overlay-shown",
         "receipt-opened",
         "audit-opened",
         "dicomweb-opened",
     ),
 }
-SIGN_INS = {"sign-in": ("110122", "Login"), "sign-out": ("110123", "Logout"), "sign-in-failed": ("110122", "Login")}
+SIGN_INS = {
+    "sign-in": ("110122", "Login"),
+    "sign-in-by-provider": ("110122", "Login"),
+    "sign-out": ("110123", "Logout"),
+    "sign-in-failed": ("110122", "Login"),
+    "provider-refused": ("110122", "Login"),
+}
 ALERTS = {
     "glass-broken": ("110127", "Emergency Override Started"),
     "glass-mended": ("110138", "Emergency Override Stopped"),
@@ -36,6 +43,8 @@ ALERTS = {
     "proof-failed": ("110113", "Security Alert"),
     "user-added": ("110137", "User Security Attributes Changed"),
     "user-role": ("110137", "User Security Attributes Changed"),
+    "user-added-by-provider": ("110137", "User Security Attributes Changed"),
+    "user-role-by-provider": ("110137", "User Security Attributes Changed"),
     "user-disabled": ("110137", "User Security Attributes Changed"),
     "user-enabled": ("110137", "User Security Attributes Changed"),
     "password-changed": ("110137", "User Security Attributes Changed"),
@@ -46,7 +55,7 @@ ALERTS = {
     "factor-removed": ("110137", "User Security Attributes Changed"),
     "factor-reset": ("110137", "User Security Attributes Changed"),
 }
-FAILED = {"sign-in-failed", "proof-failed", "viewer-refused"}
+FAILED = {"sign-in-failed", "proof-failed", "viewer-refused", "provider-refused"}
 
 
 class Row(Protocol):
@@ -126,6 +135,8 @@ def _kind(act: str) -> tuple[dict[str, str], dict[str, str], str]:
         return _coding(DCM, "110113", "Security Alert"), _coding(DCM, *ALERTS[act]), "E"
     if act == "audit-exported":
         return _coding(DCM, "110101", "Audit Log Used"), _coding("urn:edge-appliance:act", act, act), "R"
+    if act == "corrections-exported":
+        return _coding(DCM, "110106", "Export"), _coding("urn:edge-appliance:act", act, act), "R"
     return _coding(DCM, "110100", "Application Activity"), _coding("urn:edge-appliance:act", act, act), "E"
 
 

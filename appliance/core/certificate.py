@@ -14,6 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from appliance.core import signature as signing
 from appliance.core.learn_then_test import FILMS_MAX
 from appliance.core.manifest import LongText, Sha256, ShortText
+from appliance.core.say import Figure, Said, say
 from appliance.core.strict import Strict
 from appliance.core.strict import canonical as canonical
 from appliance.core.strict import canonical_sha256 as canonical_sha256
@@ -236,13 +237,23 @@ def vouched(certificate: Certificate, trusted: Mapping[str, bytes]) -> bool:
     return signing.verified(signed_bytes(certificate), certificate.signature, trusted)
 
 
-def contract_words(contract: Contract, delta: float) -> str:
-    """The contract in a sentence; one that is not the product's says so."""
-    told = (
-        f"of those cleared at most {100 * contract.false_omission_max:g} % have the finding, of those with it at most "
-        f"{100 * contract.miss_max:g} % are cleared, of those flagged at most "
-        f"{100 * contract.false_discovery_max:g} % do not have it; with {100 * (1 - delta):g} % confidence"
+def promise_words(contract: Contract, delta: float) -> Said:
+    """What the contract promises, in a sentence."""
+    rates = (contract.false_omission_max, contract.miss_max, contract.false_discovery_max, 1 - delta)
+    omission, miss, discovery, confidence = (Figure(f"{100 * each:g}") for each in rates)
+    return say(
+        "of those cleared at most %(omission)s %% have the finding, of those with it at most %(miss)s %% are cleared, "
+        "of those flagged at most %(discovery)s %% do not have it; with %(confidence)s %% confidence",
+        omission=omission,
+        miss=miss,
+        discovery=discovery,
+        confidence=confidence,
     )
+
+
+def contract_words(contract: Contract, delta: float) -> str:
+    """The same; one that is not the product's says so."""
+    told = promise_words(contract, delta)
     if contract == PRODUCT_CONTRACT:
         return told
     return f"{told} (not the product's contract of {PRODUCT_CONTRACT.rates})"

@@ -3,6 +3,8 @@
 A code is stable; its words may be bettered. `other` says nothing by itself, so it needs a note.
 """
 
+from appliance.core.say import say
+
 DISAGREE: dict[str, str] = {
     "missed-finding": "The machine missed the finding",
     "false-finding": "The finding it flagged is not there",
@@ -34,13 +36,14 @@ def words_of(code: str) -> str:
 def why_refused(decision: str, reason: str, note: str) -> str | None:
     """What a reader must still do before this decision can be signed, as a sentence; None: nothing."""
     if decision not in OF_DECISION:
-        return "Choose agree, disagree or cannot tell; nothing was signed."
+        return say("Choose agree, disagree or cannot tell; nothing was signed.")
     known = OF_DECISION[decision]
     if known and reason not in known:
-        asked = "why you disagree" if decision == "correct" else "why it cannot be told"
-        return f"Choose a reason from the list that says {asked}; nothing was signed."
+        if decision == "correct":
+            return say("Choose a reason from the list that says why you disagree; nothing was signed.")
+        return say("Choose a reason from the list that says why it cannot be told; nothing was signed.")
     if not known and reason:
-        return "A reason goes with disagree or cannot tell only: choose one of them, or take the reason away."
+        return say("A reason goes with disagree or cannot tell only: choose one of them, or take the reason away.")
     if reason == NEEDS_NOTE and not note:
-        return "Say in the note what it is: the reason you chose does not tell; nothing was signed."
+        return say("Say in the note what it is: the reason you chose does not tell; nothing was signed.")
     return None

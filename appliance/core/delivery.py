@@ -10,6 +10,8 @@ source: PS3.4 Table B.2-1 and PS3.7 Annex C for status codes; PS3.18 10.5 and RF
 
 from typing import Literal, NamedTuple
 
+from appliance.core.document import AGEING_S
+
 Fate = Literal["taken", "noted", "again", "shut", "refused"]
 SUCCESS = 0x0000
 CLASS_NOT_SUPPORTED, DUPLICATE_INVOCATION, RESOURCE_LIMITATION = 0x0122, 0x0210, 0x0213  # PS3.7 C.5
@@ -17,8 +19,8 @@ WARNINGS = (0x0001, 0x0107, 0x0116)  # PS3.7 C.4, beside 0xBxxx
 NEVER = (CLASS_NOT_SUPPORTED, 0x0115, 0x0117, 0x0118, 0x0119, 0x0124)  # class, argument, object, authorisation
 TIME_HTTP = (408, 425, 429)
 SHUT_HTTP = (401, 403, 404, 405, 407)  # who we are or where the store is: the next object would hear the same
-CONFLICT = 409
-AGEING_S = 4 * 3600.0
+CONFLICT, PRECONDITION = 409, 412
+HL7_DUPLICATE, TIME_HL7 = "205", ("206", "207")
 RANKS = {"routine": 0, "urgent": 1, "critical": 2}
 CLIMB_TO = 1
 JITTER = (0.75, 1.25)
@@ -61,6 +63,35 @@ def of_http(status: int, reason: int | None) -> Answer:
         return Answer("shut", "pacs-denied", status)
     if 400 <= status < 500 and status not in (*TIME_HTTP, CONFLICT):
         return Answer("refused", "pacs-refused", status)
+    return Answer("again", "pacs-busy", status)
+
+
+def of_ack(code: str, error: str) -> Answer:
+    """What an acknowledgement of HL7 v2 means.
+
+    code    MSA-1, table 0008
+    error   ERR-3, table 0357: 205 a message of this control id is there already; 206, 207 a matter of time
+    """
+    if code in ("AA", "CA"):
+        return Answer("taken")
+    if code in ("AE", "CE") and error == HL7_DUPLICATE:
+        return Answer("noted", "hl7-duplicate")
+    if code in ("AE", "CE") and error not in TIME_HL7:
+        return Answer("refused", "hl7-error", int(error) if error.isascii() and error.isdigit() else 0)
+    # A reject speaks of the receiver and not of the content (2.9.2.2): down, overrun, or set up for other messages.
+    return Answer("again", "hl7-rejected")
+
+
+def of_fhir(status: int) -> Answer:
+    """What the HTTP status of a FHIR server means for a resource that was put."""
+    if status in (200, 201, 204):
+        return Answer("taken")
+    if status in (CONFLICT, PRECONDITION):  # somebody else wrote meanwhile: read and judged anew
+        return Answer("again", "pacs-busy", status)
+    if status in SHUT_HTTP or 300 <= status < 400:
+        return Answer("shut", "pacs-denied", status)
+    if 400 <= status < 500 and status not in TIME_HTTP:
+        return Answer("refused", "fhir-refused", status)
     return Answer("again", "pacs-busy", status)
 
 

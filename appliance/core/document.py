@@ -4,6 +4,8 @@ A stranger's bytes become a document or Quarantined("message-invalid"): nothing 
 """
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +28,9 @@ Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]  # Ed25519, RFC 80
 # Urgency, weakest first: the centre may raise it and never lower it.
 Urgency = Literal["routine", "urgent", "critical"]
 URGENCIES: tuple[Urgency, ...] = ("routine", "urgent", "critical")
+AGEING_S = 4 * 3600.0  # who waits so long climbs one of them, wherever something waits: never to critical
+
+EDITION = re.compile(r"([a-z-]{1,40})/([1-9][0-9]{0,3})")  # of `schema_version`
 
 
 class Document(BaseModel):
@@ -43,10 +48,31 @@ def encode(document: Document) -> bytes:
 
 
 def decode(kind: type[M], data: bytes) -> M:
-    """A stranger's message as a strict document, or Quarantined("message-invalid"): nothing of it is believed."""
+    """A stranger's message as a strict document, or Quarantined("message-invalid"): nothing of it is believed.
+
+    "message-newer" instead where it calls itself a later edition: then the two sides are to be brought together.
+    """
     if len(data) > kind.bytes_max:
         raise Quarantined("message-invalid", kind.__name__)
     try:
         return kind.model_validate_json(data)
     except ValidationError:
-        raise Quarantined("message-invalid", kind.__name__) from None
+        raise Quarantined("message-newer" if is_newer(kind, data) else "message-invalid", kind.__name__) from None
+
+
+def is_newer(kind: type[Document], data: bytes) -> bool:
+    """Whether bytes call themselves the same document in a later edition than the one that is understood here."""
+    field = kind.model_fields.get("schema_version")
+    told = head_of(data).get("schema_version")
+    match = EDITION.fullmatch(told) if isinstance(told, str) else None
+    own = EDITION.fullmatch(str(field.default)) if field is not None else None
+    return match is not None and own is not None and match[1] == own[1] and int(match[2]) > int(own[2])
+
+
+def head_of(data: bytes) -> Mapping[str, Any]:
+    """The outermost fields of a document of any edition, unbelieved; empty for what is no JSON object."""
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -1,8 +1,9 @@
 """Two tables a person hands over for a certificate: which studies have the finding, and, if need be, their scores.
 
 They are read strictly and whole: one wrong line and nothing of the table counts, because a rule tested on part of the
-patients, or on labels somebody guessed, is not the rule that was promised. Places named in a fault are line numbers,
-never a value.
+patients, or on labels somebody guessed, is not the rule that was promised. Corrections (core.correction) are no such
+table, however they were spelt: what a reader signs on the worklist was chosen with the machine's word in sight. Places
+named in a fault are line numbers, never a value.
 """
 
 import csv
@@ -39,7 +40,15 @@ class Labels:
     rows: tuple[Label, ...]
 
 
+def selected(data: bytes) -> bool:
+    """Whether this is a list of corrections, as exported or made a table of: nothing that chance drew."""
+    first, _, rest = data.lower().lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
+    return b"saw_ai" in first or (b"selection" in first and b"worklist" in first + rest)
+
+
 def _rows(data: bytes, code: str) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+    if selected(data):
+        raise Refused("labels-selected", "line 1")
     try:
         table = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         lines = [line for line in table if any(cell.strip() for cell in line)]

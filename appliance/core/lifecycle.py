@@ -6,7 +6,9 @@ MOVES or WIRE_MOVES does not exist; the ledger refuses it, and docs/architecture
 
 from typing import Literal, get_args
 
-State = Literal["received", "complete", "routine", "hard", "escalated", "answered", "reviewed", "quarantined"]
+State = Literal[
+    "received", "complete", "routine", "hard", "escalated", "answered", "reviewed", "quarantined", "forgotten"
+]
 STATES: tuple[State, ...] = get_args(State)
 
 # Who moves a study on from a state. A state with no owner waits for a person or for new images.
@@ -17,8 +19,9 @@ OWNERS: dict[State, str] = {
     "hard": "triage.seal",
     "escalated": "triage.absorb",
     "answered": "a clinician's signature",
-    "reviewed": "nobody: the end",
+    "reviewed": "triage.forget, where a site set a retention",
     "quarantined": "a person: release or reject",
+    "forgotten": "nobody: the end",
 }
 
 # (from, to): the event. A late instance is a move to `received` with revision + 1, from any state; a release makes a
@@ -47,9 +50,11 @@ MOVES: dict[tuple[State, State], str] = {
     ("answered", "received"): "late instance",
     ("reviewed", "received"): "late instance",
     ("quarantined", "received"): "late instance",
+    ("reviewed", "forgotten"): "forgotten",
+    ("forgotten", "received"): "came again",
 }
 
-END_STATES: frozenset[State] = frozenset({"routine", "answered", "reviewed", "quarantined"})
+END_STATES: frozenset[State] = frozenset({"routine", "answered", "reviewed", "quarantined", "forgotten"})
 
 WireState = Literal["queued", "sending", "received", "answered", "closed", "refused", "cancelled"]
 WIRE_STATES: tuple[WireState, ...] = get_args(WireState)
@@ -69,6 +74,16 @@ WIRE_MOVES: dict[tuple[WireState, WireState], str] = {
     ("received", "cancelled"): "superseded",
     ("answered", "cancelled"): "superseded",
     ("refused", "cancelled"): "superseded",
+}
+
+# Where a correction handed over stands; it is made once, and what ended stays ended.
+CorrectionState = Literal["waiting", "sending", "filed", "refused", "withdrawn"]
+CORRECTION_STATES: tuple[CorrectionState, ...] = get_args(CorrectionState)
+CORRECTION_MOVES: dict[tuple[CorrectionState, CorrectionState], str] = {
+    ("waiting", "sending"): "published, its case being at the centre",
+    ("sending", "filed"): "the centre's word",
+    ("sending", "refused"): "the centre's word",
+    ("waiting", "withdrawn"): "its case was taken back before the centre had it",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from appliance.core.overlay import Policy
 from appliance.core.prepare import Step as PlainStep
 from appliance.core.prepare import why_not_prepared
 from appliance.core.strict import Strict as Strict
@@ -25,6 +26,7 @@ SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Side = Annotated[int, Field(ge=16, le=1024)]
 Told = Annotated[str, Field(max_length=128)]
 FRAMES_MAX = 64
+HEAT_SIDE_MAX = 64  # a map says where to look, not what is to be seen there
 RADIOGRAPHS = frozenset(("CR", "DX", "MG", "RG", "RF", "XA"))
 
 
@@ -94,6 +96,22 @@ class Input(Strict):
         return (1, self.frames, self.side_px, self.side_px)
 
 
+class Heat(Strict):
+    """Where on the frames an exit's answer comes from: output float32 [1, frames, rows, columns] in 0..1.
+
+    Each map lies over the whole frame, as the preparation squeezes whole frames; frames are the input's.
+    """
+
+    output: Identifier
+    frames: Annotated[int, Field(ge=1, le=FRAMES_MAX)]
+    rows: Annotated[int, Field(ge=1, le=HEAT_SIDE_MAX)]
+    columns: Annotated[int, Field(ge=1, le=HEAT_SIDE_MAX)]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (1, self.frames, self.rows, self.columns)
+
+
 class Exit(Strict):
     """One graph that gives an answer. A logit outside its range is an odd output: nothing is decided on it.
 
@@ -102,6 +120,7 @@ class Exit(Strict):
     gap       output float32 [1], |logit of the image - logit of its mirror|; null: not given
     energy    output float32 [1]; null: not given
     trunk     output that is the one input of the next exit's graph; null for the last exit
+    heat      the output that says where the answer comes from; absent or null: not given
     cost_ms   what one run takes on one core of the machine that made the package
     """
 
@@ -114,17 +133,22 @@ class Exit(Strict):
     gap: Identifier | None
     energy: Identifier | None
     trunk: Identifier | None
+    heat: Heat | None = None
     cost_ms: Annotated[float, Field(ge=0, le=60_000)]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every output but the trunk, whose shape only the graphs know."""
         found: dict[str, tuple[int, ...]] = {self.logit: (1,), self.features: (1, self.features_count)}
+        if self.heat is not None:
+            found[self.heat.output] = self.heat.shape
         return found | {name: (1,) for name in (self.gap, self.energy) if name is not None}
 
     @model_validator(mode="after")
     def _consistent(self) -> "Exit":
-        named = [each for each in (self.logit, self.features, self.gap, self.energy, self.trunk) if each is not None]
+        heat = None if self.heat is None else self.heat.output
+        outputs = (self.logit, self.features, self.gap, self.energy, self.trunk, heat)
+        named = [each for each in outputs if each is not None]
         if len(set(named)) != len(named):
             raise ValueError("an exit names one output twice")
         if not self.logit_low < self.logit_high:
@@ -204,6 +228,7 @@ class Manifest(Strict):
     """manifest.json of a package. `files` are the SHA-256 of all that the appliance reads to decide.
 
     weights     random weights only ever escalate: no certificate of such a package is looked at
+    overlay     whether a reader may be shown where an answer comes from: never, when asked for, or after own reading
     exits       one graph, or two of which the first leaves to the second what it does not decide
     references  gate references by site; "default" is everybody's who is not named
     """
@@ -216,7 +241,7 @@ class Manifest(Strict):
     intended_use: LongText
     licence: LongText
     training_data: LongText
-    overlay: Literal["none", "on_request", "after_first_read"]
+    overlay: Policy
     files: Annotated[dict[FileName, Sha256], Field(max_length=64)]
     input: Input
     exits: Annotated[tuple[Exit, ...], Field(min_length=1, max_length=2)]
@@ -237,6 +262,11 @@ class Manifest(Strict):
             raise ValueError("every exit but the last gives a trunk, and the last gives none")
         if len(set(self.graphs)) != len(self.graphs):
             raise ValueError("exits and check must be different graphs")
+        heats = [each.heat for each in self.exits if each.heat is not None]
+        if (self.overlay == "none") == bool(heats):
+            raise ValueError("an exit says where its answer comes from (heat) if and only if overlay allows showing it")
+        if any(each.frames != self.input.frames for each in heats):
+            raise ValueError("heat has another number of frames than the input")
         if not self.nominal.clear_at_or_below < self.nominal.flag_at_or_above:
             raise ValueError("nominal thresholds are in the wrong order")
         return self

@@ -5,11 +5,13 @@ Each travels in a letter (core.letter) on a topic that bears the device's name a
 
 import hashlib
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from appliance.core.bulletin import Bulletin
 from appliance.core.command import Command
+from appliance.core.correction import REVS_MAX, Correction
 from appliance.core.document import CaseId, Code, Document, Hex64
 from appliance.core.transfer import PARTS_MAX, Manifest
 
@@ -24,9 +26,9 @@ WILL_DELAY_S = 60  # a line that comes back within it was never gone
 REFUSED_MAX = 3  # transfers of one case and tier that the centre may lose; then a person looks
 OF_THE_TRANSFER = frozenset({"part-invalid"})  # codes of a refusal that speak of one transfer's bytes, not of its case
 
-UpKind = Literal["manifest", "part", "taken", "roll", "status", "gone"]
+UpKind = Literal["manifest", "part", "taken", "roll", "status", "gone", "correction"]
 UP_KINDS: tuple[UpKind, ...] = get_args(UpKind)
-DownKind = Literal["receipt", "have", "refusal", "verdict", "standing", "request", "command"]
+DownKind = Literal["receipt", "have", "refusal", "verdict", "standing", "request", "command", "filed"]
 DOWN_KINDS: tuple[DownKind, ...] = get_args(DownKind)
 
 
@@ -134,9 +136,11 @@ class Status(Document):
     product     what runs there
     oldest_s    for how long the oldest of those that wait has waited
     free_bytes  what the spool of sealed cases can still take
+    line_ends   when the certificate of the line ends, seconds since 1970; null: there is none, or edition 1
+    bulletin    what triage says of the whole appliance; null: it has not said anything yet, or edition 1
     """
 
-    schema_version: Literal["status/1"] = "status/1"
+    schema_version: Literal["status/2", "status/1"] = "status/2"
     number: Annotated[int, Field(ge=1, le=STATUS_NUMBER_MAX)]
     life: CaseId
     said_at: Annotated[int, Field(ge=0, le=2**40)]
@@ -144,6 +148,14 @@ class Status(Document):
     waiting: Waiting
     oldest_s: Annotated[int, Field(ge=0, le=2**31)]
     free_bytes: Annotated[int, Field(ge=0, le=2**60)]
+    line_ends: Annotated[int, Field(ge=0, le=2**40)] | None = None
+    bulletin: Bulletin | None = None
+
+    @model_validator(mode="after")
+    def _edition(self) -> Self:
+        if self.schema_version == "status/1" and (self.line_ends is not None or self.bulletin is not None):
+            raise ValueError("a field of edition 2")
+        return self
 
 
 class Gone(Document):
@@ -156,6 +168,20 @@ class Gone(Document):
     life: CaseId
 
 
+class Filed(Document):
+    """The centre has filed this correction durably, or says why it never will: it need not be sent any more.
+
+    letter_sha256  of the letter that brought it
+    code           why not; null where it is filed
+    """
+
+    schema_version: Literal["filed/1"] = "filed/1"
+    key: CaseId
+    rev: Annotated[int, Field(ge=1, le=REVS_MAX)]
+    letter_sha256: Hex64
+    code: Code | None
+
+
 # Which document travels under which kind: the one list that both ends parse by and that the printed page is made from.
 # A part is no document.
 UP_DOCUMENTS: Mapping[str, type[Document]] = {
@@ -164,6 +190,7 @@ UP_DOCUMENTS: Mapping[str, type[Document]] = {
     "roll": Roll,
     "status": Status,
     "gone": Gone,
+    "correction": Correction,
 }
 DOWN_DOCUMENTS: Mapping[str, type[Document]] = {
     "receipt": Receipt,
@@ -173,6 +200,7 @@ DOWN_DOCUMENTS: Mapping[str, type[Document]] = {
     "standing": Standing,
     "request": Request,
     "command": Command,
+    "filed": Filed,
 }
 
 
@@ -187,6 +215,11 @@ def topic_up(device_id: str, kind: UpKind) -> str:
 
 def topic_down(device_id: str, kind: DownKind) -> str:
     return f"edge/2/down/{device_id}/{kind}"
+
+
+def topic_desired(ring: str) -> str:
+    """Where the centre leaves, retained, that a ring has updates: a hint to look sooner, which nobody reads further."""
+    return f"edge/2/updates/{ring}/desired"
 
 
 def verdict_place(device_id: str, case_id: str, rev: int) -> str:

@@ -3,13 +3,14 @@
 A graph that gives something else has not answered; nothing is mended, guessed or taken from where it does not belong.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.core.manifest import Check, Exit
+from appliance.core.manifest import Check, Exit, Manifest
+from appliance.core.overlay import LEVEL_MAX, HeatMap
 
 Outputs = Mapping[str, NDArray[np.float32]]
 SHARE_SLACK = 1e-3  # of the sum of probabilities, and of their ends
@@ -46,7 +47,26 @@ def answer(expected: Exit, outputs: Outputs | None) -> Answer | str:
     energy = None if expected.energy is None else float(arrays[expected.energy][0])
     if not expected.logit_low <= logit <= expected.logit_high or (gap is not None and gap < 0):
         return "model-output-odd"
+    heat = None if expected.heat is None else arrays[expected.heat.output]
+    if heat is not None and (heat.min() < 0 or heat.max() > 1):
+        return "model-output-odd"
     return Answer(logit, arrays[expected.features][0].astype(np.float64), gap, energy)
+
+
+def heat_map(manifest: Manifest, exit: int, outputs: Outputs, frames: Sequence[tuple[str, int]]) -> HeatMap | None:
+    """The map of an exit, counted from 1; None where its package gives none, or where the answer is not well-formed.
+
+    frames  those of the network's input, in its order
+    """
+    heat = manifest.exits[exit - 1].heat
+    values = None if heat is None else outputs.get(heat.output)
+    if heat is None or manifest.weights == "random" or values is None or values.shape != heat.shape:
+        return None
+    if len(frames) != heat.frames or not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        return None
+    levels = np.rint(values[0].astype(np.float64) * LEVEL_MAX).astype(np.uint8)
+    told = manifest.title, manifest.label.name, manifest.overlay
+    return HeatMap(*told, exit, tuple(frames), heat.rows, heat.columns, levels.tobytes())
 
 
 def kinds(expected: Check | None, outputs: Outputs | None) -> dict[str, float] | str:

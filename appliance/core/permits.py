@@ -28,6 +28,7 @@ OF_ROLE: dict[Role, frozenset[Right]] = {
 LENT: frozenset[Right] = frozenset({"look", "decide"})
 
 AddressClass = Literal["loopback", "private", "public", "unknown", "console"]
+ADDRESS_CLASSES: tuple[AddressClass, ...] = get_args(AddressClass)
 
 
 def rights(role: str, *, lifted: bool) -> frozenset[Right]:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from appliance.core.case import CASE_BYTES_MAX, KEY_IMAGES_MAX, Case, Verdict
-from appliance.core.document import MESSAGE_BYTES_MAX, Document
+from appliance.core.document import AGEING_S, MESSAGE_BYTES_MAX, Document
 from appliance.core.letter import OVERHEAD_BYTES
-from appliance.core.lifecycle import WIRE_MOVES, WIRE_STATES
+from appliance.core.lifecycle import CORRECTION_MOVES, WIRE_MOVES, WIRE_STATES
 from appliance.core.link import NO_SUBSCRIBERS
 from appliance.core.messages import (
     DOWN_DOCUMENTS,
@@ -25,11 +25,11 @@ from appliance.core.messages import (
     WILL_DELAY_S,
     DownKind,
     UpKind,
+    topic_desired,
     topic_down,
     topic_up,
 )
 from appliance.core.picture import SIDE_PX_MAX
-from appliance.core.schedule import AGEING_S
 from appliance.core.transfer import PART_BYTES, PARTS_MAX, SEALED_PART_BYTES
 
 ON_TOPICS: Mapping[str, type[Document]] = {**UP_DOCUMENTS, **DOWN_DOCUMENTS}
@@ -56,9 +56,9 @@ Every message but the parts is a letter:
 
 HPKE (RFC 9180) in base mode with X25519, HKDF-SHA256 and AES-256-GCM; its `info` is the topic, and the signature covers
 the topic and all but itself, so a letter cannot be moved to another device or kind. It is {OVERHEAD_BYTES} bytes longer
-than what it says. Three parties have keys: the centre, and on each appliance **triage** (signs cases, opens verdicts)
-and **uplink** (signs and opens all else). So the program that is connected can neither read nor forge a case or a
-verdict.
+than what it says. Three parties have keys: the centre, and on each appliance **triage** (signs cases and
+corrections, opens verdicts) and **uplink** (signs and opens all else). So the program that is connected can neither
+read nor forge a case, a correction or a verdict.
 
 ## Transfers
 
@@ -83,7 +83,9 @@ of the one it holds. Features of a network never travel: pictures can be made fr
 
 ## Order
 
-By urgency; the series last; who waits climbs a class every {AGEING_S / 3600:.0f} hours, up to *urgent* and never to
+By urgency, the higher of what was found and what was asked for (a request of priority STAT travels as *critical*, HIGH
+as *urgent*; the case document bears what was found alone); the series last; who waits climbs a class every
+{AGEING_S / 3600:.0f} hours, up to *urgent* and never to
 *critical*. Which part goes next is asked for every part, so a critical case overtakes a bulky one that is half sent.
 The
 bytes under way follow how soon the broker acknowledges. Caps and budgets of bytes hold back all but critical cases.
@@ -128,11 +130,16 @@ of it. The receipt itself does not travel: it names attributes and objects, and 
 8. **A refusal with the code `part-invalid` is of one transfer, not of its case:** the centre's disk lost it again and
    again. The edge seals the case anew, under another transfer id and key, at most {REFUSED_MAX} times; then the case is
    refused.
+9. **A correction is sent again until it is filed or refused,** and only once the centre has its case. It is one letter
+   of triage's, made once, which uplink cannot read; (key, rev) names it, and the first one under it stands. A copy of
+   an older rev is a copy and never takes the place of a newer one. A correction of a case that the centre does not have
+   from this device is refused.
 
 ## Who is alive
 
 An appliance says a `status` on every connect and every {STATUS_PERIOD_S} s, in a letter of uplink's. It holds numbers,
-a version and times; nothing in it is about a patient.
+codes, versions, digests and times; nothing in it is about a patient. Edition 1 has no `line_ends` and no `bulletin`:
+the centre reads both editions, and shows what an appliance of edition 1 does not say as *not said*.
 
 - **Only a status proves life,** and only one whose number is greater than all before it under the same signing key. The
   number is kept on the appliance's disk, counted before it is said, and never smaller than the milliseconds of its
@@ -146,6 +153,27 @@ a version and times; nothing in it is about a patient.
   believed. Within one life the broker may say it without cause, twice, late or never. So it changes one word, *away*
   for *alive*, until the next status, and nothing else in the house follows from it. An orderly stop says no will.
 - Nothing answers a status. One that is lost is followed by the next.
+
+## Two editions side by side
+
+Appliances and the centre are not brought up to date at one moment. Every document names its edition, `NAME/NUMBER`, in
+`schema_version`; a change of any field is a new number.
+
+- A document of a later edition is not read in part: half of a case, or a verdict without the field that takes it back,
+  would be worse than none. Its receiver reads its name, edition and, of a manifest, the case and transfer, keeps it
+  aside under `message-newer` and goes on. A manifest or case is answered with a refusal of that code, so that its
+  study goes to a person at once; a verdict leaves the case open, which its deadline names, and is read by the next
+  version that understands it: triage goes through all verdicts again after every start.
+- So the centre is brought up to date first: it reads the editions that its appliances send.
+- **Who said what stays known.** Every case names the edge's model by name, version and digest of its graphs, and the
+  digest of the certificate that was asked; every verdict names the model, the server and the prompt's digest. A study
+  that two versions saw has both on file, each with its own result.
+
+## Updates
+
+Models, certificates, policy and releases do not travel over the broker (`docs/updates.md`). It may bear a retained hint
+on `{topic_desired("RING")}`: whoever hears it looks at the repository sooner, at most once a minute, whatever it
+says.
 """
 
 
@@ -180,6 +208,9 @@ def _states() -> Iterator[str]:
     yield "| from | to | when |\n|---|---|---|"
     for (start, end), event in WIRE_MOVES.items():
         yield f"| {start} | {end} | {event} |"
+    yield "\n## Where a correction stands\n\n| from | to | when |\n|---|---|---|"
+    for (before, after), event in CORRECTION_MOVES.items():
+        yield f"| {before} | {after} | {event} |"
 
 
 def _documents() -> Iterator[str]:

@@ -52,3 +52,8 @@ def patient(site_key: bytes, value: str) -> str:
 def term(site_key: bytes, value: str) -> str:
     """L and 8 characters: a code string that a user chose and that other elements refer to, such as Graphic Layer."""
     return "L" + base64.b32encode(_digest(site_key, "term", value)[:5]).decode("ascii")
+
+
+def forgotten(site_key: bytes, value: str) -> str:
+    """64 hex digits for the Study Instance UID of a forgotten study: known again if it comes, told by nobody."""
+    return _digest(site_key, "forgotten", value).hex()

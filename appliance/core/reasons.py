@@ -24,6 +24,8 @@ REASONS: dict[str, str] = {
     "certificate-shrunk": "The certificate is under warning: only the safest half of its lanes is open.",
     "certificate-other-exit": "The certificate was made for another rule at the network's first exit.",
     "image-broken-beside": "Another image of this study came broken and cannot be read.",
+    "study-came-again": "The study was signed and forgotten here before, and has come again.",
+    "study-salvaged": "The ledger was lost, and the study was taken in anew from its kept files.",
     "released-in-conflict": "Two different files bear one UID; a person released the study all the same.",
     "score-between": "The score lies in no lane that the certificate opens.",
     "cleared-under-certificate": "The score lies in the cleared lane of a valid certificate.",

@@ -23,7 +23,14 @@ NAME = r"^[a-z][a-z0-9-]{0,39}$"
 MODEL = r"^[a-z][a-z0-9-]{0,62}(/[0-9]+\.[0-9]+\.[0-9]+)?$"
 Matched = Literal["yes", "no", "unknown"]
 Decided = Literal["agree", "disagree", "cannot-tell", "none"]
-Result = Literal["sr", "key-image"]
+Result = Literal["sr", "key-image", "oru", "fhir"]
+# What each kind of target takes.
+TAKES: dict[str, tuple[Result, ...]] = {
+    "dimse": ("sr", "key-image"),
+    "stow": ("sr", "key-image"),
+    "hl7": ("oru",),
+    "fhir": ("fhir",),
+}
 
 
 Code = Annotated[str, Field(pattern=r"^[A-Z0-9_ ]{1,16}$")]

@@ -11,11 +11,10 @@ shrinks when they take longer than TARGET_S, because a queue in the line is a qu
 
 from dataclasses import dataclass, replace
 
-from appliance.core.document import Urgency
+from appliance.core.document import AGEING_S, Urgency
 from appliance.core.transfer import PART_HEAD_BYTES, SEALED_PART_BYTES, Tier
 
 SERIES_TIER: Tier = 2
-AGEING_S = 4 * 3600.0
 SERIES_CLASS, CLIMB_TO = 0, 2
 CLASSES: dict[Urgency, int] = {"routine": 1, "urgent": 2, "critical": 3}
 TARGET_S = 1.0

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from appliance.core.document import URGENCIES
+from appliance.core.document import URGENCIES, Urgency
 
 Standing = Literal["flagged", "escalated", "cleared"]
 STANDINGS: tuple[Standing, ...] = get_args(Standing)  # in reading order
 # Requested Procedure Priority (0040,1003) and Study Priority ID (0032,000C); what is not named is as any other.
 REQUESTED: Mapping[str, int] = {"STAT": 0, "HIGH": 1}
 REQUEST_USUAL = 2
+ASKED_AS: Mapping[int, Urgency] = {0: "critical", 1: "urgent"}  # how fast a case travels that was asked for so
 
 GROUP_CRITICAL, GROUP_OVERDUE, GROUP_USUAL = 0, 1, 2
 
@@ -55,6 +56,17 @@ class Waiting:
 
 def request_rank(told: str) -> int:
     return REQUESTED.get(told.strip().upper(), REQUEST_USUAL)
+
+
+def case_urgency(found: str | None, request: int) -> Urgency:
+    """How fast a case travels and is answered: the higher of what was found and what was asked for.
+
+    The case document bears what was found alone: that somebody is in a hurry is no finding.
+
+    found    urgency of the result; request  rank of the study's request
+    """
+    said = (found, ASKED_AS.get(request))
+    return next((each for each in reversed(URGENCIES) if each in said), URGENCIES[0])
 
 
 def standing(study: Waiting) -> Standing:

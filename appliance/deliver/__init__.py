@@ -198,7 +198,7 @@ class Deliver:
         elif answer.fate == "refused":
             self._receipt(waiting, "refused", answer, moment)
         else:
-            waiting.stored = False  # the PACS does not have it, or not for good: all of it again
+            waiting.stored = waiting.ask  # the PACS does not have it, or not for good: all of it again
             self._again(waiting.order_id, answer, moment)
 
     def _ended(self, ended: Ended, moment: Moment) -> None:

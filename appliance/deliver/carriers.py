@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from appliance.core.delivery import CLASS_NOT_SUPPORTED, Answer, of_http, of_status
-from appliance.core.results.order import Order, Payload
+from appliance.core.results.order import Order
 from appliance.deliver.commitments import Commitments
 from appliance.deliver.orders import NO_COMMITMENT, Job, instances
 from appliance.errors import Fault, Quarantined, Unavailable
 from appliance.loop import guarded
-from appliance.world import stow
 from appliance.world.dimse.calling import Call, Kind, Peer, Report, call
+from appliance.world.web import Store, stow
 
 Step = Literal["stored", "asked", "replied"]
 
@@ -75,20 +75,20 @@ class Storing:
                 self._ask(line, kept, tell)
 
     def _sent(self, line: Call, order: Order, tell: Tell) -> bool:
-        answer = _attempted(partial(self._send, line, order))
+        answer = attempted(partial(self._send, line, order))
         tell(Told(order.id, "stored", answer))
         return answer.fate in ("taken", "noted")
 
     def _send(self, line: Call, order: Order) -> Answer:
-        worst = Answer("taken")
+        worst = of_kind(order, "store")
         for payload in order.payloads:
-            path = whole(self.outbox, payload)
+            path = whole(self.outbox, f"{payload.sha256}.dcm", payload.sha256)
             if line.takes((payload.sop_class_uid, payload.transfer_syntax_uid)):
                 named = (payload.sop_class_uid, payload.sop_instance_uid)
                 answer = of_status(line.store(path, named, payload.transfer_syntax_uid, order.priority))
             else:
                 answer = Answer("refused", "pacs-class", CLASS_NOT_SUPPORTED)
-            worst = _worse(worst, answer)
+            worst = worse(worst, answer)
         return worst
 
     def _ask(self, line: Call, orders: list[Order], tell: Tell) -> None:
@@ -118,7 +118,7 @@ class Storing:
 class Stowing:
     """STOW-RS; there is no commitment of it."""
 
-    store: stow.Store
+    store: Store
     outbox: Path
 
     def carry(self, batch: Sequence[Job], tell: Tell) -> None:
@@ -127,7 +127,7 @@ class Stowing:
             for each in batch:
                 answer = Answer("taken")
                 if not each.stored:
-                    answer = _attempted(partial(self._send, line, each.order))
+                    answer = attempted(partial(self._send, line, each.order))
                     tell(Told(each.order.id, "stored", answer))
                 if each.order.commit and answer.fate in ("taken", "noted"):
                     tell(Told(each.order.id, "asked", Answer("refused", NO_COMMITMENT)))
@@ -135,12 +135,12 @@ class Stowing:
             line.close()
 
     def _send(self, line: stow.Line, order: Order) -> Answer:
-        worst = Answer("taken")
+        worst = of_kind(order, "store")
         for payload in order.payloads:
-            answer = of_http(*line.send(whole(self.outbox, payload)))
+            answer = of_http(*line.send(whole(self.outbox, f"{payload.sha256}.dcm", payload.sha256)))
             if answer.fate == "shut":
                 raise Unavailable(answer.code)
-            worst = _worse(worst, answer)
+            worst = worse(worst, answer)
         return worst
 
 
@@ -154,14 +154,14 @@ class Replying:
         with call(self.peer, (), answers=True) as line:
             for each in batch:
                 report = Report(each.order.transaction_uid, tuple(each.order.committed), tuple(each.order.failed))
-                tell(Told(each.order.id, "replied", _attempted(partial(_replied, line, report))))
+                tell(Told(each.order.id, "replied", attempted(partial(_replied, line, report))))
 
 
 def _replied(line: Call, report: Report) -> Answer:
     return of_status(line.report(report))
 
 
-def _attempted(work: Callable[[], Answer]) -> Answer:
+def attempted(work: Callable[[], Answer]) -> Answer:
     """What an order's attempt came to; only what is the target's fault is raised."""
     found = guarded("deliver.send", work)
     if isinstance(found, Unavailable):
@@ -173,19 +173,24 @@ def _attempted(work: Callable[[], Answer]) -> Answer:
     return found
 
 
-def _worse(one: Answer, other: Answer) -> Answer:
+def worse(one: Answer, other: Answer) -> Answer:
     order = ("taken", "noted", "again", "shut", "refused")
     return max(one, other, key=lambda answer: order.index(answer.fate))
 
 
-def whole(outbox: Path, payload: Payload) -> Path:
-    """The file of a payload, once it is found to be what its order says. Raises Quarantined("payload-damaged")."""
-    path = outbox / f"{payload.sha256}.dcm"
+def of_kind(order: Order, kind: str) -> Answer:
+    """What becomes of an order whose target was another kind of system when it was written: it is not sent."""
+    return Answer("taken") if order.kind == kind else Answer("refused", "order-invalid")
+
+
+def whole(outbox: Path, name: str, sha256: str) -> Path:
+    """A file of the outbox, once it is found to be what its order says. Raises Quarantined("payload-damaged")."""
+    path = outbox / name
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise Quarantined("payload-damaged") from None
-    if digest != payload.sha256:
+    if digest != sha256:
         raise Quarantined("payload-damaged")
     return path

@@ -33,6 +33,7 @@ class Waiting:
     line    what it waits behind: its target, or the one scanner that its answer is for
     stored  its objects were taken in this life of the process; only their commitment is missing
     asked   a worker has it, or a commitment of it is on its way
+    ask     nothing is stored: it only asks whether the target keeps what others sent it
     noted   the code of a warning with which they were taken
     """
 
@@ -47,6 +48,7 @@ class Waiting:
     attempts: int = 0
     stored: bool = False
     asked: bool = False
+    ask: bool = False
     noted: str = ""
 
     def again(self, now: float, first_s: float, most_s: float, draw: float) -> None:
@@ -99,7 +101,8 @@ class Outbox:
                 order.priority,
                 order.created_at_s,
                 order.commit,
-                stored=name in answered,
+                stored=name in answered or order.kind == "commit-ask",
+                ask=order.kind == "commit-ask",
             )
         return len(new) > room > 0
 
@@ -153,7 +156,7 @@ class Outbox:
 
 def line_of(order: Order) -> str:
     """What an order waits behind."""
-    return order.target if order.kind == "store" else f"{REPLY}{order.peer_ae_title}"
+    return f"{REPLY}{order.peer_ae_title}" if order.kind == "commit-reply" else order.target
 
 
 def _turn(now: float, waiting: Waiting) -> tuple[int, int, float, str]:
@@ -175,5 +178,7 @@ def _stems(folder: Path) -> set[str]:
 
 
 def instances(order: Order) -> Iterable[tuple[str, str]]:
-    """SOP class and instance of what an order sends."""
+    """SOP class and instance of what an order sends, or asks about."""
+    if order.kind == "commit-ask":
+        return order.committed
     return ((each.sop_class_uid, each.sop_instance_uid) for each in order.payloads)

@@ -17,12 +17,14 @@ from appliance.config.results import Target as Told
 from appliance.deliver.carriers import Carrier, Replying, Storing, Stowing
 from appliance.deliver.commitments import Commitments
 from appliance.deliver.orders import REPLY
+from appliance.deliver.texts import Putting, Speaking
 from appliance.deliver.workers import Target
 from appliance.errors import Fault, Misconfigured
 from appliance.loop import FAULTS, LOG, guarded
-from appliance.world import stow
+from appliance.world import mllp
 from appliance.world.dimse import hearing, server
 from appliance.world.dimse.calling import Peer
+from appliance.world.web import Store, trust
 
 CREDENTIAL_BYTES_MAX = 8192
 LOOK_UP_S = 60.0
@@ -45,7 +47,15 @@ class Book:
         told = self.told.get(name)
         if told is None:
             return None
-        return Target(name, self._stow(told) if told.kind == "stow" else self._storing(told, commitments))
+        match told.kind:
+            case "stow":
+                return Target(name, Stowing(self._store(told), self.outbox))
+            case "fhir":
+                return Target(name, Putting(self._store(told), self.outbox))
+            case "hl7":
+                return Target(name, self._speaking(told))
+            case "dimse":
+                return Target(name, self._storing(told, commitments))
 
     def check(self) -> None:
         """Makes every target once: what an operator must mend is said at the start."""
@@ -53,19 +63,20 @@ class Book:
             self.make(name, Commitments(lambda _: None))
 
     def _storing(self, told: Told, commitments: Commitments) -> Carrier:
-        context = None
-        if told.tls:
-            context = _context(told.tls_certificate_file, _key(told), told.authority_file)
-        peer = self._peer(told.host, told.port, told.ae_title, told.calling_ae_title, context)
+        peer = self._peer(told.host, told.port, told.ae_title, told.calling_ae_title, _line_tls(told))
         return Storing(peer, self.outbox, commitments, self.config.deliver.commit_wait_s, self.randomness)
 
-    def _stow(self, told: Told) -> Carrier:
+    def _speaking(self, told: Told) -> Carrier:
+        knobs = self.config.deliver
+        peer = mllp.Peer(told.host, told.port, knobs.connect_timeout_s, knobs.answer_timeout_s, _line_tls(told))
+        return Speaking(peer, self.outbox)
+
+    def _store(self, told: Told) -> Store:
         knobs = self.config.deliver
         context = None
         if told.url.startswith("https:"):
-            context = stow.trust(None if told.authority_file == UNSET else told.authority_file)
-        store = stow.Store(told.url, knobs.connect_timeout_s, knobs.answer_timeout_s, context, _authorization(told))
-        return Stowing(store, self.outbox)
+            context = trust(None if told.authority_file == UNSET else told.authority_file)
+        return Store(told.url, knobs.connect_timeout_s, knobs.answer_timeout_s, context, _authorization(told))
 
     def _scanner(self, name: str) -> Target | None:
         dimse = self.config.dimse
@@ -123,6 +134,10 @@ def _addresses(hosts: Iterable[str]) -> set[str]:
 
 def _key(told: Told) -> Path:
     return secret_path(f"target-{told.name}-key", told.tls_key_file) or told.tls_key_file
+
+
+def _line_tls(told: Told) -> ssl.SSLContext | None:
+    return _context(told.tls_certificate_file, _key(told), told.authority_file) if told.tls else None
 
 
 def _context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:

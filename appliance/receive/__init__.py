@@ -1,7 +1,8 @@
 """The receive service: takes files out of the scanner's folder into incoming/, and nothing else.
 
 It can only add. It reads no data set, opens no database and deletes nothing that is not safe in incoming/. A file is
-taken when its size and time held still over two looks and it bears the DICOM magic. What cannot be taken is moved to
+taken when its size and time held still over two looks and it bears the magic of what the folder is for: DICOM, or HL7
+where final reports of the RIS are left in a folder of their own. What cannot be taken is moved to
 refused/ beside it, and a note in incoming/ says so by a code, so that the page can name it.
 """
 
@@ -15,10 +16,12 @@ from functools import partial
 from pathlib import Path
 
 from appliance.config import Config, Places
+from appliance.config.reports import OFF
+from appliance.core.final_report import BYTES_MAX as REPORT_BYTES_MAX
 from appliance.errors import Fault, Refused, Unavailable
 from appliance.loop import Moment, Step, guarded
 from appliance.world import archive, folder
-from appliance.world.folder import Look
+from appliance.world.folder import Look, Magic
 
 LOG = logging.getLogger("appliance.receive")
 TAKEN, REFUSED = "taken", "refused"
@@ -46,12 +49,39 @@ class Stay:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one folder is for. suffix: of its files in incoming/; magic: what they begin with; unlike: the code
+    of a file that does not; steps: their prefix.
+    """
+
+    folder: Path
+    suffix: str
+    bytes_max: int
+    magic: Magic
+    unlike: str
+    steps: str
+
+
+def reports(config: Config) -> Kind | None:
+    """The folder of final reports, where a site has one."""
+    knobs = config.reports
+    return (
+        None
+        if knobs.folder == OFF
+        else Kind(knobs.folder, ".hl7", REPORT_BYTES_MAX, folder.HL7, "file-not-hl7", "reports.")
+    )
+
+
 class Receive:
     """The service's memory between steps; losing it loses nothing, the next look finds everything again."""
 
-    def __init__(self, config: Config, places: Places) -> None:
+    def __init__(self, config: Config, places: Places, kind: Kind | None = None) -> None:
         self.knobs = config.receive
-        self.folder = config.receive.watched_folder
+        self.kind = kind or Kind(
+            config.receive.watched_folder, ".dcm", config.receive.file_bytes_max, folder.DICOM, "file-not-dicom", ""
+        )
+        self.folder = self.kind.folder
         self.incoming = places.incoming
         self.watched: dict[Path, Watched] = {}
         self.taken: dict[Path, Watched] = {}
@@ -68,7 +98,8 @@ class Receive:
         self._remember_taken()
 
     def steps(self) -> dict[str, Step]:
-        return {"look": self.look, "take": self.take, "tend": self.tend}
+        own = self.kind.steps
+        return {f"{own}look": self.look, f"{own}take": self.take, f"{own}tend": self.tend}
 
     def hinted(self) -> None:
         """Called from the hint thread: look at once."""
@@ -150,18 +181,18 @@ class Receive:
         look = watched.look
         if not look.regular:
             raise Refused("file-link")
-        if look.size > self.knobs.file_bytes_max:
+        if look.size > self.kind.bytes_max:
             raise Refused("file-too-large")
-        if look.size == 0 or not folder.bears_magic(look.path):
+        if look.size == 0 or not folder.bears_magic(look.path, self.kind.magic):
             if moment.mono - watched.since < self.knobs.unlike_dicom_s:
                 return False  # perhaps its first bytes are still to come
-            raise Refused("file-empty" if look.size == 0 else "file-not-dicom")
+            raise Refused("file-empty" if look.size == 0 else self.kind.unlike)
         digest = self._copy(look)
         self._move_aside(Stay(look, TAKEN, digest), moment)
         return True
 
     def _copy(self, look: Look) -> str:
-        digest, _ = archive.put_stream(self.incoming, folder.read_whole(look), f"take-{look.inode}", ".dcm")
+        digest, _ = archive.put_stream(self.incoming, folder.read_whole(look), f"take-{look.inode}", self.kind.suffix)
         return digest
 
     def _refuse(self, look: Look, code: str, moment: Moment) -> bool:

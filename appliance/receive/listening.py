@@ -1,8 +1,8 @@
 """Receive on the scanner's network: an object is in incoming/, durably, before its sender hears of success.
 
-A commitment that a scanner asks for is filed there in the same way and not read, and so is word of what came together
-and was released. It adds to incoming/ and to nothing else, and knows who may send by the configuration alone. The
-threads are the listener's; the step only sees to it that there is one.
+A commitment that a scanner asks for is filed there in the same way and not read, and so is what it tells of performed
+procedure steps, and word of what came together and was released. It adds to incoming/ and to nothing else, and knows
+who may send by the configuration alone. The threads are the listener's; the step only sees to it that there is one.
 """
 
 import base64
@@ -15,9 +15,11 @@ from typing import Protocol
 
 from appliance.config import Config, Places, secret_path
 from appliance.config.dimse import Dimse
+from appliance.core.step_files import Kind
 from appliance.errors import Fault, Misconfigured, Unavailable
 from appliance.loop import FAULTS, Moment, Step, guarded
 from appliance.receive.bursts import Bursts
+from appliance.receive.steps import Steps
 from appliance.world import archive
 
 LOG = logging.getLogger("appliance.receive")
@@ -44,6 +46,7 @@ class Listening:
         self.incoming = places.incoming
         self.listener: Listener | None = None
         self.bursts = Bursts()
+        self.performed = Steps(self.incoming, self.room)
         self._due = 0.0
 
     def steps(self) -> dict[str, Step]:
@@ -62,9 +65,12 @@ class Listening:
         key = secret_path("dimse-tls-key", self.knobs.tls_key_file)
         if self.knobs.tls == "mutual" and key is None:
             raise Misconfigured("dimse-tls", "dimse.tls_key_file")
+        if self.knobs.mpps_peers:
+            self.performed.open()
         ends = dimse.Ends(
             keep=self.keep,
             ask=self.ask,
+            tell=self.tell,
             began=self.bursts.began,
             ended=self.ended,
             room=self.room,
@@ -97,6 +103,11 @@ class Listening:
             "data": base64.b64encode(data).decode(),
         }
         done = guarded("receive.commit", lambda: self._note(told, ".commit"))
+        return done.code if isinstance(done, Fault) else ""
+
+    def tell(self, kind: Kind, peer: str, uid: str, syntax: str, data: bytes) -> str:
+        """Files what a modality tells of a performed procedure step, in the same way."""
+        done = guarded("receive.step", lambda: self.performed.file(kind, peer, uid, syntax, data))
         return done.code if isinstance(done, Fault) else ""
 
     def ended(self, line: int, released: bool) -> None:

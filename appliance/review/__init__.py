@@ -11,13 +11,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -28,7 +28,7 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp
 
 from appliance.config import Config, Places
-from appliance.errors import CATALOGUE, Misconfigured
+from appliance.errors import CATALOGUE
 from appliance.review import (
     account,
     administration,
@@ -43,8 +43,10 @@ from appliance.review import (
     doors,
     emergency,
     entrance,
+    entry,
     holds,
     images,
+    language,
     late_images,
     line,
     live,
@@ -53,12 +55,15 @@ from appliance.review import (
     models,
     openings,
     outbox,
+    overlay,
     overview,
     printed,
+    provider,
     quality,
     quarantine,
     signing,
     switch,
+    trouble,
     upkeep,
     viewing,
     walls,
@@ -67,6 +72,7 @@ from appliance.review import (
 from appliance.review.dicomweb import gate, retrieve
 from appliance.review.ledgers import Ledgers, Page
 from appliance.review.proofs import Proofs
+from appliance.review.roundtrips import RoundTrips
 
 HERE = Path(__file__).parent
 LOG = logging.getLogger("appliance")
@@ -95,14 +101,9 @@ def withdraw_certificate(places: Places, digest: str, *, user: str, because: str
         models.file_withdrawal(ledgers, digest, user=user, because=because, nonce=nonce, at=time.time())
 
 
-@contextmanager
-def opened(places: Places) -> Iterator[Ledgers]:
+def opened(places: Places) -> closing[Ledgers]:
     """The page's own database for a verb of the command line."""
-    ledgers = Ledgers(places)
-    try:
-        yield ledgers
-    finally:
-        ledgers.close()
+    return closing(Ledgers(places))
 
 
 PULSE = entrance.for_readers(lambda _request, _reader: Response(status_code=204), touch=False)
@@ -116,6 +117,7 @@ PAGES = {
     **quality.ROUTES,
     **holds.ROUTES,
     **images.ROUTES,
+    **overlay.ROUTES,
     **overview.ROUTES,
     **quarantine.ROUTES,
     **outbox.ROUTES,
@@ -146,6 +148,7 @@ FORMS = {
     **models.FORMS,
     **switch.FORMS,
     **lock.FORMS,
+    **provider.FORMS,
     **account.FORMS,
     **emergency.FORMS,
     **administration.FORMS,
@@ -164,6 +167,7 @@ def app(
     token: Callable[[], str] = lambda: secrets.token_urlsafe(32),
     reading: retrieve.Reading | None = None,
     stop: threading.Event | None = None,
+    mistakes: Sequence[tuple[str, str, str]] = (),
 ) -> ASGIApp:
     """The page as an ASGI application behind its wall.
 
@@ -172,6 +176,8 @@ def app(
     stop     set when the service ends
     """
     templates = Jinja2Templates(directory=HERE / "templates")
+    language.speak(templates.env)
+    templates.env.globals["trouble"] = trouble.Trouble(config, ledgers.places, mistakes)
     first = beginning.Beginning(ledgers, token())
     pages = {**PAGES, "/first": first.page}
     forms = {**FORMS, "/first": first.make}
@@ -181,15 +187,21 @@ def app(
             *(doors.Door("POST", path, endpoint) for path, endpoint in forms.items()),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
-        exception_handlers={HTTPException: _refusal, OperationalError: _busy},
+        exception_handlers={HTTPException: _refusal, **trouble.handlers(OperationalError, DatabaseError)},
     )
     starlette.state.page = Page(config, ledgers.places, ledgers, clock, token, templates.TemplateResponse)
-    starlette.state.proofs, starlette.state.openings = Proofs(), openings.Openings()
+    starlette.state.proofs, starlette.state.roundtrips = Proofs(), RoundTrips()
+    starlette.state.openings, starlette.state.reading = openings.Openings(), reading or retrieve.Reading()
     starlette.state.watcher = live.Watcher(stop=stop or threading.Event())
-    starlette.state.reading = reading or retrieve.Reading()
     tls, inner = config.review.tls, gate.gated(starlette, config.review.dicomweb_origins, clock)
     return walls.walled(
-        inner, config.review.hosts(), tls=tls != "off", trusted=tls == "files", own_methods=gate.is_dicomweb
+        inner,
+        config.review.hosts(),
+        tls=tls != "off",
+        trusted=tls == "files",
+        own_methods=gate.is_dicomweb,
+        language=config.review.language,
+        provider=provider.led_back_by(config),
     )
 
 
@@ -200,20 +212,22 @@ def serve(
     stop: threading.Event,
     ready: Callable[[str], None],
     alive: Callable[[], object] = lambda: None,
+    mistakes: Sequence[tuple[str, str, str]] = (),
 ) -> None:
     """Serves the page until stop is set; ready gets its address once it answers.
 
     alive is called every few seconds by the loop that answers requests: the watchdog hears nothing from one that hangs.
 
-    Raises Misconfigured("port-taken") when config.review.host and port cannot be had, and ("tls-files").
+    Raises Misconfigured("port-taken") when config.review.host and port cannot be had, "socket-differs", "tls-files".
     """
     own = line.line_of(config, places, time.time())
-    with _listening(config.review.host, config.review.port) as listener:
+    with entry.listening(config.review.host, config.review.port) as listener:
         ledgers, reading = Ledgers(places), retrieve.Reading()
         if config.review.dicomweb and places.instances.exists() and not retrieve.may_read(places.instances):
             LOG.warning("review: %s: %s", "objects-walled", CATALOGUE["objects-walled"].hint)
         try:
-            _serve(app(config, ledgers, reading=reading, stop=stop), listener, stop, ready, alive, config, own)
+            made = app(config, ledgers, reading=reading, stop=stop, mistakes=mistakes)
+            _serve(made, listener, stop, ready, alive, config, own)
         finally:
             reading.objects.close()
             ledgers.close()
@@ -288,17 +302,6 @@ def _serve(
         quiet.removeFilter(_without_values)
 
 
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=128)
-    except OSError:
-        raise Misconfigured("port-taken", "review.port") from None
-    with listener:
-        yield listener
-
-
 def _without_values(record: logging.LogRecord) -> bool:
     """A traceback's message may quote a data set: the log gets the exception's type and the lines of code only."""
     if record.exc_info:
@@ -311,7 +314,3 @@ def _without_values(record: logging.LogRecord) -> bool:
 
 def _refusal(_: Request, error: Any) -> Response:
     return PlainTextResponse(error.detail, error.status_code, headers=error.headers)
-
-
-def _busy(_request: Request, _error: Exception) -> Response:
-    return PlainTextResponse("The ledger is busy. Try again in a moment.", 503, headers={"Retry-After": "2"})

@@ -21,9 +21,11 @@ from appliance.core.one_time import (
     step_of,
 )
 from appliance.core.permits import RIGHT_WORDS, RIGHTS
+from appliance.core.say import say
 from appliance.errors import Refused
 from appliance.review import members
-from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.entrance import PLACE, Reader, for_readers, form_for_readers
+from appliance.review.language import LANGUAGES, _
 from appliance.review.ledgers import page_of
 from appliance.review.proofs import factor_key, seal
 from appliance.world import accounts, desk
@@ -42,12 +44,19 @@ def account_page(request: Request, reader: Reader) -> Response:
 
 def new_password(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
     page, password = page_of(request), form.get("password", "")
+    if reader.provider:
+        return _shown(request, reader, status=409)
     if password != form.get("repeated", ""):
-        return _shown(request, reader, said="The two are not the same; nothing was changed.", status=400)
+        return _shown(request, reader, said=_("The two are not the same; nothing was changed."), status=400)
     try:
         hashed = members.checked(reader.user, password)
     except Refused as fault:
-        return _shown(request, reader, said=f"Nothing was changed: {fault.text}. {fault.hint}", status=400)
+        return _shown(
+            request,
+            reader,
+            said=_("Nothing was changed: %(fault)s. %(hint)s", fault=say(fault.text), hint=say(fault.hint)),
+            status=400,
+        )
     with page.ledgers.pen().begin() as c:
         accounts.set_password(c, reader.user, hashed)
         accounts.end_sessions(c, reader.user, but=reader.token_hash)
@@ -58,6 +67,8 @@ def new_password(request: Request, reader: Reader, form: Mapping[str, str]) -> R
 def factor(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
     """Sets a second factor up, shows its recovery codes this once; or takes it away."""
     page, seed = page_of(request), form.get("seed", "")
+    if reader.provider:
+        return _shown(request, reader, status=409)
     if form.get("what") == "remove":
         with page.ledgers.pen().begin() as c:
             accounts.set_factor(c, reader.user, None, [])
@@ -75,8 +86,21 @@ def factor(request: Request, reader: Reader, form: Mapping[str, str]) -> Respons
     return _shown(request, reader, codes=[grouped(code) for code in codes])
 
 
+def language(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
+    """Files the language that the pages are said in to this user, and leads back to where it was chosen."""
+    chosen, to = form.get("language", ""), form.get("to", "")
+    if chosen in LANGUAGES:
+        with page_of(request).ledgers.pen().begin() as c:
+            accounts.set_language(c, reader.user, chosen)
+    return RedirectResponse(to if PLACE.fullmatch(to) else "/account", 303)
+
+
 ROUTES = {"/account": for_readers(account_page)}
-FORMS = {"/account/password": form_for_readers(new_password), "/account/factor": form_for_readers(factor)}
+FORMS = {
+    "/account/language": form_for_readers(language),
+    "/account/password": form_for_readers(new_password),
+    "/account/factor": form_for_readers(factor),
+}
 
 
 def _random(characters: int) -> str:

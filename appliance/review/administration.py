@@ -17,9 +17,11 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.core import page_certificate
 from appliance.core.permits import ROLES
+from appliance.core.say import say
 from appliance.errors import Refused
 from appliance.review import line, members, words
 from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.world import accounts, desk
 
@@ -41,12 +43,17 @@ def add(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
     """A new user with a first password, which its owner is to change."""
     page, role = page_of(request), form.get("role", "")
     if role not in ROLES:
-        return _shown(request, reader, "Choose a role; nobody was added.", 400)
+        return _shown(request, reader, _("Choose a role; nobody was added."), 400)
     try:
         name, password = form.get("name", ""), form.get("password", "")
         members.add_user(page.ledgers, name, password, at=page.clock(), role=role, by=reader.user, given=True)
     except Refused as fault:
-        return _shown(request, reader, f"Nobody was added: {fault.text}. {fault.hint}", 400)
+        return _shown(
+            request,
+            reader,
+            _("Nobody was added: %(fault)s. %(hint)s", fault=say(fault.text), hint=say(fault.hint)),
+            400,
+        )
     return RedirectResponse("/administration?done=added", 303)
 
 
@@ -65,9 +72,14 @@ def change(request: Request, reader: Reader, form: Mapping[str, str]) -> Respons
             elif what == "reset-factor":
                 members.reset_factor(c, name, at=at, by=by)
             else:
-                return _shown(request, reader, "The form is incomplete; nothing was changed.", 400)
+                return _shown(request, reader, _("The form is incomplete; nothing was changed."), 400)
     except Refused as fault:
-        return _shown(request, reader, f"Nothing was changed: {fault.text}. {fault.hint}", 400)
+        return _shown(
+            request,
+            reader,
+            _("Nothing was changed: %(fault)s. %(hint)s", fault=say(fault.text), hint=say(fault.hint)),
+            400,
+        )
     return RedirectResponse("/administration?done=changed", 303)
 
 
@@ -96,7 +108,7 @@ def authority(request: Request, _reader: Reader) -> Response:
     try:
         data = (page_of(request).places.review_keys / "authority.pem").read_bytes()
     except OSError:
-        return Response("No authority was made here.", 404, media_type="text/plain")
+        return Response(_("No authority was made here."), 404, media_type="text/plain")
     named = {"Content-Disposition": 'attachment; filename="review-page-authority.pem"'}
     return Response(data, media_type="application/x-pem-file", headers=named)
 
@@ -140,6 +152,7 @@ def _user(row: Row[Any]) -> dict[str, Any]:
         "address": f"/administration/users/{quote(row.name, safe='')}",
         "role": row.role,
         "factor": bool(row.factor),
+        "provider": row.issuer is not None,
         "disabled": words.clock_time(row.disabled_at) if row.disabled_at is not None else "",
     }
 
@@ -154,7 +167,7 @@ def _session(page: Page, row: Row[Any], reader: Reader, now: float) -> dict[str,
         "address": f"/administration/sessions/{row.token_hash[:SESSION_SHOWN]}/end",
         "user": row.user,
         "since": words.clock_time(row.created_at),
-        "seen": f"{words.span(max(idle, 0.0))} ago",
+        "seen": _("%(age)s ago", age=words.span(max(idle, 0.0))),
         "origin": row.origin or "unknown",
         "locked": row.locked_at is not None or idle > page.config.review.session_idle_s,
         "own": row.token_hash == reader.token_hash,
@@ -222,7 +235,7 @@ def _row(row: Row[Any]) -> dict[str, Any]:
     return {
         "id": row.id,
         "at": words.clock_time(row.at),
-        "user": row.user or "unknown",
+        "user": row.user or _("unknown"),
         "act": row.act,
         "subject": row.subject or "–",
         "origin": row.origin or "–",

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, select
 
+from appliance.condition import condition
 from appliance.core import alarms as core
 from appliance.core.roles import roles
-from appliance.review import words
-from appliance.review.condition import condition
+from appliance.core.say import say, say_n
+from appliance.review.language import Moment
 from appliance.review.ledgers import Page
 from appliance.world.ledger import roles as orders
 from appliance.world.ledger import studies, watch
@@ -60,16 +61,23 @@ def alarms(c: Connection, page: Page, now: float) -> list[Alarm]:
             found.append(
                 Alarm(
                     "warning",
-                    f"Certificate {name} is under warning: only the safest half of each lane is decided here.",
+                    say(
+                        "Certificate %(name)s is under warning: only the safest half of each lane is decided here.",
+                        name=name,
+                    ),
                 )
             )
         if late.get(row.certificate):
             count = late[row.certificate]
-            reads = "1 blinded read waits" if count == 1 else f"{count} blinded reads wait"
-            said = f"{reads} too long for an answer, of certificate {name}"
-            found.append(
-                Alarm("warning", f"{said}: only the safest half of each lane is decided here until they are answered.")
+            said = say_n(
+                "%(count)s blinded read waits too long for an answer, of certificate %(name)s: only the safest half of "
+                "each lane is decided here until it is answered.",
+                "%(count)s blinded reads wait too long for an answer, of certificate %(name)s: only the safest half of "
+                "each lane is decided here until they are answered.",
+                count,
+                name=name,
             )
+            found.append(Alarm("warning", said))
     return found
 
 
@@ -82,8 +90,13 @@ def on_the_wire(c: Connection, page: Page, now: float) -> list[core.Alarm]:
 def _stopped(c: Connection) -> list[Alarm]:
     """The models under the kill switch."""
     stopped = roles(orders.done(c), (), ()).stopped
-    said = "Nothing is decided by it; what it covers is escalated."
-    return [Alarm("alarm", f"Model {subject} is stopped. {said}") for subject in sorted(stopped)]
+    return [
+        Alarm(
+            "alarm",
+            say("Model %(model)s is stopped. Nothing is decided by it; what it covers is escalated.", model=each),
+        )
+        for each in sorted(stopped)
+    ]
 
 
 def taken_away() -> ColumnElement[bool]:
@@ -100,10 +113,14 @@ def withdrawn(c: Connection, numbers: Sequence[int]) -> set[int]:
 
 
 def _taken(row: Row[Any], taken: Row[Any]) -> Alarm:
-    said = f"Certificate {row.facts['name']} was taken away on {words.clock_time(taken.at)}: {CAUSE_WORDS[taken.cause]}"
-    return Alarm(
-        "alarm", f"{said}. Nothing is decided under it any more; only a new signed certificate opens a lane again."
+    said = say(
+        "Certificate %(name)s was taken away on %(time)s: %(cause)s. Nothing is decided under it any more; only a new "
+        "signed certificate opens a lane again.",
+        name=row.facts["name"],
+        time=Moment(taken.at),
+        cause=say(CAUSE_WORDS[taken.cause]),
     )
+    return Alarm("alarm", said)
 
 
 def _replaced(row: Row[Any], rows: list[Row[Any]]) -> bool:

@@ -16,6 +16,7 @@ from appliance.errors import Unavailable
 from appliance.review import openings, words
 from appliance.review.description import description
 from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.review.signing import NONCE
 from appliance.world import audit_desk, desk, ledger
@@ -81,7 +82,7 @@ def answer(request: Request, reader: Reader, form: Mapping[str, str]) -> Respons
     page, number = page_of(request), request.path_params["audit"]
     said, nonce = form.get("answer", ""), form.get("nonce", "")
     if said not in get_args(AuditAnswer) or not NONCE.fullmatch(nonce):
-        return _problem(request, reader, 400, "Choose present, absent or cannot tell; nothing was filed.", number)
+        return _problem(request, reader, 400, _("Choose present, absent or cannot tell; nothing was filed."), number)
     given: AuditAnswer = said  # type: ignore[assignment]
     try:
         with page.ledgers.pen().begin() as own, page.ledgers.studies() as c:
@@ -91,7 +92,7 @@ def answer(request: Request, reader: Reader, form: Mapping[str, str]) -> Respons
             if row is None:
                 return page.render(request, "problem.html", {"reader": reader, **GONE}, status_code=409)
             if not _here(page, ledger.instances_of(c, row.study_number)):
-                return _problem(request, reader, 409, "The film is not decoded here, so it cannot be read.", number)
+                return _problem(request, reader, 409, _("The film is not decoded here, so it cannot be read."), number)
             at = page.clock()
             if not audit_desk.answer(own, nonce=nonce, audit_id=number, user=reader.user, given=given, at=at):
                 return page.render(request, "problem.html", {"reader": reader, **GONE}, status_code=409)
@@ -147,7 +148,7 @@ def _here(page: Page, instances: list[Instance]) -> bool:
 
 
 def _problem(request: Request, reader: Reader, status: int, said: str, number: int) -> Response:
-    shown = {"reader": reader, "title": "Nothing was filed", "said": said, "link": f"/audits/{number}"}
+    shown = {"reader": reader, "title": _("Nothing was filed"), "said": said, "link": f"/audits/{number}"}
     return page_of(request).render(
-        request, "problem.html", {**shown, "link_text": "Open the film again"}, status_code=status
+        request, "problem.html", {**shown, "link_text": _("Open the film again")}, status_code=status
     )

@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from appliance.errors import Unavailable
 from appliance.review import words
 from appliance.review.entrance import Reader, form_for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, ledger, reading_desk
 
@@ -44,8 +45,15 @@ def hides(page: Page, user: str, study: Row[Any]) -> bool:
 
 def refusal(request: Request, reader: Reader, number: int) -> Response:
     """The answer of a page that would tell what the machine said."""
-    shown = {"reader": reader, "title": "Read it first", "link": f"/studies/{number}", "link_text": "To the images"}
-    said = "This site shows what the machine said after you have said what you see. Write your impression down first."
+    shown = {
+        "reader": reader,
+        "title": _("Read it first"),
+        "link": f"/studies/{number}",
+        "link_text": _("To the images"),
+    }
+    said = _(
+        "This site shows what the machine said after you have said what you see. Write your impression down first."
+    )
     return page_of(request).render(request, "problem.html", {**shown, "said": said}, status_code=409)
 
 
@@ -76,7 +84,7 @@ def impression(request: Request, reader: Reader, form: Mapping[str, str]) -> Res
     """Files a reader's own impression: 303 to the case as it is then shown, 400 with the form again, 404, 409."""
     page, number = page_of(request), request.path_params["number"]
     said, text, nonce = form.get("said", ""), form.get("text", "").replace("\r\n", "\n").strip(), form.get("nonce", "")
-    back = {"reader": reader, "link": f"/studies/{number}", "link_text": "Open the study as it is now"}
+    back = {"reader": reader, "link": f"/studies/{number}", "link_text": _("Open the study as it is now")}
     try:
         with page.ledgers.studies() as c:
             study = ledger.study_by_number(c, number) if 1 <= number < 2**63 else None
@@ -84,17 +92,22 @@ def impression(request: Request, reader: Reader, form: Mapping[str, str]) -> Res
         study = None
     if study is None:
         told = {
-            "title": "No such study",
-            "said": "No study has this number.",
+            "title": _("No such study"),
+            "said": _("No study has this number."),
             "link": "/",
-            "link_text": "To the worklist",
+            "link_text": _("To the worklist"),
         }
         return page.render(request, "problem.html", {"reader": reader, **told}, status_code=404)
     if form.get("revision") != str(study.revision) or study.state in ("received", "complete"):
-        told = {"title": "The study has changed", "said": "Images came meanwhile; nothing was filed. Look again."}
+        told = {
+            "title": _("The study has changed"),
+            "said": _("Images came meanwhile; nothing was filed. Look again."),
+        }
         return page.render(request, "problem.html", {**back, **told}, status_code=409)
     if said not in SAID_WORDS or len(text) > reading_desk.IMPRESSION_CHARACTERS_MAX or not 16 <= len(nonce) <= 64:
-        mistake = f"Choose what you see; the words may have {reading_desk.IMPRESSION_CHARACTERS_MAX} characters."
+        mistake = _(
+            "Choose what you see; the words may have %(most)s characters.", most=reading_desk.IMPRESSION_CHARACTERS_MAX
+        )
         return blind_page(request, reader, study, mistake=mistake, kept=form)
     at = page.clock()
     with page.ledgers.pen().begin() as own:

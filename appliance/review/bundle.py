@@ -17,12 +17,12 @@ from typing import Any, Literal, get_origin
 from sqlalchemy import Connection, func, select
 
 from appliance import __version__
+from appliance.condition import condition
 from appliance.config import Config, Places
 from appliance.config.section import Section
 from appliance.core.alarms import Condition, alarms
 from appliance.core.lifecycle import STATES, WIRE_STATES
 from appliance.errors import CATALOGUE
-from appliance.review.condition import condition
 from appliance.review.selftest import self_test
 from appliance.world import desk, ledger, sqlite, wire
 from appliance.world.ledger import moves, stray_files, strays, studies, watch

@@ -17,8 +17,10 @@ from appliance.core.decision_reasons import FINDINGS_MAX
 from appliance.core.lifecycle import MOVES
 from appliance.core.pacs_link import pacs_link
 from appliance.core.routing import disagreements
+from appliance.core.say import say
+from appliance.core.worklist_order import case_urgency
 from appliance.errors import CATALOGUE, Unavailable
-from appliance.review import blinding, holds, late_images, openings, repeats, signed, words
+from appliance.review import blinding, holds, late_images, openings, overlay, repeats, signed, words
 from appliance.review.alarms import withdrawn
 from appliance.review.entrance import Reader, for_readers
 from appliance.review.grounds import Grounds, grounds
@@ -107,7 +109,7 @@ def read(page: Page, number: int, user: str = "") -> CaseFile | None:
         return None
     with page.ledgers.studies() as c:
         study = ledger.study_by_number(c, number)
-        if study is None:
+        if study is None or study.state == "forgotten":
             return None
         result = ledger.result_of(c, number, study.revision)
         former = [ledger.result_of(c, number, each) for each in range(study.revision - 1, 0, -1)[:10]]
@@ -185,7 +187,12 @@ def case_answer(
     )
 
 
-NOT_FOUND = {"title": "No such study", "said": "No study has this number.", "link": "/", "link_text": "To the worklist"}
+NOT_FOUND = {
+    "title": "No such study",
+    "said": "No study has this number, or it was forgotten.",
+    "link": "/",
+    "link_text": "To the worklist",
+}
 ROUTES = {"/studies/{number:int}": for_readers(case_page)}
 
 
@@ -202,7 +209,7 @@ def shown(page: Page, file: CaseFile, now: float, user: str) -> dict[str, Any]:
         wire_state=file.wire_state,
         answer=answer,
         waited_s=now - (result.decided_at if result is not None else study.state_since),
-        late_s=page.config.triage.deadline_s(_priority(result)),
+        late_s=page.config.triage.deadline_s(case_urgency(_priority(result), study.request_rank)),
     )
     return {
         "study": study,
@@ -243,6 +250,8 @@ def shown(page: Page, file: CaseFile, now: float, user: str) -> dict[str, Any]:
         "pending_command": file.pending_command,
         "may_sign": study.state in SIGNABLE and file.pending is None,
         "may_command": study.state == "quarantined" and file.pending_command is None,
+        "overlay": overlay.offer(page, user, study),
+        "key_images": overlay.key_images(page, None if result is None else result.case_id, study.number),
         "nonce": page.token(),
         "correction_max": desk.CORRECTION_CHARACTERS_MAX,
         "why_max": desk.BECAUSE_CHARACTERS_MAX,
@@ -284,8 +293,8 @@ def _fault(study: Row[Any]) -> dict[str, str] | None:
     if study.state != "quarantined":
         return None
     entry = CATALOGUE.get(study.fault_code)
-    text = entry.text if entry else "this version does not know the code"
-    return {"code": study.fault_code, "text": text, "hint": entry.hint if entry else "Report the code."}
+    text = entry.text if entry else say("this version does not know the code")
+    return {"code": study.fault_code, "text": text, "hint": entry.hint if entry else say("Report the code.")}
 
 
 def _move(row: Row[Any]) -> dict[str, str]:

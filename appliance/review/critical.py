@@ -15,6 +15,7 @@ from appliance.errors import Unavailable
 from appliance.review import blinding, signed, words
 from appliance.review.casefile import NOT_FOUND, case_answer, read
 from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import page_of
 from appliance.review.signing import NONCE
 from appliance.world import desk, ledger, reading_desk
@@ -58,14 +59,17 @@ def log(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
     texts = {name: form.get(name, "").strip() for name in ("result", "told")}
     how, nonce = form.get("how", ""), form.get("nonce", "")
     if not all(0 < len(text) <= reading_desk.CALL_CHARACTERS_MAX for text in texts.values()):
-        mistake = f"Say what was told and to whom, {reading_desk.CALL_CHARACTERS_MAX} characters each at most."
+        mistake = _(
+            "Say what was told and to whom, %(most)s characters each at most. Nothing was filed.",
+            most=reading_desk.CALL_CHARACTERS_MAX,
+        )
     elif how not in reading_desk.HOW:
-        mistake = "Choose how it was told."
+        mistake = _("Choose how it was told. Nothing was filed.")
     elif not NONCE.fullmatch(nonce):
-        mistake = "The form is incomplete; open the study again."
+        mistake = _("The form is incomplete; open the study again. Nothing was filed.")
     if mistake:
         kept = {**form, "critical": "yes"}
-        return case_answer(request, reader, file, mistake=f"{mistake} Nothing was filed.", kept=kept, status=400)
+        return case_answer(request, reader, file, mistake=mistake, kept=kept, status=400)
     with page.ledgers.pen().begin() as c:
         filed = reading_desk.call(
             c, nonce=nonce, study_number=number, user=reader.user, how=how, told_at=told_at,
@@ -87,7 +91,9 @@ def _told_at(said: str, now: float) -> tuple[float, str]:
     try:
         at = datetime.fromisoformat(said.strip()[:16]).astimezone().timestamp()
     except (ValueError, OverflowError, OSError):
-        return now, "Give the time as year-month-day and hour:minute, or leave it empty for now."
+        return now, _("Give the time as year-month-day and hour:minute, or leave it empty for now. Nothing was filed.")
     if not now - OLDEST_S <= at <= now + AHEAD_S:
-        return now, "The time lies ahead, or more than a week back: correct it, or leave it empty for now."
+        return now, _(
+            "The time lies ahead, or more than a week back: correct it, or leave it empty for now. Nothing was filed."
+        )
     return at, ""

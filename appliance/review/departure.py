@@ -16,6 +16,7 @@ from appliance.errors import Unavailable
 from appliance.review import blinding, words
 from appliance.review.casefile import NOT_FOUND
 from appliance.review.entrance import Reader, for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, ledger
 from appliance.world.ledger import departures
@@ -114,4 +115,4 @@ def _account(account: Account) -> dict[str, Any]:
 
 
 def _times(path: str, count: int) -> str:
-    return path if count == 1 else f"{path} ({count} times)"
+    return path if count == 1 else _("%(path)s (%(count)s times)", path=path, count=count)

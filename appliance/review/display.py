@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from appliance.core import display_pattern as pattern
 from appliance.review import words
 from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import page_of
 from appliance.review.signing import NONCE
 from appliance.world import desk, display_desk
@@ -28,9 +29,9 @@ def check(request: Request, reader: Reader, form: Mapping[str, str]) -> Response
     named, note = form.get("display", "").strip(), form.get("note", "").strip()
     answers = {key: form.get(key, "") for key in pattern.QUESTIONS}
     if not NONCE.fullmatch(nonce) or not 0 < len(named) <= display_desk.DISPLAY_CHARACTERS_MAX:
-        return _shown(request, reader, "Say which display it is; nothing was filed.", form, 400)
+        return _shown(request, reader, _("Say which display it is; nothing was filed."), form, 400)
     if len(note) > display_desk.NOTE_CHARACTERS_MAX or set(answers.values()) - {"yes", "no"}:
-        return _shown(request, reader, "Answer each line with yes or no; nothing was filed.", form, 400)
+        return _shown(request, reader, _("Answer each line with yes or no; nothing was filed."), form, 400)
     failed, at = [key for key, said in answers.items() if said == "no"], page.clock()
     with page.ledgers.pen().begin() as c:
         filed = display_desk.file(

@@ -28,8 +28,12 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("GET", "/lock"): Permit(None),  # of a locked session: it knows whose it is, and shows nothing else
     ("POST", "/unlock"): Permit(None),
     ("POST", "/leave"): Permit(None),
+    ("POST", "/sign-in/provider"): Permit(None),
+    ("POST", "/sign-in/answer"): Permit(None),  # with a form that the provider's page sends
+    ("POST", "/unlock/provider"): Permit(None),
     ("POST", "/lock"): Permit("stand"),
     ("POST", "/sign-out"): Permit("stand"),
+    ("POST", "/prove/provider"): Permit("stand"),
     ("GET", "/pulse"): Permit("stand"),
     ("GET", "/events"): Permit("stand"),
     ("GET", "/banners"): Permit("stand"),
@@ -42,6 +46,7 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("GET", "/studies/{number:int}/images"): Permit("look"),
     ("GET", "/studies/{number:int}/images/{image:int}/frames/{frame:int}"): Permit("look"),
     ("GET", "/studies/{number:int}/images/{image:int}/luts/{lut:int}"): Permit("look"),
+    ("GET", "/studies/{number:int}/overlay"): Permit("look"),
     ("GET", "/studies/{number:int}/priors/{prior:int}/images"): Permit("look"),
     ("POST", "/studies/{number:int}/sign"): Permit("decide", proof=True),
     ("POST", "/studies/{number:int}/addendum"): Permit("decide", proof=True),
@@ -74,6 +79,7 @@ PERMITS: dict[tuple[str, str], Permit] = {
     ("GET", "/certificates/{certificate}/withdraw"): Permit("operate"),
     ("POST", "/certificates/{certificate}/withdraw"): Permit("operate", proof=True),
     ("GET", "/account"): Permit("stand"),
+    ("POST", "/account/language"): Permit("stand"),
     ("POST", "/account/password"): Permit("stand", proof=True),
     ("POST", "/account/factor"): Permit("stand", proof=True),
     ("GET", "/emergency"): Permit("lift"),

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from appliance.core.permits import LENT, RIGHT_WORDS, RIGHTS
 from appliance.review import words
 from appliance.review.entrance import Reader, for_readers, form_for_readers, home
+from appliance.review.language import _
 from appliance.review.ledgers import page_of
 from appliance.world import accounts, desk
 
@@ -34,7 +35,7 @@ def break_glass(request: Request, reader: Reader, form: Mapping[str, str]) -> Re
     if not lasts_s:
         return _shown(request, reader, "", 404)
     if not 0 < len(reason) <= accounts.REASON_CHARACTERS_MAX:
-        return _shown(request, reader, "Say why; nothing was opened.", 400)
+        return _shown(request, reader, _("Say why; nothing was opened."), 400)
     now = page.clock()
     with page.ledgers.pen().begin() as c:
         accounts.break_glass(c, reader.user, reason, now, now + lasts_s)

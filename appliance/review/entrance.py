@@ -5,7 +5,6 @@ opens nothing. Which right a door asks for stands in doors; here it is held agai
 that bears its sender's name asks again who they are, and loses nothing of what was typed meanwhile.
 """
 
-import hashlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,16 +17,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from appliance.config import Config
 from appliance.core.permits import Right, rights
 from appliance.review import words
+from appliance.review.cookies import SESSION_COOKIE, VISIT_COOKIE, check_token, cookie_name, digest, forget, give
 from appliance.review.doors import Permit
+from appliance.review.language import LANGUAGES, _, tr, use
 from appliance.review.ledgers import Page, page_of
 from appliance.review.proofs import Proofs
+from appliance.review.roundtrips import roundtrips_of
 from appliance.world import accounts, desk
 
-SESSION_COOKIE = "appliance-session"
-VISIT_COOKIE = "appliance-visit"  # before anyone is signed in: what the sign-in form's check token hangs on
 TOUCH_PERIOD_S = 15.0
 ACTIVE = "appliance-active"  # a header that the page's own script sends with a pulse when a hand has moved
 PLACE = re.compile(r"/(?!/)[A-Za-z0-9/._?=&#%-]{0,200}")
@@ -39,8 +38,10 @@ class Reader:
 
     locked     the session waits for its user to show again who they are
     asks       a form that bears the user's name must carry a password or code, because the last is too long ago
+    provider   a provider answers for this user, who has no password here
     given      the password is one that an administrator thought of: first of all it is changed
     lifted     until when and why an emergency lends a reader's rights; "" where none does
+    language   as the user chose it; None: as the browser asks
     """
 
     user: str
@@ -51,26 +52,14 @@ class Reader:
     locked: bool = False
     asks: bool = True
     factor: bool = False
+    provider: bool = False
     lifted: str = ""
     given: bool = False
     idle_s: int = 0
+    language: str | None = None
 
     def may(self, right: Right) -> bool:
         return right in self.rights
-
-
-def digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def check_token(cookie: str) -> str:
-    """The check token of a cookie: a page of another origin can read neither."""
-    return hmac.new(cookie.encode(), b"form", hashlib.sha256).hexdigest()
-
-
-def cookie_name(config: Config, name: str) -> str:
-    """Under TLS a name that a browser takes with Secure, from this host and for all its paths only (RFC 6265bis)."""
-    return name if config.review.tls == "off" else f"__Host-{name}"
 
 
 def proofs_of(request: Request) -> Proofs:
@@ -86,13 +75,15 @@ def sign_in_page(request: Request) -> Response:
 
 async def sign_in(request: Request) -> Response:
     form = await fields(request)
+    chosen = form.get("language", "")
+    use(chosen)
     if not came_from_here(request, form):
-        return await run_in_threadpool(_form, request, "The form was too old. Please try again.", 403)
+        return await run_in_threadpool(_form, request, _("The form was too old. Please try again."), 403, chosen)
     name = form.get("name", "")[:40]
     tried = await proofs_of(request).sign_in(request, name, form.get("password", ""), form.get("code", "")[:40])
     if not tried.right:
-        return await run_in_threadpool(_form, request, tried.said, tried.status)
-    return await run_in_threadpool(open_session, request, name)
+        return await run_in_threadpool(_form, request, tried.said, tried.status, chosen)
+    return await run_in_threadpool(open_session, request, name, language=chosen)
 
 
 def came_from_here(request: Request, form: Mapping[str, str]) -> bool:
@@ -101,35 +92,55 @@ def came_from_here(request: Request, form: Mapping[str, str]) -> bool:
     return bool(visit) and hmac.compare_digest(form.get("check", "").encode(), check_token(visit).encode())
 
 
-def visiting(request: Request, template: str, shown: Mapping[str, Any], status: int) -> Response:
-    """A page with a form for somebody who is not signed in."""
+def visiting(request: Request, template: str, shown: Mapping[str, Any], status: int, chosen: str = "") -> Response:
+    """A page with a form for somebody who is not signed in, in the language that was chosen there."""
     page = page_of(request)
+    asked = request.query_params.get("language", chosen)
+    use(asked)
+    chosen = asked if asked in LANGUAGES else ""
     visit = request.cookies.get(cookie_name(page.config, VISIT_COOKIE)) or page.token()
-    given = {**shown, "check": check_token(visit), "reader": None}
+    given = {**shown, "check": check_token(visit), "reader": None, "chosen": chosen}
     response = page.render(request, template, given, status_code=status)
-    _set(page.config, response, VISIT_COOKIE, visit)
+    give(page.config, response, VISIT_COOKIE, visit)
     return response
 
 
-def _form(request: Request, said: str, status: int) -> Response:
+def _form(request: Request, said: str, status: int, chosen: str = "") -> Response:
     with page_of(request).ledgers.eyes().begin() as c:
         shown = {"said": said, "users": accounts.count_users(c), "first": not accounts.count_administrators(c)}
-    return visiting(request, "sign_in.html", shown, status)
+    shown["provider"] = page_of(request).config.review.provider_name
+    return visiting(request, "sign_in.html", shown, status, chosen)
 
 
-def open_session(request: Request, name: str, act: str = "sign-in") -> Response:
-    """A new session under a new token, whatever the browser brought, and the way to where this user begins."""
+def open_session(
+    request: Request,
+    name: str,
+    act: str = "sign-in",
+    language: str = "",
+    *,
+    left: str = "",
+    proved_at: float | None = None,
+    onward: Callable[[str], Response] = lambda to: RedirectResponse(to, 303),
+) -> Response:
+    """A new session under a new token, whatever the browser brought, and the way to where this user begins.
+
+    language   as chosen on the page of the sign-in, "" where nothing was: it is the user's own from now on
+    left       digest of the token of the session that ends with this, where the browser could not bring it
+    proved_at  when the user showed who they are, where that was not just now
+    """
     page = page_of(request)
     token, now, old = page.token(), page.clock(), request.cookies.get(cookie_name(page.config, SESSION_COOKIE))
     with page.ledgers.pen().begin() as c:
         accounts.sweep_sessions(c, seen_before=0.0, made_before=now - page.config.review.session_age_s)
-        if old:
-            accounts.close_session(c, digest(old))
-        accounts.open_session(c, digest(token), name, now, desk.ORIGIN.get())
+        if old or left:
+            accounts.close_session(c, digest(old) if old else left)
+        accounts.open_session(c, digest(token), name, now, desk.ORIGIN.get(), proved_at)
         desk.note(c, at=now, user=name, act=act, subject="")
         role = accounts.known(c, name).role
-    response = RedirectResponse(home(role), 303)
-    _set(page.config, response, SESSION_COOKIE, token)
+        if language in LANGUAGES:
+            accounts.set_language(c, name, language)
+    response = onward(home(role))
+    give(page.config, response, SESSION_COOKIE, token)
     forget(page.config, response, VISIT_COOKIE)
     return response
 
@@ -154,20 +165,8 @@ def new_token(request: Request, reader: Reader, response: Response) -> Response:
     with page.ledgers.pen().begin() as c:
         accounts.prove_session(c, reader.token_hash, page.clock(), new_hash=digest(token))
         desk.note(c, at=page.clock(), user=reader.user, act="unlocked", subject="")
-    _set(page.config, response, SESSION_COOKIE, token)
+    give(page.config, response, SESSION_COOKIE, token)
     return response
-
-
-def _set(config: Config, response: Response, name: str, value: str) -> None:
-    secure = config.review.tls != "off"
-    response.set_cookie(
-        cookie_name(config, name), value, httponly=True, samesite="strict", path="/", secure=secure
-    )  # fmt: skip
-
-
-def forget(config: Config, response: Response, name: str) -> None:
-    secure = config.review.tls != "off"
-    response.delete_cookie(cookie_name(config, name), path="/", httponly=True, samesite="strict", secure=secure)
 
 
 def reader_of(request: Request) -> Reader | None:
@@ -182,6 +181,7 @@ def reader_of(request: Request) -> Reader | None:
         if row is None or now - row.created_at > review.session_age_s:
             return None
         broken = accounts.broken_by(c, row.user, now)
+    use(row.language)
     return Reader(
         user=row.user,
         token_hash=row.token_hash,
@@ -191,10 +191,16 @@ def reader_of(request: Request) -> Reader | None:
         locked=row.locked_at is not None or now - row.last_seen_at > review.session_idle_s,
         asks=not 0 <= now - row.proved_at <= review.signature_fresh_s or not review.signature_fresh_s,
         factor=bool(row.factor),
-        lifted="" if broken is None else f"until {words.clock_time(broken.ends_at)}: {broken.reason}",
+        provider=row.issuer is not None,
+        lifted="" if broken is None else _until(broken),
         given=row.given,
         idle_s=review.session_idle_s,
+        language=row.language,
     )
+
+
+def _until(broken: Row[Any]) -> str:
+    return _("until %(time)s: %(reason)s", time=words.clock_time(broken.ends_at), reason=broken.reason)
 
 
 def admitted(request: Request, *, touch: bool) -> Reader | Response:
@@ -206,10 +212,10 @@ def admitted(request: Request, *, touch: bool) -> Reader | Response:
     assert isinstance(permit, Permit)
     assert permit.right is not None, "a door for everybody has no guard"
     if reader is None:
-        return RedirectResponse("/sign-in", 303) if touch else PlainTextResponse("Signed out.", 401)
+        return RedirectResponse("/sign-in", 303) if touch else PlainTextResponse(_("Signed out."), 401)
     if reader.locked:
         back = f"{request.url.path}?{request.url.query}".rstrip("?") if request.method == "GET" else "/"
-        return RedirectResponse(f"/lock?to={quote(back)}", 303) if touch else PlainTextResponse("Locked.", 401)
+        return RedirectResponse(f"/lock?to={quote(back)}", 303) if touch else PlainTextResponse(_("Locked."), 401)
     if touch or ACTIVE in request.headers:
         _touch(page_of(request), reader)
     if reader.given and permit.right != "stand":
@@ -230,9 +236,9 @@ def not_for(request: Request, reader: Reader) -> Response:
     """403 for somebody whose role does not open this door; an administrator's way home is no refusal."""
     if request.method == "GET" and request.url.path == "/":
         return RedirectResponse(home(reader.role), 303)
-    link, text = ("/emergency", "Emergency access") if reader.may("lift") else ("/status", "To the status")
-    shown = {"reader": reader, "title": "Not for your role", "link": link, "link_text": text}
-    said = f"You are signed in as {reader.role}. Nothing was shown and nothing was done."
+    link, text = ("/emergency", _("Emergency access")) if reader.may("lift") else ("/status", _("To the status"))
+    shown = {"reader": reader, "title": _("Not for your role"), "link": link, "link_text": text}
+    said = _("You are signed in as %(role)s. Nothing was shown and nothing was done.", role=tr(reader.role))
     return page_of(request).render(request, "problem.html", {**shown, "said": said}, status_code=403)
 
 
@@ -257,9 +263,10 @@ def form_for_readers(
         reader = await run_in_threadpool(lambda: admitted(request, touch=touch))
         if not isinstance(reader, Reader):
             return reader
+        use(reader.language)  # a thread of its own has looked
         form = await fields(request)
         if not hmac.compare_digest(form.get("check", "").encode(), reader.csrf.encode()):
-            return PlainTextResponse("This form was not sent by this page, or it is too old.", 403)
+            return PlainTextResponse(_("This form was not sent by this page, or it is too old."), 403)
         typed = form.pop("proof", "")
         if request.scope["permit"].proof and reader.asks:
             refused = await _prove(request, reader, form, typed)
@@ -272,15 +279,20 @@ def form_for_readers(
 
 async def _prove(request: Request, reader: Reader, form: Mapping[str, str], typed: str) -> Response | None:
     """None once the sender has shown who they are; else the same form again with one field more."""
-    said, status = "", 403
+    said, status, page = "", 403, page_of(request)
     if typed:
-        tried = await proofs_of(request).again(request, reader.user, typed)
+        if reader.provider:
+            tried = roundtrips_of(request).tried(typed, reader.token_hash, page.clock())
+        else:
+            tried = await proofs_of(request).again(request, reader.user, typed)
         if tried.right:
-            await run_in_threadpool(_proved, page_of(request), reader)
+            await run_in_threadpool(_proved, page, reader)
             return None
         said, status = tried.said, tried.status
     shown = {"reader": reader, "said": said, "action": request.url.path, "form": form}
-    render = page_of(request).render
+    if reader.provider:
+        shown |= {"provider": page.config.review.provider_name, "handle": typed or page.token()}
+    render = page.render
     return await run_in_threadpool(lambda: render(request, "prove.html", shown, status_code=status))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from appliance.core.certificate import PRODUCT_CONTRACT, Contract, contract_words
+from appliance.core.certificate import PRODUCT_CONTRACT, Contract, promise_words
 from appliance.core.routing import not_assessed, routed
 from appliance.core.study import Instance
 from appliance.review import words
@@ -97,11 +97,11 @@ def _promise(row: Row[Any]) -> dict[str, Any]:
         "digest": row.certificate,
         "standing": STANDING.get(row.stage, row.stage),
         "since": words.clock_time(row.stage_since),
-        "words": contract_words(contract, facts["delta"]).partition(" (not")[0],
+        "words": promise_words(contract, facts["delta"]),
         "demonstration": contract != PRODUCT_CONTRACT,
         "label": facts["label"],
         "site": facts["site"],
         "patients": facts["patients"],
-        "created": facts["created"],
-        "expires": facts["expires"],
+        "created": words.iso_date(facts["created"]),
+        "expires": words.iso_date(facts["expires"]),
     }

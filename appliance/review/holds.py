@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from appliance.review import words
 from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, reading_desk
 
@@ -77,8 +78,13 @@ def take(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
     page, number = page_of(request), request.path_params["number"]
     because = form.get("because", "").strip()
     if not 0 < len(because) <= reading_desk.BECAUSE_CHARACTERS_MAX or not 1 <= number < 2**63:
-        shown = {"reader": reader, "title": "Not taken over", "link": f"/studies/{number}", "link_text": "Back to it"}
-        said = f"Say why you take it over, in {reading_desk.BECAUSE_CHARACTERS_MAX} characters at most."
+        shown = {
+            "reader": reader,
+            "title": _("Not taken over"),
+            "link": f"/studies/{number}",
+            "link_text": _("Back to it"),
+        }
+        said = _("Say why you take it over, in %(most)s characters at most.", most=reading_desk.BECAUSE_CHARACTERS_MAX)
         return page.render(request, "problem.html", {**shown, "said": said}, status_code=400)
     now = page.clock()
     with page.ledgers.pen().begin() as c:

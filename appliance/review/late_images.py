@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from appliance.errors import Unavailable
 from appliance.review import words
 from appliance.review.entrance import Reader, form_for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, ledger, reading_desk
 from appliance.world.ledger import signatures, studies
@@ -68,10 +69,13 @@ def acknowledge(request: Request, reader: Reader, form: Mapping[str, str]) -> Re
     page, number = page_of(request), request.path_params["number"]
     shown: dict[str, Any] = {
         "reader": reader,
-        "title": "Nothing to confirm",
-        "link_text": "Open the study as it is now",
+        "title": _("Nothing to confirm"),
+        "link_text": _("Open the study as it is now"),
     }
-    shown |= {"link": f"/studies/{number}", "said": "More images may have come meanwhile: look at the study as it is."}
+    shown |= {
+        "link": f"/studies/{number}",
+        "said": _("More images may have come meanwhile: look at the study as it is."),
+    }
     try:
         with page.ledgers.studies() as c:
             study = ledger.study_by_number(c, number) if 1 <= number < 2**63 else None

@@ -17,7 +17,18 @@ from starlette.responses import Response
 from appliance.config import Config, Places
 from appliance.core.lifecycle import WireState
 from appliance.errors import Unavailable
-from appliance.world import accounts, audit_desk, desk, display_desk, file_desk, reading_desk, sqlite, viewers, wire
+from appliance.world import (
+    accounts,
+    audit_desk,
+    desk,
+    display_desk,
+    file_desk,
+    reading_desk,
+    retention_desk,
+    sqlite,
+    viewers,
+    wire,
+)
 
 
 class Ledgers:
@@ -35,6 +46,7 @@ class Ledgers:
             sqlite.make(connection, file_desk.METADATA)
             sqlite.make(connection, display_desk.METADATA)
             display_desk.guard(connection)
+            retention_desk.make(connection)
             desk.guard_trail(connection)
         self._desk_eyes = sqlite.open_reader(places.review_db)
         self._eyes: dict[Path, Engine] = {}

@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from appliance.errors import Unavailable
 from appliance.review.alarms import Alarm, everything
 from appliance.review.entrance import Reader, for_readers, reader_of
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, reading_desk
 
@@ -87,7 +88,7 @@ def events(request: Request, reader: Reader) -> Response:
     """A stream of server-sent events (WHATWG HTML 9.2): changed, beat, gone."""
     watcher = watcher_of(request)
     if not watcher.enter(reader.user):
-        return PlainTextResponse("Too many pages listen.", 503, headers={"Retry-After": "5"})
+        return PlainTextResponse(_("Too many pages listen."), 503, headers={"Retry-After": "5"})
     return StreamingResponse(
         _stream(request, reader, watcher), media_type="text/event-stream", headers=HEADERS
     )  # fmt: skip

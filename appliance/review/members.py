@@ -58,6 +58,26 @@ def change_role(c: Connection, name: str, role: str, *, at: float, by: str) -> N
     desk.note(c, at=at, user=by, act="user-role", subject=f"user {name} {role}")
 
 
+def admit(c: Connection, issuer: str, subject: str, name: str, role: str, *, at: float) -> str:
+    """The name of the account of somebody for whom a provider answers: made at the first sign-in, with the role as the
+    provider says it now. A local account is never taken over.
+
+    raises  Refused("oidc-name"), ("oidc-name-taken"), ("oidc-disabled"), ("users-full") or ("last-administrator")
+    """
+    found = accounts.provided(c, issuer, subject)
+    if found is None:
+        accounts.put_provided(c, name, issuer, subject, at, role)
+        desk.note(c, at=at, user=name, act="user-added-by-provider", subject=f"user {name} {role}")
+        return name
+    if found.disabled_at is not None:
+        raise Refused("oidc-disabled")
+    known: str = found.name
+    if found.role != role:
+        accounts.set_role(c, known, role)
+        desk.note(c, at=at, user=known, act="user-role-by-provider", subject=f"user {known} {role}")
+    return known
+
+
 def disable(c: Connection, name: str, *, at: float, by: str) -> None:
     accounts.disable(c, name, at)
     desk.note(c, at=at, user=by, act="user-disabled", subject=f"user {name}")

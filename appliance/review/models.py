@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from appliance.core.certificate import PRODUCT_CONTRACT, Contract, contract_words
+from appliance.core.certificate import PRODUCT_CONTRACT, Contract, promise_words
 from appliance.core.gauges import GAUGE_WORDS, WINDOW, gauge, psi
 from appliance.core.monitor import AUDIT_FIRST, DELTA, DRIFT_REVOKE_AT
 from appliance.core.roles import roles
@@ -19,10 +19,12 @@ from appliance.errors import Refused, Unavailable
 from appliance.review import words
 from appliance.review.alarms import CAUSE_WORDS, DAY_S, alarms
 from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.language import _, tr
 from appliance.review.ledgers import Ledgers, Page, page_of
 from appliance.review.signing import NONCE
-from appliance.review.silence import silence
 from appliance.review.switch import address, stopping
+from appliance.review.updates import updates_shown
+from appliance.silence import silence
 from appliance.world import audit_desk, desk
 from appliance.world.ledger import roles as orders
 from appliance.world.ledger import watch
@@ -56,11 +58,12 @@ def models_page(request: Request, reader: Reader) -> Response:
             shown["orders"] = [_order(row) for row in orders.history(c, ORDERS_SHOWN)]
             shown["former"] = [_former(c, row) for row in watch.revoked(c)]
             shown["alarms"] = alarms(c, page, now)
+            shown["updates"] = updates_shown(c, now)
     except Unavailable:
         return page.render(request, "models.html", {**shown, "starting": True})
     knobs = page.config.audit
     shown |= {"detect_days": f"{knobs.detect_days:g}", "cleared_per_day": f"{knobs.cleared_per_day:g}"}
-    shown |= {"first": AUDIT_FIRST, "window": WINDOW, "e_alarm": f"{1 / DELTA:g}"}
+    shown |= {"first": AUDIT_FIRST, "window": WINDOW, "e_alarm": words.figure(f"{1 / DELTA:g}")}
     return page.render(request, "models.html", {**shown, "starting": False})
 
 
@@ -72,11 +75,13 @@ def withdraw_page(request: Request, reader: Reader) -> Response:
         return page.render(request, "problem.html", {"reader": reader, **NO_CERTIFICATE}, status_code=404)
     shown = {
         "reader": reader,
-        "title": f"Take certificate {row.facts['name']} away?",
-        "said": "Nothing is decided under it any more, from the next study on, and it cannot be given back: only a new "
-        "signed certificate opens a lane again. Studies go on to be escalated.",
+        "title": _("Take certificate %(name)s away?", name=row.facts["name"]),
+        "said": _(
+            "Nothing is decided under it any more, from the next study on, and it cannot be given back: only a new "
+            "signed certificate opens a lane again. Studies go on to be escalated."
+        ),
         "action": f"/certificates/{row.certificate}/withdraw",
-        "button": "Take it away",
+        "button": _("Take it away"),
         "nonce": page.token(),
         "because_max": audit_desk.BECAUSE_CHARACTERS_MAX,
     }
@@ -88,7 +93,7 @@ def withdraw(request: Request, reader: Reader, form: Mapping[str, str]) -> Respo
     page, digest = page_of(request), request.path_params["certificate"]
     nonce, because = form.get("nonce", ""), form.get("because", "").strip()
     if not NONCE.fullmatch(nonce) or not because or len(because) > audit_desk.BECAUSE_CHARACTERS_MAX:
-        told = {**NO_CERTIFICATE, "title": "Nothing was done", "said": "Say why; nothing was done."}
+        told = {**NO_CERTIFICATE, "title": _("Nothing was done"), "said": _("Say why; nothing was done.")}
         return page.render(request, "problem.html", {"reader": reader, **told}, status_code=400)
     row = _certificate(page, digest)
     if row is None:
@@ -169,15 +174,15 @@ def _certified(c: Connection, page: Page, row: Row[Any], now: float) -> dict[str
     stage = row.stage if taken is None else "revoke"
     mark, standing = STAGE_WORDS[stage]
     if stage != "revoke" and expired:
-        mark, standing = "wrong", "EXPIRED"
+        mark, standing = "wrong", _("EXPIRED")
     elif stage == "quiet" and late:
-        mark, standing = "unchecked", "UNANSWERED: half of each lane"
+        mark, standing = "unchecked", _("UNANSWERED: half of each lane")
     measures = [_measure(c, row, name) for name in facts["reference"]]
     last = watch.last_in_lane(c, row.certificate, "flagged")
     return {
         "digest": row.certificate,
         "facts": facts,
-        "contract": contract_words(contract, facts["delta"]).partition(" (not")[0],
+        "contract": promise_words(contract, facts["delta"]),
         "demonstration": contract != PRODUCT_CONTRACT,
         "mark": mark,
         "standing": standing,
@@ -190,13 +195,13 @@ def _certified(c: Connection, page: Page, row: Row[Any], now: float) -> dict[str
         "waiting": waiting,
         "late": late,
         "misses": row.misses,
-        "e_value": f"{row.e_value:.3g}",
+        "e_value": words.figure(f"{row.e_value:.3g}"),
         "rate": f"{100 * facts['audit_rate']:.0f} %",
         "cleared": counts.get("cleared", 0),
         "lanes": [(lane, counts.get(lane, 0)) for lane in ("cleared", "flagged", "escalated")],
-        "last_flagged": "never" if last is None else f"{words.span(now - last)} ago",
-        "silence": silence(c, row.certificate, now),
-        "drift_alarm": f"{DRIFT_REVOKE_AT * max(1, len(measures)):g}",
+        "last_flagged": _("never") if last is None else _("%(age)s ago", age=words.span(now - last)),
+        "silence": tr(silence(c, row.certificate, now)),
+        "drift_alarm": words.figure(f"{DRIFT_REVOKE_AT * max(1, len(measures)):g}"),
         "measures": sorted(measures, key=lambda each: -each["value"]),
     }
 
@@ -210,8 +215,8 @@ def _measure(c: Connection, row: Row[Any], name: str) -> dict[str, Any]:
     return {
         "name": name,
         "value": value,
-        "martingale": f"{value:.3g}",
-        "psi": "–" if index is None or said == "too few" else f"{index:.2f}",
+        "martingale": words.figure(f"{value:.3g}"),
+        "psi": "–" if index is None or said == "too few" else words.figure(f"{index:.2f}"),
         "mark": {"stable": "holds", "look": "unchecked", "shifted": "wrong"}.get(said, "unchecked"),
         "words": GAUGE_WORDS[said],
         "studies": len(recent),

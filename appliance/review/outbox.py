@@ -10,14 +10,15 @@ from sqlalchemy import Connection, Row, select
 from starlette.requests import Request
 from starlette.responses import Response
 
+from appliance.condition import condition
 from appliance.core import alarms as core
 from appliance.core.alarms import Queue
 from appliance.core.document import URGENCIES
 from appliance.errors import Unavailable
 from appliance.review import blinding, words
 from appliance.review.alarms import Alarm
-from appliance.review.condition import condition
 from appliance.review.entrance import Reader, for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.review.quarantine import AFTER_DECIDING, NOTICES, SHOWN_MAX, explained, history
 from appliance.world import desk, ledger
@@ -50,8 +51,12 @@ def outbox(request: Request, reader: Reader) -> Response:
         "reader": reader,
         "alarms": [Alarm(each.severity, each.said) for each in core.alarms(found)],
         "queues": [(urgency, found.queues.get(urgency, Queue())) for urgency in reversed(URGENCIES)],
-        "heard": "never" if found.heard_s is None else f"{words.span(found.heard_s)} ago",
-        "spool": f"{words.byte_count(found.spool_bytes)} of {words.byte_count(found.spool_bytes_max)}",
+        "heard": _("never") if found.heard_s is None else _("%(age)s ago", age=words.span(found.heard_s)),
+        "spool": _(
+            "%(part)s of %(whole)s",
+            part=words.byte_count(found.spool_bytes),
+            whole=words.byte_count(found.spool_bytes_max),
+        ),
         "rows": [_row(row, page, now) for row in rows],
         "failed": failed,
         "notice": NOTICES.get(request.query_params.get("done", ""), ""),

@@ -12,6 +12,7 @@ from appliance.errors import Unavailable
 from appliance.review import words
 from appliance.review.alarms import everything
 from appliance.review.entrance import Reader, for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, ledger
 from appliance.world.ledger import stray_files
@@ -37,7 +38,7 @@ def status(request: Request, reader: Reader) -> Response:
         "alarms": alarms,
         "states": [(state, words.STATE_WORDS[state], OWNERS[state], studies[state]) for state in STATES],
         "wire": [(state, words.WIRE_WORDS[state], wire[state]) for state in WIRE_STATES],
-        "last_received": words.clock_time(last) or "nothing yet",
+        "last_received": words.clock_time(last) or _("nothing yet"),
         "strays": stray_count,
         "disk": _disk(page),
         "audit_broken": broken,

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from appliance.config import Places
 from appliance.core.one_time import SIX_DIGITS, recovery_digest, step_of
 from appliance.review.backoff import Failures
+from appliance.review.language import _, tr
 from appliance.review.ledgers import Page, page_of
 from appliance.world import accounts, desk, keyfile
 
@@ -64,21 +65,22 @@ class Proofs:
         page, address = page_of(request), request.client.host if request.client else ""
         wait_s = self.failures.wait_s(name, address, page.clock())
         if wait_s:
-            return Tried(False, f"Too many failed tries. Wait {wait_s:.0f} s, then try again.", 429)
+            return Tried(False, _("Too many failed tries. Wait %(wait)s s, then try again.", wait=f"{wait_s:.0f}"), 429)
         if self.limiter.statistics().tasks_waiting >= VERIFICATIONS_WAITING_MAX:
-            return Tried(False, "Busy. Try again in a moment.", 503)
+            return Tried(False, _("Busy. Try again in a moment."), 503)
         password = password[:PASSWORD_CHARACTERS_MAX]
         if await anyio.to_thread.run_sync(self._verify, page, name, password, code, limiter=self.limiter):
             self.failures.forget(name, address)
             return Tried(True)
         self.failures.add(name, address, page.clock())
         await run_in_threadpool(_note_failure, page, name, act)
-        return Tried(False, wrong, 403)
+        return Tried(False, tr(wrong), 403)
 
     def _verify(self, page: Page, name: str, password: str, code: str | None) -> bool:
         with page.ledgers.eyes().begin() as c:
             found = accounts.user(c, name)
-        known = found if found is not None and found.disabled_at is None else None
+        with_password = found is not None and found.disabled_at is None and found.issuer is None
+        known = found if with_password else None
         if code is None and known is not None and known.factor and SIX_DIGITS.fullmatch(password):
             return _code_right(page, known, password)
         right = HASHES.verify(password, known.password_hash if known is not None else self.nobody)

@@ -1,7 +1,8 @@
 """How the edge does here: how often readers agreed, with intervals, and week by week what it missed.
 
-What was missed comes from two sources: blinded reads that found what had been cleared, and signatures that say so. It
-judges no certificate: the watch does, by its own evidence. No page here names a patient; a study is its number.
+What was missed comes from three sources: blinded reads that found what had been cleared, signatures that say so, and
+final reports of the RIS. It judges no certificate: the watch does, by its own evidence. No page here names a patient; a
+study is its number.
 """
 
 from typing import Any
@@ -15,15 +16,16 @@ from appliance.core.weeks import bounds, last_weeks, week_of
 from appliance.errors import Unavailable
 from appliance.review import blinding, words
 from appliance.review.entrance import Reader, for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, reading_desk
-from appliance.world.ledger import quality
+from appliance.world.ledger import final_reports, quality
 
 DAY_S = 86_400.0
 SPANS = {"30": 30, "90": 90, "all": 0}
 WEEKS_SHOWN = 12
 MISSED = "missed-finding"
-SOURCE_WORDS = {"audit": "blinded read", "signature": "signature"}
+SOURCE_WORDS = {"audit": "blinded read", "signature": "signature", "report": "final report"}
 
 
 def quality_page(request: Request, reader: Reader) -> Response:
@@ -51,7 +53,13 @@ def missed_page(request: Request, reader: Reader) -> Response:
         found = bounds(week)
     assert found is not None, "the present week is one"
     shown = {"reader": reader, "week": week, "weeks": last_weeks(page.clock(), WEEKS_SHOWN), "starting": False}
-    shown |= {"rows": [], "reads": None, "begin": words.utc_date(found[0]), "end": words.utc_date(found[1] - 1)}
+    shown |= {
+        "rows": [],
+        "reads": None,
+        "reports": None,
+        "begin": words.iso_date(words.utc_date(found[0])),
+        "end": words.iso_date(words.utc_date(found[1] - 1)),
+    }
     try:
         with page.ledgers.studies() as c:
             shown |= _missed(c, page, reader, *found)
@@ -76,8 +84,13 @@ def _agreement(row: Agreement) -> dict[str, Any]:
 
 def _interval(share: float | None, low: float | None, high: float | None) -> str:
     if share is None or low is None or high is None:
-        return "no count yet"
-    return f"{100 * share:.0f} % ({100 * low:.0f} to {100 * high:.0f} %)"
+        return _("no count yet")
+    return _(
+        "%(share)s %% (%(low)s to %(high)s %%)",
+        share=f"{100 * share:.0f}",
+        low=f"{100 * low:.0f}",
+        high=f"{100 * high:.0f}",
+    )
 
 
 def _missed(c: Connection, page: Page, reader: Reader, begin: float, end: float) -> dict[str, Any]:
@@ -95,7 +108,9 @@ def _missed(c: Connection, page: Page, reader: Reader, begin: float, end: float)
         result = by_state.get((row.study_number, row.revision))
         if result is not None and "cleared" in (result.lane, result.would_be):
             rows.append(_row("signature", result, row.signed_at, row.user, result.model, page))
-    present = {row.number: _Present(row) for row in (*misses, *by_state.values())}
+    reported = final_reports.missed(c, begin, end)
+    rows += [_row("report", row, row.received_at, row.sender, row.model, page) for row in reported]
+    present = {row.number: _Present(row) for row in (*misses, *by_state.values(), *reported)}
     unread = blinding.hidden(page, reader.user, list(present.values()))
     ends = wilson(len(misses), len(told))
     share = len(misses) / len(told) if told else None
@@ -107,6 +122,7 @@ def _missed(c: Connection, page: Page, reader: Reader, begin: float, end: float)
             "share": _interval(share, *(ends or (None, None))),
             "cannot_tell": len(audits) - len(told),
         },
+        "reports": final_reports.counts(c, begin, end),
     }
 
 

@@ -12,9 +12,11 @@ from sqlalchemy import Connection, Row, func, select
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from appliance.core.say import Said, say
 from appliance.errors import CATALOGUE, Unavailable
 from appliance.review import blinding, words
 from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.review.signing import NONCE
 from appliance.world import desk, file_desk, ledger
@@ -71,7 +73,7 @@ def file_command(request: Request, reader: Reader, form: Mapping[str, str]) -> R
     kind, nonce, because = form.get("kind", ""), form.get("nonce", ""), form.get("because", "").strip()
     fits = kind in get_args(FileCommandKind) and NONCE.fullmatch(nonce)
     if not fits or len(because) > file_desk.BECAUSE_CHARACTERS_MAX or (kind == "reject" and not because):
-        said = f"Say why, in {file_desk.BECAUSE_CHARACTERS_MAX} characters at most; nothing was done."
+        said = _("Say why, in %(most)s characters at most; nothing was done.", most=file_desk.BECAUSE_CHARACTERS_MAX)
         return page.render(request, "problem.html", {"reader": reader, **NO_FILE, "said": said}, status_code=400)
     try:
         with page.ledgers.studies() as c:
@@ -98,7 +100,9 @@ FORMS = {"/quarantine/files/{stray:int}": form_for_readers(file_command)}
 def explained(code: str) -> dict[str, str]:
     """A code with what is wrong and what to do, by the catalogue."""
     entry = CATALOGUE.get(code)
-    text, hint = (entry.text, entry.hint) if entry else ("this version does not know the code", "Report the code.")
+    text, hint = (
+        (entry.text, entry.hint) if entry else (say("this version does not know the code"), say("Report the code."))
+    )
     return {"code": code, "text": text, "hint": hint}
 
 
@@ -175,8 +179,12 @@ def _file(row: Row[Any], ordered: Row[Any] | None, outcomes: Mapping[int, str]) 
         "copies": row.copies,
         "may_release": _may_release(row),
         "pending": ordered if ordered is not None and outcome is None else None,
-        "before": ""
-        if ordered is None or outcome is None
-        else f"{ordered.user} asked to {ordered.kind} it: {OUTCOMES.get(outcome, outcome)}",
+        "before": "" if ordered is None or outcome is None else _before(ordered, say(OUTCOMES.get(outcome, outcome))),
         **explained(row.code),
     }
+
+
+def _before(ordered: Row[Any], outcome: Said) -> str:
+    if ordered.kind == "release":
+        return _("%(user)s asked to release it: %(outcome)s", user=ordered.user, outcome=outcome)
+    return _("%(user)s asked to reject it: %(outcome)s", user=ordered.user, outcome=outcome)

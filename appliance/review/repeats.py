@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, and_, select
 
 from appliance.core.gates import mendable
 from appliance.review import words
+from appliance.review.language import tr
 from appliance.world.ledger import glances as first_glances
 from appliance.world.ledger import instances, results, studies
 from appliance.world.ledger.glances import glances
@@ -33,7 +34,7 @@ class Repeat:
 
 def said(codes: Iterable[str]) -> str:
     """The codes that can be mended, in words; "" for none."""
-    return "; ".join(words.REPEAT_WORDS[code] for code in mendable(codes))
+    return "; ".join(tr(words.REPEAT_WORDS[code]) for code in mendable(codes))
 
 
 def hints(c: Connection, rows: Sequence[Row[Any]]) -> dict[int, str]:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from appliance.review import words
+from appliance.review.language import _
 
 
 def decided(row: Row[Any] | None, badge: words.Badge) -> dict[str, Any] | None:
@@ -38,8 +39,8 @@ def _score(score: dict[str, Any]) -> dict[str, Any]:
         "model": str(score.get("model", "")),
         "exit": score.get("exit", 1),
         "logit": _logit(logit, random=score.get("weights") == "random"),
-        "clear_bound": f"{low:+.2f}" if isinstance(low, int | float) else "closed",
-        "flag_bound": f"{high:+.2f}" if isinstance(high, int | float) else "closed",
+        "clear_bound": words.figure(f"{low:+.2f}") if isinstance(low, int | float) else _("closed"),
+        "flag_bound": words.figure(f"{high:+.2f}") if isinstance(high, int | float) else _("closed"),
         "bounded": bool(bounds),
         "contract": str(score.get("contract", "")),
         "calibrated": words.calibrated([score]),
@@ -49,5 +50,5 @@ def _score(score: dict[str, Any]) -> dict[str, Any]:
 
 def _logit(logit: Any, *, random: bool) -> str:
     if random:
-        return "none: the weights are random and say nothing"
-    return f"{logit:+.2f}" if isinstance(logit, int | float) else "none"
+        return _("none: the weights are random and say nothing")
+    return words.figure(f"{logit:+.2f}") if isinstance(logit, int | float) else _("none")

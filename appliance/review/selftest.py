@@ -14,13 +14,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import DatabaseError
 
+from appliance.condition import condition
 from appliance.config import Config, Places
 from appliance.core import page_certificate
 from appliance.core.alarms import Alarm, Condition, alarms
+from appliance.core.say import say, say_n
 from appliance.core.selftest import Line
 from appliance.errors import CATALOGUE
 from appliance.review import line, words
-from appliance.review.condition import condition
 from appliance.world import desk, ledger, sqlite
 from appliance.world.ledger import moves, watch
 
@@ -37,10 +38,10 @@ def self_test(config: Config, places: Places, now: float) -> list[Line]:
     now  wall clock, s since 1970
     """
     paths = {
-        "clinical ledger": places.studies_db,
-        "sealed cases": places.cases_db,
-        "line": places.link_db,
-        "review desk": places.review_db,
+        say("ledger: clinical ledger"): places.studies_db,
+        say("ledger: sealed cases"): places.cases_db,
+        say("ledger: line"): places.link_db,
+        say("ledger: review desk"): places.review_db,
     }
     begun = any(path.exists() for path in paths.values())
     found = [_ledger(name, path, begun) for name, path in paths.items()]
@@ -63,13 +64,13 @@ def self_test(config: Config, places: Places, now: float) -> list[Line]:
 def _ledger(name: str, path: Path, begun: bool) -> Line:
     """Whether a database is there, opens, and its pages agree with each other (PRAGMA quick_check)."""
     if not path.exists():
-        return Line(f"ledger: {name}", not begun, "not made yet", CATALOGUE["ledger-starting"].hint)
+        return Line(name, not begun, say("not made yet"), CATALOGUE["ledger-starting"].hint)
     ends = time.monotonic() + LOOK_S
     sound = sqlite.is_sound(path, lambda: time.monotonic() > ends)
     if sound is None:
-        return Line(f"ledger: {name}", True, f"opens; no fault within {LOOK_S:.0f} s, not read to its end", "")
-    told = "opens, and its pages agree" if sound else "damaged, or cannot be opened"
-    return Line(f"ledger: {name}", sound, told, CATALOGUE["ledger-damaged"].hint)
+        return Line(name, True, say("opens; no fault within %(most)s s, not read to its end", most=f"{LOOK_S:.0f}"), "")
+    told = say("opens, and its pages agree") if sound else say("damaged, or cannot be opened")
+    return Line(name, sound, told, CATALOGUE["ledger-damaged"].hint)
 
 
 def _opened(held: ExitStack, path: Path) -> Connection | None:
@@ -85,8 +86,8 @@ def _opened(held: ExitStack, path: Path) -> Connection | None:
 def _disk(config: Config, places: Places) -> Line:
     usage = shutil.disk_usage(places.root if places.root.exists() else Path("/"))
     ok = usage.free >= config.receive.disk_reserve_bytes
-    found = f"{words.byte_count(usage.free)} free of {words.byte_count(usage.total)}"
-    return Line("disk of the state", ok, found, CATALOGUE["disk-low"].hint)
+    found = say("%(free)s free of %(total)s", free=words.byte_count(usage.free), total=words.byte_count(usage.total))
+    return Line(say("disk of the state"), ok, found, CATALOGUE["disk-low"].hint)
 
 
 def _clock(studies: Connection | None, own: Connection | None, now: float) -> Line:
@@ -98,27 +99,27 @@ def _clock(studies: Connection | None, own: Connection | None, now: float) -> Li
     if own is not None:
         newest.append(own.execute(select(func.max(desk.audit.c.at))).scalar_one() or 0.0)
     ahead = max(newest) - now
-    found = (
-        f"{words.clock_time(now)}; the newest row is older" if ahead <= 0 else f"a row lies {words.span(ahead)} ahead"
-    )
-    return Line("clock", ahead <= AHEAD_S, found, CATALOGUE["clock-behind"].hint)
+    found = say("%(now)s; the newest row is older", now=words.clock_time(now))
+    if ahead > 0:
+        found = say("a row lies %(span)s ahead", span=words.span(ahead))
+    return Line(say("clock"), ahead <= AHEAD_S, found, CATALOGUE["clock-behind"].hint)
 
 
 def _page(config: Config, places: Places, now: float) -> Iterator[Line]:
     """The certificate behind the page's address; one made here renews itself."""
     review = config.review
     if review.tls == "off":
-        yield Line("page certificate", True, "none: on loopback without TLS", "")
+        yield Line(say("page certificate"), True, say("none: on loopback without TLS"), "")
         return
     path = places.review_keys / "page.pem" if review.tls == "own" else review.tls_certificate_file
     if review.tls == "own" and not path.exists():
-        yield Line("page certificate", True, "not made yet", "")
+        yield Line(say("page certificate"), True, say("not made yet"), "")
         return
     found = line.certificate(path)
     days = None if found is None else page_certificate.days_left(found, now)
-    told = "cannot be read" if days is None else f"{days} days left"
+    told = say("cannot be read") if days is None else say_n("%(count)s day left", "%(count)s days left", days)
     yield Line(
-        "page certificate", days is not None and days >= ENDS_SOON_DAYS, told, CATALOGUE["page-certificate"].hint
+        say("page certificate"), days is not None and days >= ENDS_SOON_DAYS, told, CATALOGUE["page-certificate"].hint
     )
 
 
@@ -126,15 +127,17 @@ def _models(config: Config, c: Connection, now: float) -> Iterator[Line]:
     """Each model in force and what its certificates are worth today."""
     installed = list(c.execute(select(watch.installed).where(watch.installed.c.present)))
     if not installed:
-        todo = "Install a model package; until then every study is escalated."
-        yield Line("models", False, "none in force", todo)
+        todo = say("Install a model package; until then every study is escalated.")
+        yield Line(say("models"), False, say("none in force"), todo)
     for row in installed:
         role = row.facts.get("role", "decides")
         own = select(watch.monitors).where(watch.monitors.c.model == row.title, watch.monitors.c.present)
         certificates = list(c.execute(own))
         if role != "decides" or not certificates:  # safe as it is: a person reads everything it covers
-            told = "in force as a shadow" if role == "shadow" else "in force; escalates everything: no certificate here"
-            yield Line(f"model {row.title}", True, told, "")
+            told = say("in force; escalates everything: no certificate here")
+            if role == "shadow":
+                told = say("in force as a shadow")
+            yield Line(say("model %(title)s", title=row.title), True, told, "")
         for each in certificates if role == "decides" else []:
             yield _certificate(config, c, row.title, each, now)
 
@@ -144,24 +147,35 @@ def _certificate(config: Config, c: Connection, title: str, row: Row[Any], now: 
     late = watch.overdue(c, now - config.audit.answer_days * 86_400).get(row.certificate)
     code = {"revoke": "watch-revoked", "warn": "watch-warned"}.get(row.stage, "watch-unanswered" if late else "")
     if code:
-        return Line(f"model {title}", False, f"certificate {name}: {CATALOGUE[code].text}", CATALOGUE[code].hint)
+        return Line(
+            say("model %(title)s", title=title),
+            False,
+            say("certificate %(name)s: %(fault)s", name=name, fault=say(CATALOGUE[code].text)),
+            CATALOGUE[code].hint,
+        )
     soon = words.utc_date(now + ENDS_SOON_DAYS * 86_400)
-    said = f"certificate {name} in force until {expires}"
+    said = say("certificate %(name)s in force until %(day)s", name=name, day=words.iso_date(expires))
     if expires < words.utc_date(now):
-        said = f"certificate {name} expired on {expires}"
-    todo = "Make a new certificate (`appliance certify`); after it has expired every study it covers is escalated."
-    return Line(f"model {title}", expires >= soon, said, todo)
+        said = say("certificate %(name)s expired on %(day)s", name=name, day=words.iso_date(expires))
+    todo = say("Make a new certificate (`appliance certify`); after it has expired every study it covers is escalated.")
+    return Line(say("model %(title)s", title=title), expires >= soon, said, todo)
 
 
 def _line(now: Condition) -> Iterator[Line]:
     """What core.alarms finds between here and the centre, one line for the line and one for the spool."""
     standing = alarms(now)
-    heard = "the centre never said a word" if now.heard_s is None else f"heard {words.span(now.heard_s)} ago"
-    yield _of_alarms("centre", [each for each in standing if each.code in LINE_CODES], heard)
+    heard = say("the centre never said a word")
+    if now.heard_s is not None:
+        heard = say("heard %(span)s ago", span=words.span(now.heard_s))
+    yield _of_alarms(say("centre"), [each for each in standing if each.code in LINE_CODES], heard)
     share = 100 * now.spool_bytes / now.spool_bytes_max
-    yield _of_alarms("spool", [each for each in standing if each.code in SPOOL_CODES], f"{share:.0f} % full")
+    yield _of_alarms(
+        say("spool"),
+        [each for each in standing if each.code in SPOOL_CODES],
+        say("%(share)s %% full", share=f"{share:.0f}"),
+    )
     scanners = [each for each in standing if each.code == "scanner-silent"]
-    yield _of_alarms("scanners", scanners, "none is unusually silent")
+    yield _of_alarms(say("scanners"), scanners, say("none is unusually silent"))
 
 
 def _of_alarms(name: str, standing: list[Alarm], well: str) -> Line:
@@ -176,5 +190,5 @@ def _trail(own: Connection) -> Line:
         broken = desk.first_broken_audit_row(own)
     except DatabaseError:
         broken = 0
-    found = "unbroken" if broken is None else f"broken at row {broken}"
-    return Line("audit trail", broken is None, found, CATALOGUE["audit-broken"].hint)
+    found = say("unbroken") if broken is None else say("broken at row %(row)s", row=broken)
+    return Line(say("audit trail"), broken is None, found, CATALOGUE["audit-broken"].hint)

@@ -36,6 +36,7 @@ ORDER_WORDS = {
     "stored": "sent and stored",
     "committed": "sent, kept for good there",
     "refused": "refused",
+    "superseded": "not sent: a later one takes its place",
 }
 
 

@@ -14,10 +14,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from appliance.core.decision_reasons import FINDING_SAID, why_refused
+from appliance.core.say import Said, say
 from appliance.errors import Unavailable
 from appliance.review import blinding, holds, worklist
 from appliance.review.casefile import NOT_FOUND, SIGNABLE, CaseFile, case_answer, read
 from appliance.review.entrance import Reader, form_for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.world import desk, reading_desk
 from appliance.world.desk import CommandKind, Decision
@@ -37,7 +39,7 @@ def sign(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
     page, number = page_of(request), request.path_params["number"]
     seen = _seen(form)
     if seen is None:
-        return _problem(request, reader, 400, "The form is incomplete; nothing was signed.")
+        return _problem(request, reader, 400, _("The form is incomplete; nothing was signed."))
     nonce, revision, seq = seen
     file = _read(page, number, reader.user)
     if file is None:
@@ -46,12 +48,16 @@ def sign(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
         return blinding.refusal(request, reader, number)
     note, mistake, hold = _note(form), _mistake(form), holds.of(page, reader.user, number)
     if mistake is None and holds.bars(hold, reader, file.urgency):
-        mistake = f"{hold.user} has this study open since {hold.since}: take it over first; nothing was signed."
+        mistake = _(
+            "%(user)s has this study open since %(since)s: take it over first; nothing was signed.",
+            user=hold.user,
+            since=hold.since,
+        )
     with page.ledgers.pen().begin() as c:
         if desk.signature_with(c, nonce) is not None:
             return _back(number, "again")
         if _changed(file, revision, seq) or file.study.state not in SIGNABLE:
-            return _stale(request, reader, "nothing was signed")
+            return _stale(request, reader, say("nothing was signed"))
         if mistake is None:
             decision: Decision = form["decision"]  # type: ignore[assignment]
             filed = desk.sign(
@@ -67,7 +73,7 @@ def sign(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
                 saw_ai=file.result is not None,
             )
             if not filed:
-                return _stale(request, reader, "somebody else has signed it; your signature was not added")
+                return _stale(request, reader, say("somebody else has signed it; your signature was not added"))
             _beside(c, nonce, file, form)
             reading_desk.release(c, number, reader.user)
             desk.note(c, at=page.clock(), user=reader.user, act=f"signed-{decision}", subject=f"study {number}")
@@ -80,7 +86,7 @@ def _mistake(form: Mapping[str, str]) -> str | None:
     """The first thing that the reader must still do, as a sentence."""
     note = _note(form)
     if len(note) > desk.CORRECTION_CHARACTERS_MAX:
-        return f"Shorten the note to {desk.CORRECTION_CHARACTERS_MAX} characters; nothing was signed."
+        return _("Shorten the note to %(most)s characters; nothing was signed.", most=desk.CORRECTION_CHARACTERS_MAX)
     wrong = why_refused(form.get("decision", ""), form.get("reason", ""), note)
     if wrong is not None:
         return wrong
@@ -123,10 +129,13 @@ def addendum(request: Request, reader: Reader, form: Mapping[str, str]) -> Respo
     if blinding.hides(page, reader.user, file.study):
         return blinding.refusal(request, reader, number)
     if seen is None or not 0 < len(text) <= reading_desk.ADDENDUM_CHARACTERS_MAX:
-        said = f"Write the addendum, {reading_desk.ADDENDUM_CHARACTERS_MAX} characters at most; nothing was added."
+        said = _(
+            "Write the addendum, %(most)s characters at most; nothing was added.",
+            most=reading_desk.ADDENDUM_CHARACTERS_MAX,
+        )
         return case_answer(request, reader, file, mistake=said, kept=form, status=400)
     if not file.signatures:
-        return _problem(request, reader, 409, "Nothing is signed yet: sign the study first; nothing was added.")
+        return _problem(request, reader, 409, _("Nothing is signed yet: sign the study first; nothing was added."))
     at = page.clock()
     with page.ledgers.pen().begin() as c:
         filed = reading_desk.add(
@@ -142,9 +151,9 @@ def command(request: Request, reader: Reader, form: Mapping[str, str]) -> Respon
     page, number, kind = page_of(request), request.path_params["number"], form.get("kind", "")
     seen, because = _seen(form), form.get("because", "").strip()
     if kind not in get_args(CommandKind) or seen is None:
-        return _problem(request, reader, 400, "The form is incomplete; nothing was done.")
+        return _problem(request, reader, 400, _("The form is incomplete; nothing was done."))
     if len(because) > desk.BECAUSE_CHARACTERS_MAX or (kind == "reject" and not because):
-        said = f"Say why, in {desk.BECAUSE_CHARACTERS_MAX} characters at most; nothing was done."
+        said = _("Say why, in %(most)s characters at most; nothing was done.", most=desk.BECAUSE_CHARACTERS_MAX)
         return _problem(request, reader, 400, said)
     nonce, revision, seq = seen
     file = _read(page, number, reader.user)
@@ -155,7 +164,7 @@ def command(request: Request, reader: Reader, form: Mapping[str, str]) -> Respon
         if desk.command_with(c, nonce) is not None:
             return _back(number, "again")
         if _changed(file, revision, seq) or file.study.state != "quarantined":
-            return _stale(request, reader, "nothing was done")
+            return _stale(request, reader, say("nothing was done"))
         at = page.clock()
         filed = desk.command(
             c,
@@ -168,7 +177,7 @@ def command(request: Request, reader: Reader, form: Mapping[str, str]) -> Respon
             because=because,
         )
         if not filed:
-            return _stale(request, reader, "somebody else was first; nothing was done")
+            return _stale(request, reader, say("somebody else was first; nothing was done"))
         desk.note(c, at=at, user=reader.user, act=f"command-{chosen}", subject=f"study {number}")
     if form.get("back") in WAYS_BACK:
         return RedirectResponse(f"/{form['back']}?done=commanded", 303)
@@ -205,14 +214,23 @@ def _back(number: int, done: str) -> Response:
     return RedirectResponse(f"/studies/{number}?done={done}", 303)
 
 
-def _stale(request: Request, reader: Reader, consequence: str) -> Response:
-    said = f"The study changed after you opened it, so {consequence}. Look at it again before you decide."
+def _stale(request: Request, reader: Reader, consequence: Said) -> Response:
+    said = _(
+        "The study changed after you opened it, so %(consequence)s. Look at it again before you decide.",
+        consequence=consequence,
+    )
     return _problem(request, reader, 409, said)
 
 
 def _problem(request: Request, reader: Reader, status: int, said: str) -> Response:
     """The answer to a form that was not taken, with the way back to the study as it is now."""
-    title = "The study has changed" if status == 409 else "Nothing was done"
+    title = _("The study has changed") if status == 409 else _("Nothing was done")
     link = f"/studies/{request.path_params['number']}"
-    shown = {"reader": reader, "title": title, "said": said, "link": link, "link_text": "Open the study as it is now"}
+    shown = {
+        "reader": reader,
+        "title": title,
+        "said": said,
+        "link": link,
+        "link_text": _("Open the study as it is now"),
+    }
     return page_of(request).render(request, "problem.html", shown, status_code=status)

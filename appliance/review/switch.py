@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from appliance.core.roles import Order, OrderKind, roles, why_malformed
 from appliance.errors import Unavailable
 from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.review.signing import NONCE
 from appliance.world import desk
@@ -37,16 +38,18 @@ def switch_page(request: Request, reader: Reader) -> Response:
     by = stopping(title, stopped)
     if by:
         told = {
-            "title": f"Let {by} decide again?",
-            "said": "From the next study on it decides again what its certificate lets it, and no more.",
-            "button": "Let it decide",
+            "title": _("Let %(model)s decide again?", model=by),
+            "said": _("From the next study on it decides again what its certificate lets it, and no more."),
+            "button": _("Let it decide"),
         }
     else:
         told = {
-            "title": f"Stop {title}?",
-            "said": "From the next study on it decides nothing: what it covers is escalated. What it has decided stays "
-            "as it is. It can be let decide again here.",
-            "button": "Stop it",
+            "title": _("Stop %(model)s?", model=title),
+            "said": _(
+                "From the next study on it decides nothing: what it covers is escalated. What it has decided stays as "
+                "it is. It can be let decide again here."
+            ),
+            "button": _("Stop it"),
         }
     shown = {
         "reader": reader,
@@ -63,7 +66,7 @@ def switch(request: Request, reader: Reader, form: Mapping[str, str]) -> Respons
     page, nonce, to = page_of(request), form.get("nonce", ""), form.get("to", "")
     given = Order(KINDS[to], form.get("model", "")) if to in KINDS else None
     if given is None or not NONCE.fullmatch(nonce) or why_malformed(given) is not None:
-        told = {**NO_MODEL, "title": "Nothing was done", "said": "The form is incomplete; nothing was done."}
+        told = {**NO_MODEL, "title": _("Nothing was done"), "said": _("The form is incomplete; nothing was done.")}
         return page.render(request, "problem.html", {"reader": reader, **told}, status_code=400)
     with page.ledgers.pen().begin() as c:
         filed = desk.order(c, given, nonce=nonce, user=reader.user, at=page.clock())

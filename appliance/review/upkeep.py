@@ -9,6 +9,7 @@ from appliance.errors import Quarantined
 from appliance.review import words
 from appliance.review.bundle import bundle
 from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.language import _, capital, tr
 from appliance.review.ledgers import Page, page_of
 from appliance.review.selftest import self_test
 from appliance.world import desk
@@ -35,9 +36,9 @@ def support_bundle(request: Request, reader: Reader, _form: Mapping[str, str]) -
         bundle_check.check(data, page.places)
     except Quarantined as fault:
         _note(page, reader, now, "bundle-refused")
-        shown = {"reader": reader, "title": "The support bundle was not handed out", "link": "/administration"}
-        said = f"{fault.text} ({fault}). {fault.hint}".capitalize()
-        shown |= {"said": said, "link_text": "To administration and audit"}
+        shown = {"reader": reader, "title": _("The support bundle was not handed out"), "link": "/administration"}
+        said = capital(f"{tr(fault.text)} ({fault}). {tr(fault.hint)}")
+        shown |= {"said": said, "link_text": _("To administration and audit")}
         return page.render(request, "problem.html", shown, status_code=409)
     _note(page, reader, now, "bundle-made")
     named = {"Content-Disposition": 'attachment; filename="support-bundle.tar"'}

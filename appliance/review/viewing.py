@@ -11,10 +11,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from appliance.core.permits import rights
+from appliance.core.say import say
 from appliance.errors import Refused
 from appliance.review import words
+from appliance.review.cookies import digest
 from appliance.review.dicomweb.search import root_of
-from appliance.review.entrance import Reader, digest, for_readers, form_for_readers
+from appliance.review.entrance import Reader, for_readers, form_for_readers
+from appliance.review.language import _
 from appliance.review.ledgers import page_of
 from appliance.world import accounts, desk, viewers
 
@@ -37,7 +40,12 @@ def add(request: Request, reader: Reader, form: Mapping[str, str]) -> Response:
             subject = f"viewer {number.id} {name} for {user}"
             desk.note(c, at=here.clock(), user=reader.user, act="viewer-added", subject=subject)
     except Refused as fault:
-        return _shown(request, reader, said=f"Nothing was added: {fault.text}. {fault.hint}", status=400)
+        return _shown(
+            request,
+            reader,
+            said=_("Nothing was added: %(fault)s. %(hint)s", fault=say(fault.text), hint=say(fault.hint)),
+            status=400,
+        )
     return _shown(request, reader, token=token, name=name)
 
 
@@ -83,8 +91,8 @@ def _row(row: Row[Any], now: float) -> dict[str, Any]:
     return {
         "name": row.name,
         "user": row.user,
-        "made": f"{words.clock_time(row.made_at)} by {row.made_by}",
-        "used": "never" if row.used_at is None else f"{words.span(max(now - row.used_at, 0.0))} ago",
+        "made": _("%(time)s by %(user)s", time=words.clock_time(row.made_at), user=row.made_by),
+        "used": _("never") if row.used_at is None else _("%(age)s ago", age=words.span(max(now - row.used_at, 0.0))),
         "revoked": words.clock_time(row.revoked_at) if row.revoked_at is not None else "",
         "address": f"/administration/viewers/{row.id}/revoke",
     }

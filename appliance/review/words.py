@@ -9,7 +9,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from appliance.core.lifecycle import State
+from appliance.core.say import Figure, again
 from appliance.core.study import LANE_WORDS
+from appliance.review.language import LANGUAGE, _, in_order, moment, n_, tr
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ STATE_WORDS: dict[State, str] = {
     "answered": "to be read; the centre has answered",
     "reviewed": "signed",
     "quarantined": "needs a person",
+    "forgotten": "forgotten",
 }
 
 WIRE_WORDS: dict[str, str] = {
@@ -82,7 +85,9 @@ def suggestion(shown: Badge, would_be: str | None) -> str:
     if shown.key in ("cleared", "flagged"):
         return shown.meaning
     said = BADGES[would_be].meaning if would_be in BADGES else ""
-    return f"not decided here; would have said: {said}" if said and would_be != "escalated" else "not decided here"
+    if said and would_be != "escalated":
+        return _("not decided here; would have said: %(said)s", said=tr(said))
+    return _("not decided here")
 
 
 def calibrated(scores: Any) -> str:
@@ -93,7 +98,10 @@ def calibrated(scores: Any) -> str:
 
 
 def person_name(value: str) -> str:
-    """A PN of PS3.5 6.2 for reading: FAMILY, Given Middle; further component groups follow in brackets."""
+    """A PN of PS3.5 6.2 for reading, in the reader's order; further component groups follow in brackets.
+
+    English: FAMILY, Given Middle, then prefix and suffix as they stand; German: FAMILY, Title Given Middle.
+    """
     groups = [_one_name(group) for group in value.split("=")]
     said = [group for group in groups if group]
     return said[0] + "".join(f" [{group}]" for group in said[1:]) if said else ""
@@ -101,27 +109,50 @@ def person_name(value: str) -> str:
 
 def _one_name(group: str) -> str:
     family, *others = [part.strip() for part in group.split("^")]
+    if LANGUAGE.get() == "de" and len(others) > 2:
+        given, middle, prefix, *suffix = others
+        others = [prefix, given, middle, *suffix]
     rest = " ".join(part for part in others if part)
     return f"{family}, {rest}" if family and rest else family or rest
 
 
 def calendar_date(value: str) -> str:
-    """A DA of PS3.5 6.2 as YYYY-MM-DD; anything else as it stands."""
+    """A DA of PS3.5 6.2 in the reader's order; anything else as it stands."""
     try:
-        return date(int(value[:4]), int(value[4:6]), int(value[6:])).isoformat() if len(value) == 8 else value
+        return in_order(date(int(value[:4]), int(value[4:6]), int(value[6:]))) if len(value) == 8 else value
     except ValueError:
         return value
 
 
 def age(value: str) -> str:
     """An AS of PS3.5 6.2 in words; anything else as it stands."""
-    unit = {"D": "days", "W": "weeks", "M": "months", "Y": "years"}.get(value[3:])
-    return f"{int(value[:3])} {unit}" if unit and value[:3].isdecimal() and value.isascii() else value
+    if value[3:] not in ("D", "W", "M", "Y") or not value[:3].isdecimal() or not value.isascii():
+        return value
+    count = int(value[:3])
+    return {
+        "D": n_("%(count)s day", "%(count)s days", count),
+        "W": n_("%(count)s week", "%(count)s weeks", count),
+        "M": n_("%(count)s month", "%(count)s months", count),
+        "Y": n_("%(count)s year", "%(count)s years", count),
+    }[value[3:]]
 
 
 def clock_time(at: float | None) -> str:
     """A wall time in this machine's zone, to the second."""
-    return "" if at is None else datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return "" if at is None else moment(datetime.fromtimestamp(at, UTC).astimezone())
+
+
+def figure(digits: str) -> str:
+    """A number as the reader writes it: a comma in German."""
+    return tr(Figure(digits))
+
+
+def iso_date(said: str) -> str:
+    """YYYY-MM-DD, as certificates and weeks bear it, in the reader's order; anything else as it stands."""
+    try:
+        return in_order(date.fromisoformat(said))
+    except ValueError:
+        return said
 
 
 def utc_date(at: float) -> str:
@@ -134,7 +165,7 @@ def short_time(at: float | None, now: float) -> str:
     if at is None:
         return ""
     then, today = (datetime.fromtimestamp(each, UTC).astimezone() for each in (at, now))
-    return then.strftime("%H:%M:%S" if then.date() == today.date() else "%Y-%m-%d %H:%M")
+    return f"{then:%H:%M:%S}" if then.date() == today.date() else moment(then, seconds=False)
 
 
 def span(seconds: float) -> str:
@@ -152,16 +183,16 @@ def span(seconds: float) -> str:
 def days(seconds: float) -> str:
     """A duration in whole days: to the minute it would tell which row of the worklist a blinded film is."""
     whole = max(0, int(seconds)) // 86_400
-    return "under a day" if whole == 0 else "1 day" if whole == 1 else f"{whole} days"
+    return _("under a day") if whole == 0 else n_("%(count)s day", "%(count)s days", whole)
 
 
 def byte_count(count: int) -> str:
     amount = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{figure(f'{amount:.1f}')} {unit}"
         amount /= 1024
-    return f"{amount:.1f} TiB"
+    return f"{figure(f'{amount:.1f}')} TiB"
 
 
 def centre_words(
@@ -180,26 +211,29 @@ def centre_words(
     """
     if answer is not None:
         if not answer["reader"]["connected"]:
-            return "answered: no language model is connected", False
-        return ("answered: needs a human" if answer["status"] == "needs_human" else "answered: machine's draft"), False
+            return _("answered: no language model is connected"), False
+        return (
+            _("answered: needs a human") if answer["status"] == "needs_human" else _("answered: machine's draft")
+        ), False
     if state == "hard":
-        return "being sealed", waited_s > late_s
+        return _("being sealed"), waited_s > late_s
     if wire_state is None and state != "escalated":
-        return ("not asked" if lane in ("cleared", "flagged") else ""), False
-    said = WIRE_WORDS.get(wire_state or "queued", wire_state or "")
+        return (_("not asked") if lane in ("cleared", "flagged") else ""), False
+    said = tr(WIRE_WORDS.get(wire_state or "queued", wire_state or ""))
     late = state == "escalated" and wire_state != "refused" and waited_s > late_s
-    return (f"{said}: late" if late else said), late
+    return (_("%(state)s: late", state=said) if late else said), late
 
 
 def plain(reasons: Any) -> list[dict[str, str]]:
     """Reasons out of a ledger's JSON as (code, text) pairs, whether one or several were kept."""
     found = reasons if isinstance(reasons, list | tuple) else [reasons] if reasons else []
-    return [{"code": str(r.get("code", "")), "text": str(r.get("text", ""))} for r in found if isinstance(r, dict)]
+    return [{"code": str(r.get("code", "")), "text": again(r)} for r in found if isinstance(r, dict)]
 
 
 def gate_rows(gates: Any) -> list[tuple[str, str]]:
     if not isinstance(gates, dict):
         return []
     return [
-        (str(name), f"{value:.4g}" if isinstance(value, int | float) else str(value)) for name, value in gates.items()
+        (str(name), figure(f"{value:.4g}") if isinstance(value, int | float) else str(value))
+        for name, value in gates.items()
     ]

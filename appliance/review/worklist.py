@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from appliance.core.document import URGENCIES
-from appliance.core.worklist_order import Waiting, Waits, due_at
+from appliance.core.lifecycle import STATES
+from appliance.core.worklist_order import Waiting, Waits, case_urgency, due_at
 from appliance.errors import Unavailable
 from appliance.review import blinding, holds, late_images, repeats, words
 from appliance.review.alarms import everything, withdrawn
@@ -21,6 +22,7 @@ from appliance.review.blinding import SHUT_TABS
 from appliance.review.entrance import Reader, for_readers, form_for_readers
 from appliance.review.filters import MINE_MAX, choices, filters_of
 from appliance.review.holds import Hold
+from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
 from appliance.review.worklist_order import in_reading_order
 from appliance.world import desk, ledger
@@ -54,7 +56,7 @@ TABS: dict[str, Tab] = {
     "cleared": Tab("● Cleared", ("routine",), "cleared"),
     "in-work": Tab("○ Not decided", ("received", "complete")),
     "signed": Tab("Signed", ("reviewed",)),
-    "all": Tab("All"),
+    "all": Tab("All", tuple(state for state in STATES if state != "forgotten")),
 }
 NOTICES = {"all": "Signed. No other study waits for a reader now."}
 NEWEST_FIRST = ("signed", "all")
@@ -186,12 +188,16 @@ def _due(row: Row[Any], answer: dict[str, Any] | None, page: Page, doubted: bool
         doubted=doubted,
     )
     left = due_at(study, page.config.review.waits) - page.clock()
-    return (f"overdue {words.span(-left)}", True) if left <= 0 else (f"due in {words.span(left)}", False)
+    return (
+        (_("overdue %(span)s", span=words.span(-left)), True)
+        if left <= 0
+        else (_("due in %(span)s", span=words.span(left)), False)
+    )
 
 
 def _held(hold: Hold | None) -> str:
     """Who has it open, in words; one's own is not told to oneself."""
-    return "" if hold is None or hold.mine else f"open at {hold.user} since {hold.since}"
+    return "" if hold is None or hold.mine else _("open at %(user)s since %(since)s", user=hold.user, since=hold.since)
 
 
 def _joined() -> Any:
@@ -269,7 +275,7 @@ def work_row(
     now = page.clock()
     badge = words.badge(row.state, row.lane)
     decided = row.lane is not None
-    late_s = page.config.triage.deadline_s(row.priority)
+    late_s = page.config.triage.deadline_s(case_urgency(row.priority, row.request_rank))
     waited_s = now - (row.decided_at or row.state_since)
     centre, late = words.centre_words(
         state=row.state, lane=row.lane, wire_state=wire_state, answer=answer, waited_s=waited_s, late_s=late_s

@@ -7,11 +7,15 @@ here), judge (decode, infer, decide; how is in looking), handover (de-identify, 
 cleaning; the spool within its bytes is in spool, whole series are in series), answers (absorb verdicts, signatures and
 commands); strays does what persons order about files of no study. Where a site chose so, drafting has a small language
 model draft words while the centre is silent, results makes objects for the PACS of what was signed, and commitments
-answers scanners that ask what is kept here; released believes what receive noted of their associations.
+answers scanners that ask what is kept here; final_reports takes in what the RIS reported; corrections keeps, and where
+the site says so sends, what signers said, for training; released believes what receive noted of associations, performed
+what modalities tell of their procedure steps; forgetting lets go of what was reviewed long ago and is kept elsewhere;
+updates verifies what came down and hands it to the lineup; bulletins hands uplink coded numbers of the whole appliance.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Connection
 
@@ -21,16 +25,23 @@ from appliance.core.standing import Standing
 from appliance.errors import Unavailable
 from appliance.loop import Moment, Step
 from appliance.triage.answers import Answers
+from appliance.triage.bulletins import Bulletins
 from appliance.triage.cleaning import for_the_centre
 from appliance.triage.commitments import Commitments
+from appliance.triage.correction_letters import CorrectionLetters
+from appliance.triage.corrections import Corrections
 from appliance.triage.drafting import Drafting
+from appliance.triage.final_reports import FinalReports
+from appliance.triage.forgetting import Forgetting
 from appliance.triage.glance import Glancing
 from appliance.triage.handover import Handover
 from appliance.triage.intake import Intake
+from appliance.triage.integrity import Integrity
 from appliance.triage.judge import Judging
 from appliance.triage.lineup import Lineup
 from appliance.triage.looking import Court
 from appliance.triage.mending import Mending
+from appliance.triage.performed import PerformedSteps
 from appliance.triage.post import Post
 from appliance.triage.released import Released
 from appliance.triage.results import Results
@@ -42,9 +53,18 @@ from appliance.triage.watch import Watch
 from appliance.world import archive, ledger, sqlite, wire
 from appliance.world.drafter import Drafter
 
+if TYPE_CHECKING:
+    from appliance.triage.updates import Updates
+
 TRIM_PERIOD_S = 60.0
 RESERVE_SHARE = 4  # triage goes on below receive's reserve, down to a quarter of it: what was taken is to be finished
-MAKES_ROOM = frozenset({"free", "withdraw", "shed"})  # steps that go on however full the disk is: they give bytes back
+MAKES_ROOM = frozenset(
+    {"free", "withdraw", "shed", "forget", "forget.wipe"}
+)  # steps that go on however full the disk is: they give bytes back
+
+
+class Part(Protocol):
+    def steps(self) -> dict[str, Step]: ...
 
 
 class Triage:
@@ -91,10 +111,12 @@ class Triage:
         if drafter is None and config.draft.weights:
             drafter = Drafter(config.draft, places.draft)
         self.drafting = Drafting(config, self.engine, self.cases, lambda: lineup.models, drafter)
-        self.parts = (
+        self.bulletins = Bulletins(config, places, self.engine, self.cases, judging)
+        self.parts: tuple[Part, ...] = (
             self.lineup,
             self.watch,
-            Intake(config, places, self.engine),
+            PerformedSteps(config, places, self.engine),  # before what it may hold back
+            Intake(config, places, self.engine, site_key),
             Released(places, self.engine),
             Commitments(config, places, self.engine),
             Glancing(config, places, self.engine, judging),
@@ -106,6 +128,13 @@ class Triage:
             Strays(places, self.engine),
             self.drafting,
             Results(config, places, site_key, self.engine, lambda: lineup.models),
+            FinalReports(config, places, self.engine, self.watch.reported),
+            Corrections(config, places, site_key, self.engine, lambda: lineup.models),
+            CorrectionLetters(config, places, self.engine, self.cases, post),
+            Forgetting(config, places, site_key, self.engine, self.cases),
+            Integrity(places),
+            self.bulletins,
+            *self._updates(config),  # last: nothing of a patient waits for it
         )
 
     def steps(self) -> dict[str, Step]:
@@ -115,6 +144,14 @@ class Triage:
             for name, step in part.steps().items():
                 found[name] = step if name in MAKES_ROOM else self._with_room(step)
         return found
+
+    def _updates(self, config: Config) -> "tuple[Updates, ...]":
+        """The part that believes what came down; none, and nothing of it loaded, where there is no root of updates."""
+        if not config.updates.root.is_file():
+            return ()
+        from appliance.triage.updates import Updates
+
+        return (Updates(config, self.places, self.engine, self.lineup),)
 
     def _standing(self, c: Connection, moment: Moment) -> Standing:
         """What stands against models and certificates at this moment."""
@@ -143,5 +180,6 @@ class Triage:
         self.watch.close()
         self.series.close()
         self.drafting.close()
+        self.bulletins.close()
         self.engine.dispose()
         self.cases.dispose()

@@ -16,6 +16,7 @@ from appliance.errors import Fault
 from appliance.loop import Moment, Step, guarded
 from appliance.triage.post import Post
 from appliance.world import desk, ledger, sqlite, wire
+from appliance.world.ledger import epochs, forgetting
 
 LOG = logging.getLogger("appliance.triage")
 ROWS_A_STEP = 200
@@ -72,6 +73,9 @@ class Answers:
                 return True
             study = ledger.study_by_number(c, result.study_number)
             assert study is not None, "a result has a study"
+            if forgetting.was_forgotten(c, study.number, result.revision):
+                LOG.info("study %d: a verdict for what was forgotten is left alone", study.number)
+                return True
             current = study.revision == result.revision
             if current and study.state == "hard":
                 return False  # sealed, but the move is not on file yet
@@ -152,10 +156,10 @@ class Answers:
             who = f"review:{row.user}"
             if row.kind == "release":
                 # A new revision, hence a new result and a new case: the former may be sent, refused or closed already.
+                revision = epochs.next_revision(c, study.revision)
                 ledger.move(
-                    c, study, "complete", who=who, at=moment.wall, code="release", revision=study.revision + 1,
-                    released=True,
-                )  # fmt: skip
+                    c, study, "complete", who=who, at=moment.wall, code="release", revision=revision, released=True
+                )
                 ledger.supersede_results(c, study.number, moment.wall)
             else:
                 ledger.move(c, study, "reviewed", who=who, at=moment.wall, code="reject")

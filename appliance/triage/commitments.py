@@ -154,6 +154,8 @@ class Commitments:
             committed=kept,
             failed=failed,
         )
+        with self.engine.begin() as c:  # before the scanner can hear it
+            commitments.vouch(c, sorted({uid for _, uid in kept}))
         archive.put(self.places.outbox / f"{order.id}.json", encode(order))
         with self.engine.begin() as c:
             commitments.put(c, order.id, asked.peer, asked.transaction_uid, (len(kept), len(failed)), moment.wall)

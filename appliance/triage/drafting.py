@@ -20,12 +20,13 @@ from appliance.core.document import URGENCIES
 from appliance.core.drafting.guard import verdict_on
 from appliance.core.drafting.question import question
 from appliance.core.drafting.reply import completion_of
+from appliance.core.policy import may_draft
 from appliance.errors import Fault, Quarantined
 from appliance.loop import FAULTS, Moment, Step, guarded
 from appliance.triage.sealing import UNKNOWN_LABEL, findings_of, looked_by
 from appliance.world import ledger, wire
 from appliance.world.drafter import Drafter, Reply
-from appliance.world.ledger import drafts
+from appliance.world.ledger import drafts, updates
 
 LOG = logging.getLogger("appliance.triage")
 LOOK_PERIOD_S = 10.0
@@ -94,6 +95,8 @@ class Drafting:
             ]
         waiting.sort(key=lambda row: (-URGENCIES.index(row.urgency), row.created_at))
         with self.engine.begin() as c:
+            policy = updates.policy(c)
+            waiting = [row for row in waiting if may_draft(policy, row.case_id)]
             spent = drafts.spent(c, ATTEMPTS_MAX) if waiting else set()
             for row in waiting:
                 result = None if row.case_id in spent else ledger.result_of_case(c, row.case_id)

@@ -10,26 +10,29 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Engine, Row
+from sqlalchemy import Connection, Engine, Row
 
 from appliance.config import Config, Places
 from appliance.core import case as wire_case
 from appliance.core.decide import Model
 from appliance.core.document import Urgency, encode
 from appliance.core.enclosure import Enclosed, Sender, enclosed
+from appliance.core.policy import place
 from appliance.core.schedule import SERIES_TIER
 from appliance.core.study import Instance
 from appliance.core.transfer import KEY_BYTES, Manifest, Tier
+from appliance.core.worklist_order import case_urgency
 from appliance.errors import Fault, Unavailable
 from appliance.loop import Moment, Step, guarded
 from appliance.triage.post import Post
 from appliance.triage.sealing import Cleaning, Leaving, sealed_case
 from appliance.world import archive, ledger, sqlite, wire
-from appliance.world.ledger import departures
+from appliance.world.ledger import departures, updates
 from appliance.world.wire import freight
 
 LOG = logging.getLogger("appliance.triage")
 STUDIES_A_STEP = 1  # cleaning pictures takes seconds, and the watchdog hears of us only between steps
+PREFERRED_AMONG = 100
 CASES_A_STEP = 500
 TRANSFER_ID_BYTES = 16
 
@@ -68,10 +71,23 @@ class Handover:
         if sender is None:
             return False
         with self.engine.connect() as c:
-            hard = ledger.in_state(c, "hard", STUDIES_A_STEP)
+            hard = self._next(c)
         for study in hard:
             self._seal_one(study, sender, moment)
         return bool(hard)
+
+    def _next(self, c: Connection) -> list[Row[Any]]:
+        """The hard studies that are sealed now: the longest waiting, unless a policy of the centre prefers others."""
+        policy = updates.policy(c)
+        if not policy.first:
+            return ledger.in_state(c, "hard", STUDIES_A_STEP)
+
+        def where(study: Row[Any]) -> tuple[int, bool, int]:
+            result = ledger.result_of(c, study.number, study.revision)
+            urgency = case_urgency("routine" if result is None else result.priority, study.request_rank)
+            return place(policy, attempts=study.attempts, urgency=urgency, modality=study.modality)
+
+        return sorted(ledger.in_state(c, "hard", PREFERRED_AMONG), key=where)[:STUDIES_A_STEP]
 
     def _seal_one(self, study: Row[Any], sender: Sender, moment: Moment) -> None:
         case_id = wire_case.case_id(self.site_key, study.study_instance_uid, study.revision)
@@ -103,7 +119,8 @@ class Handover:
         moment: Moment,
     ) -> bool:
         """Seals one case and writes all that belongs to it; False when the study was set aside instead."""
-        leaving = guarded("triage.seal", partial(self.leaving, case_id, study.revision, result, instances))
+        urgency = case_urgency(result.priority, study.request_rank)
+        leaving = guarded("triage.seal", partial(self.leaving, case_id, study.revision, result, instances, urgency))
         if isinstance(leaving, Fault) and not isinstance(leaving, Unavailable):
             with self.engine.begin() as c:
                 ledger.move(c, study, "quarantined", who="triage.seal", at=moment.wall, code=leaving.code)
@@ -111,19 +128,23 @@ class Handover:
         try:
             if isinstance(leaving, Unavailable):
                 raise leaving
-            ways = [self.spooled(leaving, tier, result.priority, sender) for tier in sorted(leaving.documents)]
+            ways = [self.spooled(leaving, tier, urgency, sender) for tier in sorted(leaving.documents)]
             self.keep(study.number, study.revision, leaving, ways[-1][1], moment)
             with self.cases.begin() as c:
                 made = [each for each, _ in ways]
-                wire.put_case(c, case_id, made, revision=study.revision, urgency=result.priority, at=moment.wall)
+                wire.put_case(c, case_id, made, revision=study.revision, urgency=urgency, at=moment.wall)
         except Unavailable:  # a full disk judges no study
             with self.engine.begin() as c:
                 ledger.give_back_attempt(c, study)
             raise
         return True
 
-    def leaving(self, case_id: str, revision: int, result: Row[Any], instances: Sequence[Instance]) -> Leaving:
+    def leaving(
+        self, case_id: str, revision: int, result: Row[Any], instances: Sequence[Instance], urgency: Urgency
+    ) -> Leaving:
         """What would leave of a study, cleaned and inspected. Raises Quarantined where in doubt."""
+        with self.engine.connect() as c:
+            most = updates.policy(c).key_images
         return sealed_case(
             case_id,
             revision,
@@ -134,7 +155,8 @@ class Handover:
             models=self.models(),
             cleaning=self.cleaning,
             pixels_max=self.knobs.pixels_max,
-            answer_within_s=self.knobs.deadline_s(result.priority),
+            answer_within_s=self.knobs.deadline_s(urgency),
+            key_images_max=most,
         )
 
     def spooled(self, leaving: Leaving, tier: Tier, urgency: Urgency, sender: Sender) -> tuple[Enclosed, Manifest]:
@@ -173,6 +195,8 @@ class Handover:
             )
             aliases = [(each.kind, each.pseudonym, each.source) for each in leaving.aliases]
             departures.put_pseudonyms(c, number, aliases)
+            shown = [(each.id, each.sha256, each.frame) for each in leaving.shown]
+            departures.put_key_images(c, leaving.case_id, number, shown)
 
     def _read(self, instance: Instance) -> bytes:
         return archive.read_instance(self.places.instances, instance.sha256)

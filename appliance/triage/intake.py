@@ -9,7 +9,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,16 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row
 
 from appliance.config import Config, Places
+from appliance.core import pseudonym
 from appliance.core.admit import admit, broken_of
 from appliance.core.assemble import Completeness, completeness, conflicts
 from appliance.core.results.statement import is_result
+from appliance.core.say import kept
 from appliance.core.study import Instance
 from appliance.errors import CATALOGUE, Fault, Quarantined
 from appliance.loop import Moment, Step, guarded
 from appliance.world import archive, ledger
-from appliance.world.ledger import broken, released, reports
+from appliance.world.ledger import broken, epochs, forgetting, performed, released, reports
 
 LOG = logging.getLogger("appliance.triage")
 FILES_A_STEP = 100
@@ -55,7 +57,8 @@ class Broken:
 class Intake:
     """The steps admit and assemble. Memory between steps is only of timers: losing it starts a quiet time anew."""
 
-    def __init__(self, config: Config, places: Places, engine: Engine) -> None:
+    def __init__(self, config: Config, places: Places, engine: Engine, site_key: bytes) -> None:
+        self.site_key = site_key
         self.knobs = config.triage
         self.places = places
         self.engine = engine
@@ -112,7 +115,11 @@ class Intake:
             size = (self.places.incoming / name).stat().st_size
             ledger.add_stray(c, stem, size, "own-result-returned", "", moment.wall)
         elif isinstance(found, Instance):
+            uid = found.study_instance_uid
+            if forgetting.come_again(c, pseudonym.forgotten(self.site_key, uid), uid, asdict(found.patient)):
+                LOG.warning("a study that was forgotten has come again; it goes on under its number, and is hard")
             number, new = ledger.add_instance(c, found, moment.wall)
+            epochs.mark(c, number, stem)
             LOG.info("study %d: %s", number, "file admitted" if new else "same file again")
         elif isinstance(found, Broken):
             size, fault = (self.places.incoming / name).stat().st_size, found.fault
@@ -128,7 +135,7 @@ class Intake:
         new = broken.put(c, stem, found.study_instance_uid, found.sop_instance_uid, moment.wall)
         study = ledger.study_by_uid(c, found.study_instance_uid) if new else None
         if study is not None and study.state == "routine":
-            revision = study.revision + 1
+            revision = epochs.next_revision(c, study.revision)
             ledger.move(c, study, "received", who="triage.admit", at=moment.wall, revision=revision)
             ledger.supersede_results(c, study.number, moment.wall)
 
@@ -150,11 +157,9 @@ class Intake:
         if known.count != count:
             known.count, known.changed = count, moment.mono
             with self.engine.connect() as c:
-                found, bursts = ledger.instances_of(c, study.number), released.bursts_of(c, study.number)
-            if conflicts(found) is not None:
-                return True
-            known.found = self._completeness(found, bursts, known, moment)
-            return known.found.complete
+                found = ledger.instances_of(c, study.number)
+                known.found = self._completeness(c, study, found, known, moment)
+            return conflicts(found) is not None or known.found.complete
         quiet, age = moment.mono - known.changed, moment.mono - known.began
         if (
             quiet < min(self.knobs.quiet_period_s, self.knobs.quiet_period_with_evidence_s)
@@ -162,16 +167,16 @@ class Intake:
         ):
             return False
         with self.engine.connect() as c:
-            found, bursts = ledger.instances_of(c, study.number), released.bursts_of(c, study.number)
-        known.found = self._completeness(found, bursts, known, moment)
+            known.found = self._completeness(c, study, ledger.instances_of(c, study.number), known, moment)
         return known.found.complete
 
     def _completeness(
-        self, instances: list[Instance], bursts: set[str], known: Waiting, moment: Moment
+        self, c: Connection, study: Row[Any], instances: list[Instance], known: Waiting, moment: Moment
     ) -> Completeness:
         return completeness(
             instances,
-            bursts=bursts,
+            bursts=released.bursts_of(c, study.number),
+            steps=performed.steps_of(c, study.study_instance_uid),
             quiet_s=moment.mono - known.changed,
             age_s=moment.mono - known.began,
             quiet_period_s=self.knobs.quiet_period_s,
@@ -185,7 +190,7 @@ class Intake:
         if conflict is not None:
             ledger.move(c, study, "quarantined", who="triage.assemble", at=moment.wall, code=conflict.code)
         elif known.found is not None:
-            reason = {"code": known.found.reason.code, "text": known.found.reason.text}
+            reason = {"code": known.found.reason.code, **kept(known.found.reason.text)}
             ledger.set_completeness(c, study.number, reason)
             ledger.move(c, study, "complete", who="triage.assemble", at=moment.wall, code=known.found.reason.code)
 

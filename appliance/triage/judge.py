@@ -34,7 +34,7 @@ from appliance.triage.looking import Court as Court
 from appliance.triage.looking import Judgement, doubted, judge, shadowed
 from appliance.world import archive, ledger
 from appliance.world.inference import Bench
-from appliance.world.ledger import broken, shadows
+from appliance.world.ledger import broken, overlays, shadows
 from appliance.world.models import load_packages
 
 LOG = logging.getLogger("appliance.triage")
@@ -132,10 +132,15 @@ class Judging:
             if conflict is not None:
                 found = doubted(found, "released-in-conflict")
                 decision = found.decision
+            if study.doubt:
+                found = doubted(found, study.doubt)
+                decision = found.decision
             if broken.beside(c, study.number, study.study_instance_uid):
                 found = doubted(found, "image-broken-beside")
                 decision = found.decision
             ledger.put_result(c, study.number, study.revision, columns(court, found, moment.wall))
+            if found.heat is not None:
+                overlays.put(c, study.number, study.revision, found.heat)
             to: State = "hard" if decision.lane == "escalated" else "routine"
             moved = ledger.move(c, study, to, who="triage.judge", at=moment.wall, code=decision.reasons[0].code)
             if moved:

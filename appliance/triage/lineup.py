@@ -17,13 +17,14 @@ from appliance.core.command import Command, why_not_believed
 from appliance.core.decide import Model
 from appliance.core.document import decode
 from appliance.core.package import Package
-from appliance.core.roles import Order, Roles, roles, why_malformed, why_not
+from appliance.core.roles import Order, OrderKind, Roles, roles, why_malformed, why_not
 from appliance.errors import Fault
 from appliance.loop import Moment, Step, guarded
 from appliance.triage.looking import Court
 from appliance.world import desk, sqlite, wire
 from appliance.world.inference import Bench
 from appliance.world.ledger import roles as book
+from appliance.world.ledger import updates
 from appliance.world.models import load_packages, trusted_keys
 from appliance.world.models.trust import look_of
 
@@ -95,7 +96,9 @@ class Lineup:
 
     def _look(self) -> frozenset[tuple[str, int, int]]:
         knobs = self.config.triage
-        return look_of([knobs.trusted_keys, knobs.model_folder, self.places.certificates, self.places.models])
+        return look_of(
+            [knobs.trusted_keys, knobs.model_folder, *self.places.site_certificates, *self.places.beside]
+        )  # fmt: skip
 
     def orders(self, moment: Moment) -> bool:
         """Orders from both mailboxes, each once, in the order in which they were given."""
@@ -150,9 +153,9 @@ class Lineup:
         """Reads the folders again; a damaged package, or one that fails its own golden films, is named and not used."""
         if self.fixed is not None:
             return
-        trusted, certificates = self.config.triage.trusted_keys, self.places.certificates
-        shipped, odd = load_packages([self.config.triage.model_folder], trusted, certificates)
-        installed, odder = load_packages([self.places.models], trusted, certificates)
+        trusted, certificates = self.config.triage.trusted_keys, self.places.site_certificates
+        shipped, odd = load_packages([self.config.triage.model_folder], trusted, *certificates)
+        installed, odder = load_packages(self.places.beside, trusted, *certificates)
         for each in [*odd, *odder]:
             LOG.error("model package %s is not used: %s", each.folder.name, each.fault.code)
         before, self.packages = self.packages, {}
@@ -183,11 +186,40 @@ class Lineup:
         if self.fixed is not None:
             return self.fixed
         with self.engine.connect() as c:
-            now = self._roles(c)
+            now, most = self._roles(c), updates.policy(c).shadows
         rules = self.config.rules.models
         deciding = tuple(replace(self.packages[title].model, rules=rules) for title in now.deciding)
         shadows = tuple(replace(self.packages[title].model, rules=rules) for title in now.shadows)
-        return Court(deciding, self.bench, self.config.site.name, shadows, dict(now.shadows))
+        return Court(deciding, self.bench, self.config.site.name, shadows, _at_most(now.shadows, most))
+
+    def delivered(self, title: str, nonce: str, share: float, moment: Moment) -> bool:
+        """A package came with the updates: it runs beside from now on; False where it fails its own golden films.
+
+        It never decides by coming: that is an order of somebody's.
+        """
+        self._load()
+        if title not in self._sound():
+            return False
+        if share > 0:
+            self._order("model-shadow", title, share, nonce, moment)
+        self._appoint()
+        return True
+
+    def withdrawn(self, title: str, nonce: str, moment: Moment) -> None:
+        """Whoever published a package takes it back: it is stopped until a person here lets it go on."""
+        self._order("model-stop", title, 1.0, nonce, moment)
+        self._appoint()
+
+    def changed(self) -> None:
+        """Certificates or the policy are others now."""
+        self._load()
+        self._appoint()
+
+    def _order(self, kind: OrderKind, title: str, share: float, nonce: str, moment: Moment) -> None:
+        # Issued at no time: what comes by itself must not make an order of a person or of the centre look old.
+        given = Given(0, "updates", nonce, Order(kind, title, share), "updates", 0.0, None)
+        with self.engine.begin() as c:
+            self._obey(c, given, moment)
 
     def _obey(self, c: Connection, given: Given, moment: Moment) -> None:
         if book.is_filed(c, given.source, given.nonce):
@@ -254,3 +286,8 @@ class Lineup:
             who = f"centre:{told.signature.key_id}"
             found.append(Given(row.id, "centre", told.nonce, told.order, who, float(told.issued_at), why))
         return found
+
+
+def _at_most(shares: Mapping[str, float], most: float) -> dict[str, float]:
+    """The shares of shadows within what the policy allows."""
+    return {title: min(share, most) for title, share in shares.items()}

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from appliance.core.admit import announces_image
 from appliance.core.decide import Decision, Model, Seen, chosen, decide
-from appliance.core.outputs import Outputs
+from appliance.core.outputs import Outputs, heat_map
+from appliance.core.overlay import HeatMap
 from appliance.core.pixels import Image, decode, modality_values
 from appliance.core.prepare import prepared
 from appliance.core.reasons import in_words
@@ -56,10 +57,11 @@ class Court:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A decision and what each stage of it took."""
+    """A decision, what each stage of it took, and where on the frames the model says that its answer comes from."""
 
     decision: Decision
     timings_ms: dict[str, float]
+    heat: HeatMap | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,8 +129,13 @@ def judge(
     pictures = _pictures(instances, wanted, read, pixels_max, keep, timings)
     if isinstance(model, Decision):
         return Judgement(model, timings.spent)
-    decision = looked_at(court, model, instances, pictures, today=today, standing=standing, timings=timings)
-    return Judgement(decision, timings.spent)
+    decision, outputs = looked_at(court, model, instances, pictures, today=today, standing=standing, timings=timings)
+    heat = None
+    # An answer that is none says nothing of where it comes from.
+    if any(each.exit == len(outputs) for each in decision.scores):
+        frames = [(each.instance.sha256, each.frame) for each in wanted]
+        heat = heat_map(model.manifest, len(outputs), outputs[-1], frames)
+    return Judgement(decision, timings.spent, heat)
 
 
 def shadowed(
@@ -140,7 +147,7 @@ def shadowed(
     timings = Timings()
     pictures = _pictures(instances, _wanted(model, instances), read, pixels_max, None, timings)
     # Nothing stands against a shadow: it decides nothing that could be taken away.
-    return looked_at(court, model, instances, pictures, today=today, standing=Standing(), timings=timings)
+    return looked_at(court, model, instances, pictures, today=today, standing=Standing(), timings=timings)[0]
 
 
 def _wanted(model: Model, instances: Sequence[Instance]) -> tuple[FrameOf, ...]:
@@ -201,12 +208,12 @@ def looked_at(
     today: date,
     standing: Standing,
     timings: Timings,
-) -> Decision:
-    """One model run on one study, exit by exit, until one decides or none is left."""
+) -> tuple[Decision, list[Outputs]]:
+    """One model run on one study, exit by exit, until one decides or none is left; and what each exit gave."""
     manifest, outputs = model.manifest, list[Outputs]()
     seen = _why_not_run(model, pictures, standing)
     if seen is not None:
-        return decide(instances, model, seen, site=court.site, today=today, standing=standing)
+        return decide(instances, model, seen, site=court.site, today=today, standing=standing), []
     with timings.take("prepare"):
         frames, monochrome1 = [each.values for each in pictures], pictures[0].monochrome1
         tensor = prepared(frames, monochrome1, manifest.input.plain_steps)
@@ -222,7 +229,7 @@ def looked_at(
         if decision.next_exit is None:
             break
         into = outputs[-1].get(each.trunk or "")
-    return decision
+    return decision, outputs
 
 
 def _why_not_run(model: Model, pictures: Sequence[Picture], standing: Standing) -> str | None:

@@ -26,13 +26,14 @@ from appliance.core.decide import Model
 from appliance.core.document import URGENCIES, Urgency, decode, encode
 from appliance.core.key_images import chosen
 from appliance.core.pixels import decode as decoded
-from appliance.core.results.order import Order, Payload, Receipt
-from appliance.core.results.statement import INHERITED, Built, Finding, Statement
-from appliance.core.results.words import Term
-from appliance.core.rules import Decided, Result, sent
+from appliance.core.results.order import Order, Payload, Receipt, Text, files
+from appliance.core.results.statement import INHERITED, Built, Message, Statement
+from appliance.core.rules import TAKES, Decided, Result, sent
 from appliance.core.study import Instance
+from appliance.core.worklist_order import case_urgency
 from appliance.errors import CATALOGUE, Fault, Quarantined
-from appliance.loop import Moment, Step, guarded
+from appliance.loop import FAULTS, Moment, Step, guarded
+from appliance.triage import findings
 from appliance.world import archive, ledger, validator
 from appliance.world.ledger import reports
 
@@ -48,11 +49,13 @@ NOT_OURS = frozenset(INHERITED) | {pydicom.datadict.dictionary_description(each)
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The objects of one statement, and to which targets each kind goes."""
+    """The objects and texts of one statement, and to which targets each kind goes. fault: why a kind stays here."""
 
     objects: dict[Result, Built]
+    texts: dict[Result, tuple[Message, ...]]
     goes: dict[Result, tuple[str, ...]]
     urgency: Urgency
+    fault: str
 
 
 class Results:
@@ -95,48 +98,68 @@ class Results:
         with self.engine.begin() as c:
             if isinstance(found, Made):
                 self._file(c, number, found, moment)
-            reports.end(c, *key, found.code if isinstance(found, Fault) else "nothing" if found is None else "built")
+            code = found.code if isinstance(found, Fault) else "nothing" if found is None else found.fault or "built"
+            reports.end(c, *key, code)
         self.next_post = 0.0
 
     def _make(self, number: int, revision: int, decision: str, reader: str, said_at: float) -> Made | None:
         """The objects of a statement, on disk; None where nothing goes anywhere."""
         with self.engine.connect() as c:
-            instances = ledger.instances_of(c, number)
+            study, instances = ledger.study_by_number(c, number), ledger.instances_of(c, number)
             result = ledger.result_of(c, number, revision)
             verdicts = [row for row in ledger.verdicts_of(c, number) if row.revision == revision and not row.addendum]
             before = reports.last_report(c, number)
-        if result is None or not instances or decision not in DECIDED:
+        if study is None or result is None or not instances or decision not in DECIDED:
             return None
-        targets = tuple(each.name for each in self.config.results.targets)
         goes = sent(
             self.config.rules.results,
             instances,
             lane=result.lane,
             decision=DECIDED[decision],
-            everything=dict.fromkeys(self.config.results.objects, targets),
+            everything=self.config.results.everywhere(),
         )
         if not goes:
             return None
-        findings = (*self._edge(result), *self._centre(verdicts))
-        said = Statement(
-            instances[0].study_instance_uid, revision, result.lane, findings, decision, reader, said_at
-        )  # fmt: skip
-        raised = {result.priority, *(row.body["urgency"] for row in verdicts)}
-        urgency = next((each for each in reversed(URGENCIES) if each in raised), URGENCIES[0])
-        return Made(self._objects(said, instances, goes, before), goes, urgency)
+        told = (*findings.edge(result, self.models()), *findings.centre(verdicts, self.models()))
+        said = Statement(instances[0].study_instance_uid, revision, result.lane, told, decision, reader, said_at)
+        found = max((result.priority, *(row.body["urgency"] for row in verdicts)), key=URGENCIES.index)
+        urgency = case_urgency(found, study.request_rank)
+        shown = chosen(instances)
+        data = archive.read_instance(self.places.instances, (shown[0].instance if shown else instances[0]).sha256)
+        source = header(data)
+        objects: dict[Result, Built] = {}
+        texts: dict[Result, tuple[Message, ...]] = {}
+        fault = ""
+        # A report and its picture stay here together; a message that cannot be made keeps neither of them, nor they it.
+        parts: dict[tuple[Result, ...], Callable[[], object]] = {
+            ("sr", "key-image"): lambda: objects.update(self._objects(said, instances, data, goes, before)),
+            ("oru",): lambda: texts.update({"oru": self._oru(said, source)}),
+            ("fhir",): lambda: texts.update({"fhir": self._fhir(said, source, instances)}),
+        }
+        for kinds, make in parts.items():
+            try:
+                if any(kind in goes for kind in kinds):
+                    make()
+            except Quarantined as wrong:
+                FAULTS[wrong.code] += 1
+                LOG.error("study %d: no %s: %s", number, kinds[0], wrong.code)
+                fault = fault or wrong.code
+        return Made(objects, texts, goes, urgency, fault)
 
     def _objects(
-        self, said: Statement, instances: list[Instance], goes: dict[Result, tuple[str, ...]], before: str | None
+        self,
+        said: Statement,
+        instances: list[Instance],
+        data: bytes,
+        goes: dict[Result, tuple[str, ...]],
+        before: str | None,
     ) -> dict[Result, Built]:
         # Here and not above: only who has targets pays for the library.
         from appliance.core.results.check import wrong_in
         from appliance.core.results.key_image import key_image
         from appliance.core.results.report import report
 
-        shown = chosen(instances)
-        first = shown[0].instance if shown else instances[0]
-        data = archive.read_instance(self.places.instances, first.sha256)
-        source = header(data)
+        shown, source = chosen(instances), header(data)
         made: dict[Result, Built] = {}
         device = self.config.site.device_id
         if "sr" in goes:
@@ -156,6 +179,31 @@ class Results:
             self._put(kind, built)
         return made
 
+    def _oru(self, said: Statement, source: Dataset) -> tuple[Message, ...]:
+        from appliance.core.results.message_check import wrong_in_oru
+        from appliance.core.results.oru import oru
+
+        device = self.config.site.device_id
+        made = oru(said, source, site_key=self.site_key, device=device, version=__version__)
+        wrong = wrong_in_oru(made, source, said.study_instance_uid, signed=bool(said.decision))
+        return self._put_texts("oru", (made,), wrong)
+
+    def _fhir(self, said: Statement, source: Dataset, instances: list[Instance]) -> tuple[Message, ...]:
+        from appliance.core.results.fhir import resources
+        from appliance.core.results.message_check import wrong_in_fhir
+
+        device = self.config.site.device_id
+        made = resources(said, source, instances, site_key=self.site_key, device=device)
+        wrong = wrong_in_fhir(made, source, said.study_instance_uid, signed=bool(said.decision))
+        return self._put_texts("fhir", made, wrong)
+
+    def _put_texts(self, kind: str, made: tuple[Message, ...], wrong: list[str]) -> tuple[Message, ...]:
+        if wrong:
+            raise Quarantined("result-invalid", f"{kind} {wrong[0]}")
+        for each in made:
+            archive.put(self.places.outbox / f"{hashlib.sha256(each.data).hexdigest()}.msg", each.data)
+        return made
+
     def _put(self, kind: str, built: Built) -> None:
         path = self.places.outbox / f"{hashlib.sha256(built.data).hexdigest()}.dcm"
         archive.put(path, built.data)
@@ -163,39 +211,6 @@ class Results:
         if objections:
             archive.remove(path)
             raise Quarantined("result-invalid", f"{kind} dciodvfy")
-
-    def _edge(self, result: Row[Any]) -> list[Finding]:
-        """What the models here said: of each the last exit; nothing of one whose weights are random."""
-        known = {model.manifest.title: model.manifest for model in self.models()}
-        last: dict[str, dict[str, Any]] = {}
-        for told in sorted(result.scores, key=lambda each: int(each.get("exit", 1))):
-            if told.get("weights", "trained") == "trained":
-                last[told["model"]] = told
-        found = []
-        for title, told in last.items():
-            name, _, version = title.partition("/")
-            manifest = known.get(title)
-            label = None
-            if manifest is not None:
-                of = manifest.label
-                label = Term(of.code, of.scheme, of.name[:64])
-            found.append(Finding(name, version, told.get("model_sha256", ""), label, float(told["logit"])))
-        return found
-
-    def _centre(self, verdicts: Sequence[Row[Any]]) -> list[Finding]:
-        """What the centre's model said of each label; nothing where none was connected or it asks for a person."""
-        if not verdicts or verdicts[0].body["status"] != "ok" or not verdicts[0].body["reader"]["connected"]:
-            return []
-        body = verdicts[0].body
-        labels = {model.manifest.label.name: model.manifest.label for model in self.models()}
-        found = []
-        for opinion in body["opinions"]:
-            of = labels.get(opinion["label"])
-            label = None if of is None else Term(of.code, of.scheme, of.name[:64])
-            prompt = body["reader"]["prompt_sha256"]
-            model = body["reader"]["model"][:64] or "central"
-            found.append(Finding(model, prompt[:16], prompt, label, None, opinion["assessment"]))
-        return found
 
     def _file(self, c: Connection, number: int, made: Made, moment: Moment) -> None:
         """Rows of the objects and of one order for each target."""
@@ -209,19 +224,29 @@ class Results:
                 sop_instance_uid=built.sop_instance_uid,
                 transfer_syntax_uid=built.transfer_syntax_uid,
             )
+        texts = {
+            kind: [Text(sha256=hashlib.sha256(each.data).hexdigest(), name=each.name) for each in held]
+            for kind, held in made.texts.items()
+        }
         for target in self.config.results.targets:
-            goes = [payload for kind, payload in payloads.items() if target.name in made.goes.get(kind, ())]
-            if not goes:
+            kinds = [kind for kind in TAKES[target.kind] if target.name in made.goes.get(kind, ())]
+            goes = [payloads[kind] for kind in kinds if kind in payloads]
+            told = [text for kind in kinds for text in texts.get(kind, ())]
+            if not (goes or told):
                 continue
+            named = [each.sop_instance_uid for each in goes] + [each.sha256 for each in told]
             order = Order(
-                id=self._order_id(target.name, [each.sop_instance_uid for each in goes]),
+                id=self._order_id(target.name, named),
                 target=target.name,
-                kind="store",
+                kind="store" if goes else "hl7" if target.kind == "hl7" else "fhir",
                 payloads=goes,
+                texts=told,
                 priority=made.urgency,
                 created_at_s=moment.wall,
                 commit=target.commit,
             )
+            if told:  # a study has one report there: an earlier one must not come after a later one
+                reports.supersede(c, number, target.name, moment.wall)
             reports.put_order(c, order.id, number, target.name, order.model_dump(mode="json"), moment.wall)
 
     def _order_id(self, target: str, objects: Sequence[str]) -> str:
@@ -234,15 +259,19 @@ class Results:
             return False
         self.next_post = moment.mono + POST_PERIOD_S
         with self.engine.connect() as c:
-            waiting = reports.open_orders(c)
-        named = {each["sha256"] for row in waiting for each in row.body["payloads"]}
-        for path in self.places.outbox.glob("*.dcm"):
-            if path.stem not in named:  # of a statement that ended half-way, or that a judge kept here
+            waiting = {row.order_id: _order(row) for row in reports.open_orders(c)}
+            gone = reports.superseded(c)
+        for path in self.places.outbox.glob("*.json"):
+            if path.stem in gone:  # before the slip that takes its place is there
                 archive.remove(path)
-        for row in waiting:
-            path = self._slip(row.order_id)
+        named = {name for order in waiting.values() for name in files(order)}
+        for path in self.places.outbox.iterdir():
+            if path.suffix in (".dcm", ".msg") and path.name not in named:
+                archive.remove(path)  # of a statement that ended half-way, or that a judge kept here
+        for order in waiting.values():
+            path = self._slip(order.id)
             if not path.exists():
-                archive.put(path, encode(Order.model_validate_json(json.dumps(row.body))))
+                archive.put(path, encode(order))
         return False
 
     def _slip(self, order_id: str) -> Path:
@@ -270,20 +299,25 @@ class Results:
             more = receipt.outcome == "stored" and bool(row.body["commit"]) and not none_comes
             code = receipt.code if receipt.code in CATALOGUE or receipt.outcome != "refused" else "result-refused"
             told = {"state": receipt.outcome, "open": more, "code": code, "status": receipt.status}
-            if row.state != receipt.outcome:
+            late = row.state == "superseded" and receipt.outcome == "refused"  # its files were gone already
+            if row.state != receipt.outcome and not late:
                 reports.file_receipt(
                     c, receipt.id, {**told, "attempts": receipt.attempts, "told_at": receipt.at_s}
                 )  # fmt: skip
-            needed = {each["sha256"] for other in reports.open_orders(c) for each in other.body["payloads"]}
+            needed = {name for other in reports.open_orders(c) for name in files(_order(other))}
         if more:
             return False
         archive.remove(self._slip(receipt.id))
         archive.remove(path)
-        for each in row.body["payloads"]:
-            if each["sha256"] not in needed:
-                archive.remove(self.places.outbox / f"{each['sha256']}.dcm")
+        for name in files(_order(row)):
+            if name not in needed:
+                archive.remove(self.places.outbox / name)
         LOG.info("study %d: result for %s: %s", row.study_number, receipt.target, receipt.outcome)
         return True
+
+
+def _order(row: Row[Any]) -> Order:
+    return Order.model_validate_json(json.dumps(row.body))
 
 
 def header(data: bytes) -> Dataset:

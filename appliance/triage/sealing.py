@@ -64,16 +64,27 @@ class Alias:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A key image by its name in the case, and the frame here, from 1, out of which it was made."""
+
+    id: str
+    sha256: str
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
 class Leaving:
     """What leaves, and what stays here to tell of it.
 
     documents  the case's final bytes by tier: 1 with its pictures, if it has any, and 0 without
+    shown      which frames here the pictures show
     """
 
     case_id: str
     documents: Mapping[Tier, bytes]
     receipt: Signed
     aliases: tuple[Alias, ...]
+    shown: tuple[Shown, ...] = ()
 
 
 def sealed_case(
@@ -88,6 +99,7 @@ def sealed_case(
     cleaning: Cleaning,
     pixels_max: int,
     answer_within_s: int,
+    key_images_max: int = wire_case.KEY_IMAGES_MAX,
 ) -> Leaving:
     """The final bytes of a hard study's case, inspected, and their receipt. Raises Quarantined where in doubt.
 
@@ -95,6 +107,7 @@ def sealed_case(
     read        the bytes of an instance as they came
     models      the installed ones, for digest and label of the one that looked
     pixels_max  the largest image decoded, in samples over all frames
+    key_images_max  of those that were made, so many go; the least needed ones stay first
     """
     material = _material(instances, read, site_key, cleaning.clean, pixels_max)
     looked = looked_by(models, result["model"])
@@ -111,8 +124,10 @@ def sealed_case(
         scores=findings_of(result["scores"]),
         label=looked.manifest.label.name if looked else UNKNOWN_LABEL,
         model=None if looked is None else _model(looked, result["certificate"]),
-        pictures=material.pictures,
+        pictures=material.pictures[:key_images_max],
     )
+    left = len(material.pictures[key_images_max:])
+    case = case.model_copy(update={"key_images_shed": case.key_images_shed + left})
     told = receipt_of(
         case,
         material.objects,
@@ -134,7 +149,8 @@ def sealed_case(
     who = joined(*(identity(_header(read(instance))) for instance in instances))
     for document in documents.values():
         inspected(document, who, _vocabulary(models), cleaning.look)
-    return Leaving(case_id, documents, receipt, material.aliases)
+    shown = (Shown(each.id, material.sources[each.sop_instance_uid], each.frame) for each in case.key_images)
+    return Leaving(case_id, documents, receipt, material.aliases, tuple(shown))
 
 
 def looked_by(models: Sequence[Model], title: str | None) -> Model | None:
@@ -151,13 +167,18 @@ def findings_of(told: Sequence[Mapping[str, Any]]) -> list[Scores]:
 
 @dataclass(frozen=True, slots=True)
 class _Material:
-    """What cleaned objects give to a case. pictures: the one most needed first."""
+    """What cleaned objects give to a case.
+
+    pictures  the one most needed first
+    sources   pseudonym of an object -> SHA-256 of the file as it came
+    """
 
     header: pydicom.Dataset
     options: Options
     objects: tuple[Accounted, ...]
     pictures: tuple[wire_case.KeyImage, ...]
     aliases: tuple[Alias, ...]
+    sources: Mapping[str, str]
 
 
 def _material(
@@ -167,13 +188,14 @@ def _material(
     places = chosen(instances)
     first = next((each for each in instances if each.has_pixels), instances[0])
     needed = {each.sha256: each for each in (first, *(place.instance for place in places))}
-    headers, objects, aliases = {}, [], dict[Alias, None]()
+    headers, objects, aliases, sources = {}, [], dict[Alias, None](), dict[str, str]()
     made: dict[int, list[wire_case.KeyImage]] = {}
     for digest, instance in needed.items():
         cleaned = clean(read(instance))
         header = headers[digest] = _header(cleaned.bytes)
         options = cleaned.options
         objects.append(accounted(header, cleaned, site_key))
+        sources[str(header.SOPInstanceUID)] = digest
         aliases.update(dict.fromkeys(_aliases(instance, header)))
         own = [place for place in places if place.instance.sha256 == digest]
         if own and "clean-pixel-data" in options:  # else somebody's name may be written into the picture
@@ -181,7 +203,7 @@ def _material(
             for place in own:
                 made[place.place] = list(key_images(image, place, str(header.SOPInstanceUID), share(places)))
     pictures = [picture for place in places for picture in made.get(place.place, ())]
-    return _Material(headers[first.sha256], options, tuple(objects), tuple(pictures), tuple(aliases))
+    return _Material(headers[first.sha256], options, tuple(objects), tuple(pictures), tuple(aliases), sources)
 
 
 def _aliases(instance: Instance, header: pydicom.Dataset) -> list[Alias]:

@@ -22,10 +22,12 @@ from appliance.core.enclosure import Sender, announced
 from appliance.core.schedule import SERIES_TIER
 from appliance.core.study import Instance
 from appliance.core.transfer import KEY_BYTES, SEALED_PART_BYTES, Manifest, sealed_parts
+from appliance.core.worklist_order import case_urgency
 from appliance.errors import Fault
 from appliance.loop import FAULTS, Moment, Step, guarded
 from appliance.triage.handover import TRANSFER_ID_BYTES, Handover
 from appliance.world import archive, ledger, sqlite, wire
+from appliance.world.ledger import updates
 from appliance.world.wire import freight
 
 LOG = logging.getLogger("appliance.triage")
@@ -81,13 +83,17 @@ class Series:
         if not self.allowed or sender is None or moment.mono < self._look_again:
             return None
         for row in self._asked():
+            if not self._policy_allows():
+                break
             if row.case_id in self._stays or self._made(row.case_id):
                 continue
             with self.handover.engine.connect() as c:
                 result = ledger.result_of_case(c, row.case_id)
-                instances = ledger.instances_of(c, result.study_number) if result else []
-            if result is not None and instances:
-                return _Making(row.case_id, result.priority, instances, self.handover, sender)
+                study = ledger.study_by_number(c, result.study_number) if result else None
+                instances = ledger.instances_of(c, study.number) if study else []
+            if result is not None and study is not None and instances:
+                urgency = case_urgency(result.priority, study.request_rank)
+                return _Making(row.case_id, urgency, instances, self.handover, sender)
         self._look_again = moment.mono + LOOK_PERIOD_S
         return None
 
@@ -100,6 +106,11 @@ class Series:
             return []
         with self.link.connect() as c:
             return freight.requests_after(c, 0, REQUESTS_MAX)
+
+    def _policy_allows(self) -> bool:
+        """What the site allows a policy of the centre may still take away."""
+        with self.handover.engine.connect() as c:
+            return updates.policy(c).full_series == "on-request"
 
     def _made(self, case_id: str) -> bool:
         """Sealed already. One that went from a full spool is not made again by itself: whoever wants it still waits."""

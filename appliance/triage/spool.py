@@ -8,6 +8,7 @@ shedding. It refuses to shed a case's last way to the centre.
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, Row
@@ -157,7 +158,8 @@ class Spool:
             instances = ledger.instances_of(c, study.number) if study else []
         if result is None or study is None or study.revision != result.revision:
             return
-        leaving = guarded("triage.mend", lambda: self.handover.leaving(row.case_id, result.revision, result, instances))
+        again = partial(self.handover.leaving, row.case_id, result.revision, result, instances, row.urgency)
+        leaving = guarded("triage.mend", again)
         if isinstance(leaving, Fault) or row.tier not in leaving.documents:
             return
         told, manifest = self.handover.spooled(leaving, row.tier, row.urgency, sender)

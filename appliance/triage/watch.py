@@ -246,14 +246,23 @@ class Watch:
             book.take_over_answer(c, row, "unknown" if audit is None else "again")
             return
         book.take_over_answer(c, row, "counted" if audit.counts else "decoy")
-        if not audit.counts:
-            return
+        if audit.counts:
+            self._wagered(c, audit, row.answer, moment)
+
+    def reported(self, c: Connection, audit_id: int, by: str, moment: Moment) -> None:
+        """A final report says that the finding is there: of a study that chance drew and nobody has answered for."""
+        audit = book.audit(c, audit_id)
+        if audit is not None and audit.counts and audit.answer is None:
+            book.answer_audit(c, audit_id, "present", by, moment.wall)
+            self._wagered(c, audit, "present", moment)
+
+    def _wagered(self, c: Connection, audit: Row[Any], answer: str, moment: Moment) -> None:
         monitored = book.monitor(c, audit.certificate)
         assert monitored is not None, "an audit is drawn after its certificate was filed"
         monitor = read_back(monitored.state, monitored.facts["reference"])
         if monitor is not None:
             bound = float(monitored.facts["contract"]["false_omission_max"])
-            monitor = with_answer(monitor, row.answer, rate_max=bound)
+            monitor = with_answer(monitor, answer, rate_max=bound)
         self._conclude(c, monitored, monitor, moment)
 
     def _withdrawn(self, c: Connection, row: Row[Any], moment: Moment) -> None:

@@ -12,7 +12,9 @@ but for the parts that the centre has said it holds.
 
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy import Engine
 
@@ -21,9 +23,11 @@ from appliance.core.document import Document, encode
 from appliance.core.keys import CentreKeys, PrivateKeys
 from appliance.core.letter import sealed
 from appliance.core.link import Will, Wire
-from appliance.core.messages import DOWN_KINDS, UpKind, topic_down, topic_up
+from appliance.core.messages import DOWN_KINDS, UpKind, topic_desired, topic_down, topic_up
+from appliance.core.updates import RINGS, in_ring
 from appliance.errors import Misconfigured
 from appliance.loop import FAULTS, LOG, Moment, Step
+from appliance.uplink.corrections import Corrections
 from appliance.uplink.hearing import Hearing
 from appliance.uplink.pulse import Pulse, last_will
 from appliance.uplink.sending import Sending
@@ -50,6 +54,8 @@ def dial(config: Config, wake: threading.Event, will: Will | None = None) -> mqt
     """
     network, device = config.network, config.site.device_id
     topics = [topic_down(device, kind) for kind in DOWN_KINDS]
+    if config.updates.url:
+        topics += [topic_desired(ring) for ring in RINGS if in_ring(ring, own=config.updates.ring, device=device)]
     timing = (network.keepalive_s, network.session_expiry_s)
     tls = keyring.line(network, config.keys)
     return mqtt.Link(network.broker_host, network.broker_port, device, topics, *timing, wake, tls=tls, will=will)
@@ -111,16 +117,18 @@ class Uplink:
         drawn = randomness or random.SystemRandom()
         self.sending = sending(config.network, self.mailboxes, link, self.device, drawn)
         self.hearing = hearing(self.mailboxes, link, self.device, ring.own, ring.centre, self.sending, self.say, drawn)
+        self.corrections = Corrections(config, self.mailboxes, link, drawn)
         self.pulse = Pulse(config, self.mailboxes, link, self.hearing, self.say, life or new_life(drawn))
 
     def steps(self) -> dict[str, Step]:
-        return {
+        found: dict[str, Step] = {
             "uplink.listen": self.hearing.listen,
             "uplink.roll_call": self.hearing.roll_call,
             "uplink.send": self.sending.send,
             "uplink.pulse": self.pulse.pulse,
             "uplink.line": self.pulse.line,
         }
+        return {**found, **self.corrections.steps()}
 
     def say(self, kind: UpKind, document: Document, token: str) -> bool:
         """One small document to the centre, in a letter; False when the connection takes nothing now."""
@@ -138,18 +146,15 @@ class Enrolling:
 
     def __init__(self, config: Config, places: Places, wake: threading.Event, randomness: random.Random) -> None:
         self.config, self.places, self.wake, self.randomness = config, places, wake, randomness
+        self.on_hint: Callable[[], None] = lambda: None  # the centre says that there are updates
         self.link: mqtt.Link | None = None
         self.uplink: Uplink | None = None
         self._look_again = 0.0
 
     def steps(self) -> dict[str, Step]:
-        return {
-            "uplink.listen": lambda moment: self._run("uplink.listen", moment),
-            "uplink.roll_call": lambda moment: self._run("uplink.roll_call", moment),
-            "uplink.send": lambda moment: self._run("uplink.send", moment),
-            "uplink.pulse": lambda moment: self._run("uplink.pulse", moment),
-            "uplink.line": lambda moment: self._run("uplink.line", moment),
-        }
+        names = ("listen", "roll_call", "send", "pulse", "line")
+        own = ("corrections",) if self.config.learning.corrections == "send" else ()
+        return {f"uplink.{name}": partial(self._run, f"uplink.{name}") for name in (*names, *own)}
 
     def _run(self, name: str, moment: Moment) -> bool:
         if self.uplink is None and not self._begin(moment):
@@ -174,6 +179,7 @@ class Enrolling:
             return False
         self.link = link
         self.uplink = Uplink(self.config, self.places, ring, link, self.randomness, life=life)
+        self.uplink.hearing.on_hint = self.on_hint
         self.link.start()
         return True
 

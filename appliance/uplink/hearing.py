@@ -25,6 +25,7 @@ from appliance.core.messages import (
     ROLL_MAX,
     ROLL_TRANSFERS_MAX,
     Delivery,
+    Filed,
     Have,
     Receipt,
     Refusal,
@@ -33,11 +34,14 @@ from appliance.core.messages import (
     Standing,
     Taken,
     UpKind,
+    topic_desired,
     topic_down,
 )
 from appliance.core.schedule import SERIES_TIER
+from appliance.core.updates import RINGS
 from appliance.errors import Fault, Quarantined
 from appliance.loop import FAULTS, LOG, Moment, guarded
+from appliance.uplink.corrections import believe
 from appliance.uplink.sending import Sending
 from appliance.world import wire
 from appliance.world.wire import freight
@@ -45,6 +49,8 @@ from appliance.world.wire import freight
 ROLL_PERIOD_S = 300.0
 NONCES_MAX = 4  # rolls whose standing may still come
 TAKEN_MAX = 1000  # verdicts whose `taken` waits for the window; beyond that the centre asks again by itself
+
+HINTS = frozenset(topic_desired(ring) for ring in RINGS)
 
 Say = Callable[[UpKind, Document, str], bool]
 
@@ -82,6 +88,7 @@ class Hearing:
         self.mailboxes, self.link, self.own, self.centre = mailboxes, link, own, centre
         self.sending, self.say, self.randomness = sending, say, randomness
         self._kinds = {topic_down(device_id, kind): kind for kind in DOWN_KINDS}
+        self.on_hint: Callable[[], None] = lambda: None
         self.connects = 0  # so that what is said on every connect is said
         self._unkept: list[Message] = []  # heard and not committed: a full disk must not lose them
         self._taken: dict[tuple[str, int], None] = {}  # in order; said when the window has room
@@ -95,6 +102,9 @@ class Hearing:
             self.sending.look_again()
         for event in heard:
             match event:
+                case Message() if event.topic in HINTS:
+                    self.on_hint()  # whatever it says: what is true is signed elsewhere
+                    self.link.ack(event)
                 case Message():
                     self._unkept.append(event)
                 case Acknowledged(token, reason):
@@ -169,6 +179,8 @@ class Hearing:
         match document:
             case Command():
                 wire.record_command(c, document, at)  # whose it is, triage finds out
+            case Filed():
+                return believe(c, self.mailboxes.cases(), document, at)
             case Standing(nonce=nonce, cases=words):
                 if nonce in self._nonces:  # any other answers a roll of a former life, or is an old one again
                     ours = {case_id: word for case_id, word in words.items() if case_id in known.cases}

@@ -1,7 +1,7 @@
 """What uplink says so that the centre knows this appliance lives, and the last will it leaves with the broker.
 
-A status holds numbers, times and a version: nothing of it is about a patient or a case. Nothing waits for its arrival,
-and nothing here depends on it.
+A status holds numbers, times, codes, versions and digests: nothing of it is about a patient or a case. What uplink does
+not know triage says in a row of wire/cases.db. Nothing waits for a status's arrival, and nothing here depends on it.
 """
 
 from typing import Protocol
@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from appliance import __version__
 from appliance.config import Config, Places
+from appliance.core.bulletin import Bulletin
 from appliance.core.document import encode
 from appliance.core.keys import CentreKeys, PrivateKeys
 from appliance.core.letter import sealed
@@ -18,8 +19,8 @@ from appliance.core.messages import COUNT_MAX, STATUS_PERIOD_S, WILL_DELAY_S, Go
 from appliance.errors import Unavailable
 from appliance.loop import LOG, Moment
 from appliance.uplink.hearing import Hearing, Say
-from appliance.world import archive, wire
-from appliance.world.wire import freight, pulses, queue
+from appliance.world import archive, keyring, wire
+from appliance.world.wire import bulletins, freight, pulses, queue
 
 PRODUCT = f"edge-diagnostic-appliance/{__version__}"
 OLDEST_S_MAX = 2**31
@@ -50,7 +51,7 @@ class Pulse:
     """
 
     def __init__(self, config: Config, mailboxes: Mailboxes, link: Wire, hearing: Hearing, say: Say, life: str) -> None:
-        self.spool_bytes_max = config.network.spool_bytes_max
+        self.config, self.spool_bytes_max = config, config.network.spool_bytes_max
         self.mailboxes, self.link, self.hearing, self.say, self.life = mailboxes, link, hearing, say, life
         self._number, self._unsaid = 0, False
         self._connects, self._due = 0, 0.0
@@ -88,7 +89,23 @@ class Pulse:
             waiting=waiting,
             oldest_s=oldest_s,
             free_bytes=max(free, 0),
+            line_ends=self._line_ends(),
+            bulletin=self._bulletin(),
         )
+
+    def _line_ends(self) -> int | None:
+        """When the certificate of the line ends: only this service may read it."""
+        if not self.config.network.broker_tls:
+            return None
+        at = keyring.line_ends_at(self.config.keys)
+        return None if at is None else max(int(at), 0)
+
+    def _bulletin(self) -> Bulletin | None:
+        cases = self.mailboxes.cases()
+        if cases is None:
+            return None
+        with cases.connect() as c:
+            return bulletins.newest(c)
 
     def _queue(self, moment: Moment) -> tuple[Waiting, int, int]:
         """Who waits, the oldest's age in seconds, and the bytes that lie in the spool."""

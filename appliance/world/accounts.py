@@ -33,6 +33,7 @@ SESSIONS_PER_USER_MAX = 8
 USERS_MAX = 1_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,39}")
 REASON_CHARACTERS_MAX = 200
+NO_PASSWORD = "!"  # no hash is like it  # noqa: S105
 
 METADATA = MetaData()
 
@@ -46,8 +47,11 @@ users = Table(
     Column("role", String, nullable=False, server_default="reader"),
     Column("disabled_at", Float),
     Column("given", Boolean, nullable=False, server_default="0"),  # the password is one that somebody else thought of
+    Column("language", String),  # as the user chose it; empty: as the browser asks
     Column("factor", String),  # the sealed seed of a time-based one-time password, if one was set up
     Column("factor_step", Integer, nullable=False, server_default="0"),  # the last step used: a code opens once
+    Column("issuer", String),  # of whom a provider answers for, with the subject: such a user has no password here
+    Column("subject", String),
 )
 sessions = Table(
     "sessions",
@@ -83,22 +87,44 @@ glass = Table(
 def put_user(
     c: Connection, name: str, password_hash: str, at: float, *, role: str = "reader", replace: bool = False
 ) -> None:
-    """A named user. Raises Refused("user-name"), ("user-exists") or ("users-full").
+    """A named user. Raises Refused("user-name"), ("user-exists"), ("user-provided") or ("users-full").
 
     replace  gives an existing user a new password, ends the user's sessions and leaves role and factor as they are
     """
     assert role in ROLES
     if not NAME.fullmatch(name):
         raise Refused("user-name")
-    if user(c, name) is None:
+    found = user(c, name)
+    if found is None:
         if count_users(c) >= USERS_MAX:
             raise Refused("users-full")
         c.execute(insert(users).values(name=name, password_hash=password_hash, created_at=at, role=role))
         return
     if not replace:
         raise Refused("user-exists")
+    if found.issuer is not None:
+        raise Refused("user-provided")
     _set(c, name, password_hash=password_hash)
     end_sessions(c, name)
+
+
+def put_provided(c: Connection, name: str, issuer: str, subject: str, at: float, role: str) -> None:
+    """A user for whom a provider answers. Raises Refused("oidc-name"), ("oidc-name-taken") or ("users-full").
+
+    A name that differs from somebody's by capitals alone is theirs: readers could not tell the two apart.
+    """
+    assert role in ROLES
+    if not NAME.fullmatch(name):
+        raise Refused("oidc-name")
+    if c.execute(select(users.c.name).where(func.lower(users.c.name) == name.lower())).first() is not None:
+        raise Refused("oidc-name-taken")
+    put_user(c, name, NO_PASSWORD, at, role=role)
+    _set(c, name, issuer=issuer, subject=subject)
+
+
+def provided(c: Connection, issuer: str, subject: str) -> Row[Any] | None:
+    """The user for whom a provider answers under this subject."""
+    return c.execute(select(users).where(users.c.issuer == issuer, users.c.subject == subject)).one_or_none()
 
 
 def user(c: Connection, name: str) -> Row[Any] | None:
@@ -156,6 +182,11 @@ def set_password(c: Connection, name: str, password_hash: str) -> None:
     _set(c, name, password_hash=password_hash, given=False)
 
 
+def set_language(c: Connection, name: str, code: str) -> None:
+    """The language that the pages are said in to this user."""
+    _set(c, name, language=code)
+
+
 def mark_given(c: Connection, name: str) -> None:
     """The password was thought of by somebody else: its user is asked for one of their own."""
     _set(c, name, given=True)
@@ -184,9 +215,15 @@ def codes_left(c: Connection, name: str) -> int:
     return c.execute(select(func.count()).select_from(recovery).where(recovery.c.user == name)).scalar_one()
 
 
-def open_session(c: Connection, token_hash: str, name: str, at: float, origin: str = "") -> None:
-    """A new session; the user's oldest ones beyond SESSIONS_PER_USER_MAX end."""
-    row = {"token_hash": token_hash, "user": name, "created_at": at, "last_seen_at": at, "proved_at": at}
+def open_session(
+    c: Connection, token_hash: str, name: str, at: float, origin: str = "", proved_at: float | None = None
+) -> None:
+    """A new session; the user's oldest ones beyond SESSIONS_PER_USER_MAX end.
+
+    proved_at  when the user showed who they are, where that was not just now
+    """
+    proved = at if proved_at is None else proved_at
+    row = {"token_hash": token_hash, "user": name, "created_at": at, "last_seen_at": at, "proved_at": proved}
     c.execute(insert(sessions).values(**row, origin=origin))
     newest = select(sessions.c.token_hash).where(sessions.c.user == name)
     kept = newest.order_by(sessions.c.created_at.desc(), sessions.c.token_hash).limit(SESSIONS_PER_USER_MAX)
@@ -195,7 +232,8 @@ def open_session(c: Connection, token_hash: str, name: str, at: float, origin: s
 
 def session(c: Connection, token_hash: str) -> Row[Any] | None:
     """A session with role and factor of its user; None for a user who may not sign in any more."""
-    both = select(sessions, users.c.role, users.c.factor, users.c.given).join(users, users.c.name == sessions.c.user)
+    of_user = (users.c.role, users.c.factor, users.c.given, users.c.language, users.c.issuer, users.c.subject)
+    both = select(sessions, *of_user).join(users, users.c.name == sessions.c.user)
     return c.execute(both.where(sessions.c.token_hash == token_hash, _enabled())).one_or_none()
 
 

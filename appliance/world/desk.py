@@ -148,6 +148,10 @@ def signature_with(c: Connection, nonce: str) -> Row[Any] | None:
     return c.execute(select(signatures).where(signatures.c.nonce == nonce)).one_or_none()
 
 
+def signature_numbered(c: Connection, number: int) -> Row[Any] | None:
+    return c.execute(select(signatures).where(signatures.c.id == number)).one_or_none()
+
+
 def signed_states(c: Connection, states: list[tuple[int, int]]) -> set[tuple[int, int]]:
     """Of these (study, sequence number) the ones that bear a signature; triage may not have taken it over yet."""
     numbers = [number for number, _ in states]

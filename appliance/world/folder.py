@@ -17,7 +17,9 @@ import watchfiles
 from appliance.errors import Refused, Unavailable
 
 CHUNK_BYTES = 2**20
-MAGIC_OFFSET, MAGIC = 128, b"DICM"  # PS3.10 7.1
+Magic = dict[int, tuple[bytes, ...]]  # offset -> what may stand there
+DICOM: Magic = {128: (b"DICM",)}  # PS3.10 7.1
+HL7: Magic = {0: (b"MSH|", b"\x0bMSH|")}  # as a file has it, or with the frame of MLLP
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,11 @@ def written_since_move(path: Path, settle_s: float) -> bool:
     return about.st_ctime_ns - about.st_mtime_ns < settle_s * 0.5e9
 
 
-def bears_magic(path: Path) -> bool:
-    """Whether the bytes after the preamble are DICM."""
+def bears_magic(path: Path, magic: Magic = DICOM) -> bool:
+    """Whether a file begins as its kind does."""
     descriptor = _open(path)
     try:
-        return os.pread(descriptor, len(MAGIC), MAGIC_OFFSET) == MAGIC
+        return any(os.pread(descriptor, len(each), offset) == each for offset, known in magic.items() for each in known)
     finally:
         os.close(descriptor)
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     delete,
     insert,
+    inspect,
     select,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -147,6 +148,16 @@ def addenda_of(c: Connection, study_number: int, limit: int = 100) -> list[Row[A
     return list(c.execute(chosen.order_by(addenda.c.id).limit(limit)))
 
 
+def is_made(c: Connection) -> bool:
+    """Whether there are such tables: a desk of before has none."""
+    return inspect(c).has_table(addenda.name)
+
+
+def addenda_after(c: Connection, last_id: int, limit: int) -> list[Row[Any]]:
+    """Addenda to any study with a higher id than last_id, in order."""
+    return list(c.execute(select(addenda).where(addenda.c.id > last_id).order_by(addenda.c.id).limit(limit)))
+
+
 def see_late(c: Connection, *, study_number: int, revision: int, user: str, at: float) -> bool:
     """Files that a signer knows of a late image; False when it was said before."""
     row = {"study_number": study_number, "revision": revision, "user": user, "at": at}
@@ -222,6 +233,13 @@ def impressed(c: Connection, user: str, numbers: Iterable[int]) -> set[tuple[int
     where = (impressions.c.user == user, impressions.c.study_number.in_(list(numbers)))
     found = c.execute(select(impressions.c.study_number, impressions.c.revision).where(*where))
     return {(row.study_number, row.revision) for row in found}
+
+
+def impression_of(c: Connection, study_number: int, revision: int, user: str) -> str | None:
+    """What a user wrote down of a revision before the machine's word was shown, as a code."""
+    key = {"study_number": study_number, "revision": revision, "user": user}
+    found: str | None = c.execute(select(impressions.c.said).filter_by(**key)).scalar_one_or_none()
+    return found
 
 
 def impressions_of(c: Connection, study_number: int) -> list[Row[Any]]:

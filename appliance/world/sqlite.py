@@ -5,8 +5,11 @@ the WAL-reset bug (before 3.51.3, sqlite.org/wal.html) are refused. Every transa
 a deferred one fails with "locked" at its first write whatever the busy time-out says.
 """
 
+import os
 import shutil
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ def open_writer(path: Path, metadata: MetaData) -> Engine:
     """The one writing engine of a database; makes the file and its tables when they are not there."""
     if dbapi.sqlite_version_info < SAFE_VERSION:
         raise Misconfigured("sqlite-unsafe")
+    _share(path)
     engine = _engine(path, "rwc")
 
     @event.listens_for(engine, "connect")
@@ -38,6 +42,7 @@ def open_writer(path: Path, metadata: MetaData) -> Engine:
             "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
+            "secure_delete = ON",  # what is deleted or blanked is written over with zeros, in the file and its journal
             f"journal_size_limit = {JOURNAL_BYTES_MAX}",
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
@@ -53,6 +58,23 @@ def open_writer(path: Path, metadata: MetaData) -> Engine:
         make(connection, metadata)
         connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
     return engine
+
+
+def _share(path: Path) -> None:
+    """Gives the database's group the rights that its folder's group has; SQLite gives them on to what lies beside it.
+
+    The index of a write-ahead log is written by readers too, and belongs to whoever opens it first: without the group's
+    rights a reader that came before the writer would shut it out.
+    """
+    mode = 0o600 | (path.parent.stat().st_mode & 0o060)
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+        path.chmod(mode)  # whatever the umask says
+    else:  # never opened and closed here: that would let go of the locks of another connection of this process
+        if there.st_uid == os.geteuid() and stat.S_IMODE(there.st_mode) != mode:
+            path.chmod(mode)
 
 
 def make(c: Connection, metadata: MetaData) -> None:
@@ -85,6 +107,55 @@ def open_reader(path: Path) -> Engine:
     return engine
 
 
+def write_through(engine: Engine) -> bool:
+    """Moves all of the write-ahead log into the database and empties it; False while a reader or a full disk forbids.
+
+    Until then pages of before lie in the log, whatever was deleted since.
+    """
+    raw: Any = engine.raw_connection()
+    try:
+        return bool(raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+    except dbapi.OperationalError:
+        return False
+    finally:
+        raw.close()
+
+
+def snapshots(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Copies databases as they all were at one instant, while their writers run; sources are named in pen order.
+
+    Every pen is held for the moment in which each copy's read transaction begins: what a kill at that instant would
+    have left. raises Misconfigured("ledger-damaged"), Unavailable("ledger-busy")
+    """
+    with ExitStack() as held:
+        pens = [held.enter_context(closing(_raw(source))) for source, _ in pairs]
+        eyes = [held.enter_context(closing(_raw(source))) for source, _ in pairs]
+        try:
+            for pen in pens:
+                pen.execute("BEGIN IMMEDIATE")
+            for eye in eyes:
+                eye.execute("BEGIN")
+                eye.execute("SELECT count(*) FROM sqlite_master").fetchall()
+            for pen in pens:
+                pen.execute("ROLLBACK")
+            for eye, (_, target) in zip(eyes, pairs, strict=True):
+                copy = held.enter_context(closing(dbapi.connect(target)))
+                eye.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+                if copy.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                    raise Misconfigured("ledger-damaged", target.name)
+        except dbapi.OperationalError:
+            raise Unavailable("ledger-busy") from None
+        except dbapi.DatabaseError:
+            raise Misconfigured("ledger-damaged") from None
+
+
+def _raw(path: Path) -> Any:
+    connection = dbapi.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}").fetchall()
+    return connection
+
+
 def is_sound(path: Path, enough: Callable[[], bool]) -> bool | None:
     """Whether a database opens and its pages agree; None where `enough` said so before it was read to its end."""
     engine = open_reader(path)
@@ -100,6 +171,19 @@ def is_sound(path: Path, enough: Callable[[], bool]) -> bool | None:
         return None if enough() else False
     finally:
         engine.dispose()
+
+
+def is_whole(path: Path) -> bool:
+    """Whether pages, indexes and references all agree: read to the end, which takes its time."""
+    try:
+        with closing(_raw(path)) as c:
+            c.execute("PRAGMA query_only = ON").fetchall()
+            sound = c.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
+            return bool(sound and c.execute("PRAGMA foreign_key_check").fetchone() is None)
+    except dbapi.OperationalError:
+        return True  # held by another program, or no room to look: said elsewhere, and no damage
+    except dbapi.DatabaseError:
+        return False
 
 
 def _engine(path: Path, mode: str) -> Engine:

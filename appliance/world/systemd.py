@@ -1,10 +1,13 @@
-"""Telling the supervisor how we are: the datagrams of sd_notify(3), to systemd or to `appliance up`."""
+"""What passes between a service and its supervisor, systemd or `appliance up`: datagrams of sd_notify(3), and the
+listening socket of sd_listen_fds(3).
+"""
 
 import os
 import socket
 import time
 
 TRY_PERIOD_S = 0.02
+FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 
 
 def notify(message: str, *, wait_s: float = 1.0) -> bool:
@@ -31,6 +34,22 @@ def notify(message: str, *, wait_s: float = 1.0) -> bool:
                     return True
     except OSError:
         return False
+
+
+def passed_socket() -> socket.socket | None:
+    """The one stream socket that the supervisor opened for this process; None when it opened none.
+
+    source   sd_listen_fds(3): LISTEN_PID is ours, LISTEN_FDS says how many lie from descriptor 3 on
+    """
+    told = {name: os.environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
+    if told["LISTEN_PID"] != str(os.getpid()) or told["LISTEN_FDS"] != "1":
+        return None
+    os.set_inheritable(FIRST_PASSED, False)
+    found = socket.socket(fileno=FIRST_PASSED)
+    if found.type != socket.SOCK_STREAM:
+        found.close()
+        return None
+    return found
 
 
 def listen(path: str) -> socket.socket:

@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Row, and_, delete, func, or_, select, update
 
-from appliance.core.document import URGENCIES, Urgency
+from appliance.core.document import AGEING_S, URGENCIES, Urgency
 from appliance.core.messages import partition
 from central.store.leases import (
     CLAIM_S,
@@ -32,6 +32,8 @@ from central.store.looking import counts
 from central.store.opening import insert_once, open_server, open_store, transaction
 from central.store.tables import (
     METADATA,
+    UNANSWERED,
+    WAITING,
     asks,
     cases,
     devices,
@@ -75,7 +77,6 @@ __all__ = [
 QUARANTINE_MAX = 1000  # messages kept aside; the oldest goes first
 QUARANTINE_EACH_MAX = 20  # of one device, kind and code; what comes beyond that is only counted
 QUARANTINE_BYTES_MAX = 64 * 1024  # of each; its digest is over all of it
-UNANSWERED = ("received", "asked")
 
 CaseRow = Row[*tuple[Any, ...]]  # of one case, whatever columns were asked for
 
@@ -100,6 +101,7 @@ def file_case(
 
     code  why it is refused, "" when it is taken. The first that came whole stands for ever.
     """
+    rank = URGENCIES.index(urgency)
     new = insert_once(
         c,
         cases,
@@ -112,7 +114,8 @@ def file_case(
             "tier": tier,
             "body": body,
             "urgency": urgency,
-            "urgency_rank": URGENCIES.index(urgency),
+            "urgency_rank": rank,
+            "turn": _turn(c, device_id, rank),
             "received_at": at,
             "state": "refused" if code else "received",
             "state_at": at,
@@ -155,17 +158,41 @@ def heard_of(c: Connection, device_ids: Collection[str], at: float) -> None:
 
 
 def claim_case(c: Connection, worker: str, at: float) -> CaseRow | None:
-    """The most urgent case without a verdict that nobody asks about now, the oldest among equals; ours for a while."""
+    """The next case without a verdict that nobody asks about now; ours for a while.
+
+    By urgency; within one, devices take turns, so that a site that comes back with a week's cases delays nobody else's.
+    Who waits climbs as on the wire (core.schedule): up to urgent and never to critical, the longest waiting first.
+    """
     at = clock(c, at)
-    order = (cases.c.urgency_rank.desc(), cases.c.id)
+    critical, urgent = URGENCIES.index("critical"), URGENCIES.index("urgent")
+    turns, ages = (cases.c.turn, cases.c.id), (cases.c.received_at, cases.c.id)
+    queues: list[tuple[ColumnElement[bool], tuple[Column[Any], ...]]] = [
+        (cases.c.urgency_rank == critical, turns),
+        *((and_(cases.c.urgency_rank == rank, cases.c.received_at <= at - AGEING_S), ages) for rank in range(urgent)),
+        *((cases.c.urgency_rank == rank, turns) for rank in range(urgent, -1, -1)),
+    ]
     # A claim that ends far in the future was made by a clock that has been put right since.
     free = or_(cases.c.claimed_until <= at, cases.c.claimed_until > at + 2 * CLAIM_S)
-    found = select(cases).where(cases.c.state.in_(UNANSWERED), free).order_by(*order).limit(1)
-    row = c.execute(found.with_for_update(skip_locked=True)).one_or_none()
-    if row is not None:
-        claim = {"claimed_by": worker, "claimed_until": at + CLAIM_S}
-        c.execute(update(cases).where(cases.c.id == row.id).values(**claim))
-    return row
+    for queue, order in queues:
+        found = select(cases).where(WAITING, queue, free).order_by(*order).limit(1)
+        row = c.execute(found.with_for_update(skip_locked=True)).one_or_none()
+        if row is not None:
+            claim = {"claimed_by": worker, "claimed_until": at + CLAIM_S}
+            c.execute(update(cases).where(cases.c.id == row.id).values(**claim))
+            return row
+    return None
+
+
+def _turn(c: Connection, device_id: str, urgency_rank: int) -> int:
+    """Which turn a new case gets: behind its device's last that waits, and not before the turn that is asked about now.
+
+    Start-time fair queueing (Goyal, Vin, Cheng, 1996) with cases of equal length.
+    """
+    rank = cases.c.urgency_rank == urgency_rank
+    now = select(func.min(cases.c.turn)).where(WAITING, rank).scalar_subquery()
+    last = select(func.max(cases.c.turn)).where(WAITING, rank, cases.c.device_id == device_id).scalar_subquery()
+    asked_about, own = c.execute(select(now, last)).one()
+    return max(asked_about or 0, 0 if own is None else own + 1)
 
 
 def let_go(c: Connection, case_number: int, worker: str) -> None:

@@ -18,6 +18,7 @@ SILENT_S = 3 * STATUS_PERIOD_S + 60.0  # three were missed, and one might have b
 LATE_S = 60.0  # a status may take so long, or the clocks differ by that, before it counts from when it was said
 
 Life = Literal["alive", "away", "silent", "never"]
+LIVES: tuple[Life, ...] = ("silent", "away", "never", "alive")  # who wants looking at comes first
 
 
 def file_status(c: Connection, device_id: str, key_id: str, status: Status, at: float) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, inspect, select
 
+from central.store import corrections
 from central.store.tables import METADATA, cases, quarantine, requests, shares, transfers, verdicts, workers
 
 Rows = list[Row[Any]]
@@ -28,6 +29,7 @@ def counts(c: Connection) -> dict[str, int]:
         ("series_open", requests, WAITED_FOR),
     ):
         found[name] = c.execute(select(func.count()).select_from(table).where(where)).scalar_one()
+    found["corrections"] = corrections.count(c)
     found["put_aside"] = c.execute(select(func.count()).select_from(quarantine)).scalar_one()
     return found
 

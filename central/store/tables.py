@@ -1,6 +1,7 @@
 """The tables of the centre's store: portable, SQLite or PostgreSQL. Nothing here reads or writes."""
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     Float,
@@ -13,10 +14,15 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
+    text,
 )
 
 METADATA = MetaData()
 
+UNANSWERED = ("received", "asked")
+# In letters and not in bound values: only so a database sees that a partial index serves.
+WAITING = text(f"state in {UNANSWERED!r}")
 cases = Table(
     "cases",
     METADATA,
@@ -30,6 +36,7 @@ cases = Table(
     Column("body", LargeBinary),  # the case document; None where it bears what looks like identity
     Column("urgency", String(16), nullable=False),
     Column("urgency_rank", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),  # among its urgency, so that devices take turns
     Column("received_at", Float, nullable=False),
     Column("state", String(16), nullable=False),  # received | asked | answered | refused
     Column("state_at", Float, nullable=False),
@@ -37,7 +44,10 @@ cases = Table(
     Column("claimed_by", String(64), nullable=False),  # the worker that asks about it; "" nobody
     Column("claimed_until", Float, nullable=False),  # by the wall clock
     UniqueConstraint("device_id", "case_id"),
-    Index("cases_by_state", "state", "urgency_rank", "id"),
+    Index("cases_by_state", "state", "id"),
+    Index("cases_by_turn", "urgency_rank", "turn", "id", sqlite_where=WAITING, postgresql_where=WAITING),
+    Index("cases_by_age", "urgency_rank", "received_at", "id", sqlite_where=WAITING, postgresql_where=WAITING),
+    Index("cases_of_device", "device_id", "urgency_rank", "turn", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 transfers = Table(
     "transfers",
@@ -99,6 +109,20 @@ verdicts = Table(
     UniqueConstraint("case_number", "request_hash"),
     Index("verdicts_by_taken", "taken_at", "id"),
 )
+corrections = Table(  # what signers said of cases; the guards in this file's last lines refuse any change
+    "corrections",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("device_id", String(40), nullable=False),
+    Column("case_number", ForeignKey("cases.id"), nullable=False),
+    Column("key", String(32), nullable=False),  # of the study, at its site
+    Column("rev", Integer, nullable=False),  # the greatest one of a key stands
+    Column("sha256", String(64), nullable=False),  # of body
+    Column("body", LargeBinary, nullable=False),  # the canonical document
+    Column("received_at", Float, nullable=False),
+    UniqueConstraint("device_id", "key", "rev"),
+    Index("corrections_by_case", "case_number"),
+)
 quarantine = Table(
     "quarantine",
     METADATA,
@@ -151,3 +175,22 @@ workers = Table(
     Column("name", String(64), primary_key=True),
     Column("until", Float, nullable=False),
 )
+
+# Append-only by the database itself: SQLite by triggers, PostgreSQL by one that raises.
+APPEND_ONLY = {
+    "sqlite": tuple(
+        f"CREATE TRIGGER IF NOT EXISTS corrections_no_{verb.lower()} BEFORE {verb} ON corrections "
+        "BEGIN SELECT RAISE(ABORT, 'corrections are only ever added to'); END"
+        for verb in ("UPDATE", "DELETE")
+    ),
+    "postgresql": (
+        "CREATE OR REPLACE FUNCTION corrections_stay() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'corrections are only ever added to'; END $$",
+        "CREATE TRIGGER corrections_no_change BEFORE UPDATE OR DELETE ON corrections "
+        "FOR EACH ROW EXECUTE FUNCTION corrections_stay()",
+    ),
+}
+for dialect, guards in APPEND_ONLY.items():
+    for guard in guards:
+        made = DDL(guard)  # type: ignore[no-untyped-call]
+        event.listen(corrections, "after_create", made.execute_if(dialect=dialect))

@@ -176,7 +176,7 @@ class Seeded:
             "impression": IMPRESSION,
             "limitations": ["The centre saw numbers, no image."],
             "guards": [{"name": "evidence-cited", "passed": True, "detail": None}],
-            "reader": {"model": "none", "server": "demo", "prompt_sha256": "0" * 64, "connected": connected},
+            "reader": {"model": "none-connected", "server": "demo", "prompt_sha256": "0" * 64, "connected": connected},
         }
         with self.engine.begin() as c:
             ledger.put_verdict(

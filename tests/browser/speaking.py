@@ -79,7 +79,8 @@ class Hands:
         self.app: Any = review.app(self.config, self.ledgers, clock=lambda: self.now)
         self.runner = asyncio.Runner()
         self.thread = ThreadPoolExecutor(1)  # Playwright keeps a loop in the main thread
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1:8042")
+        self.address = f"http{'s' if knobs.get('tls', 'off') != 'off' else ''}://127.0.0.1:8042"
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=self.address)
 
     def get(self, path: str) -> httpx.Response:
         return self._run(self.client.get(path))
@@ -90,8 +91,11 @@ class Hands:
     def post(self, path: str, page: str, **form: str) -> httpx.Response:
         """Posts a form with the check token that a page gives."""
         found = re.search(r'name="check" value="([^"]*)"', self.get(page).text)
-        said = {"check": found[1] if found else "", **form}
-        return self._run(self.client.post(path, data=said, headers={"origin": "http://127.0.0.1:8042"}))
+        return self.send(path, {"check": found[1] if found else "", **form})
+
+    def send(self, path: str, form: dict[str, str], **headers: str) -> httpx.Response:
+        """Posts a form as it is."""
+        return self._run(self.client.post(path, data=form, headers={"origin": self.address, **headers}))
 
     def acts(self) -> list[tuple[str, str, str]]:
         """The audit trail as (user, act, subject)."""

@@ -1,5 +1,6 @@
 """The list of 25 browser checks names tests that are there; what is open is said here and in docs/browser-checks.md."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -44,10 +45,19 @@ def test_what_is_open_is_said(number: int) -> None:
     assert check.tests
 
 
-def test_no_door_leads_to_a_picture_made_by_a_machine() -> None:
-    """Policy none, enforced by there being nothing: no page and no script asks for a heat map, box or mask."""
+def test_one_door_only_leads_to_a_picture_made_by_a_machine() -> None:
+    """No other page and no other script asks for a heat map, box or mask: that door asks the manifest's policy."""
     words = ("heat", "overlay", "saliency", "mask", "boxes")
-    assert [path for _, path in PERMITS if any(word in path for word in words)] == []
+    assert [path for _, path in PERMITS if any(word in path for word in words)] == ["/studies/{number:int}/overlay"]
     scripts = [*ROOT.glob("appliance/review/static/**/*.js"), *ROOT.glob("appliance/review/templates/*.html")]
     assert scripts
-    assert [path.name for path in scripts if any(f"/{word}" in path.read_text() for word in words)] == []
+    asking = [path.name for path in scripts if any(f'/{word}"' in path.read_text() for word in words)]
+    assert asking == []
+    assert [path.name for path in scripts if '/images$/, "overlay"' in path.read_text()] == ["overlay.js"]
+
+
+def test_no_shipped_model_says_where() -> None:
+    """What this product says today: the door is there and answers 404 for every model that comes with it."""
+    manifests = sorted((ROOT / "models").glob("*/*/manifest.json"))
+    assert manifests
+    assert {json.loads(path.read_text())["overlay"] for path in manifests} == {"none"}

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from access_states import ADMINISTRATOR, NO_PAGE, READER, ROLES, STATES, House, State, furnished
+from access_states import ADMINISTRATOR, ELSEWHERE, NO_PAGE, READER, ROLES, STATES, House, State, furnished
+from babel.messages.pofile import read_po
 from playwright.sync_api import Browser, BrowserContext, Page, Response
 from seeding import PASSWORD, filled, seed, served
 from starlette.templating import Jinja2Templates
@@ -27,7 +28,8 @@ from appliance.review import live
 from appliance.review.doors import PERMITS
 from appliance.review.entrance import SESSION_COOKIE, digest
 from appliance.review.proofs import HASHES
-from appliance.world import accounts, sqlite, wire
+from appliance.world import accounts, desk, sqlite, wire
+from tests.sentences import Spoken, english_left
 
 ROOT = Path(__file__).parents[2]
 VENDOR = Path(__file__).parent / "vendor"
@@ -171,6 +173,30 @@ def test_axe_finds_nothing_and_nothing_runs_wide(
         assert page.evaluate(OVER) <= 0, f"wider than {width}: {page.evaluate(WIDE, width)}"
 
 
+def test_no_state_says_an_english_sentence_to_a_german_reader(visitor: BrowserContext, house: House) -> None:
+    """Every state that its address alone leads to, as the server sends it; the browser's own part is in test_german."""
+    with (ROOT / "appliance/review/locale/de.po").open("rb") as file:
+        german = read_po(file, locale="de")
+    acts = {row.act for row in house.seeded.desk_rows(desk.audit)}
+    looked_at = 0
+    for name, state in STATES.items():
+        if state.act is not None and state.act.__name__ not in ("drawn", "opened_out"):
+            continue
+        where = state.where(house)
+        visitor.clear_cookies()
+        if state.user is not None:
+            places = house.bare if where.startswith(house.empty) else house.seeded.places
+            visitor.add_cookies([session_of(places, state.user)])
+        answer = visitor.request.get(where, headers={"Accept-Language": "de"})
+        assert '<html lang="de">' in answer.text(), name
+        left = english_left(Spoken(answer.text()).lines, german)
+        if state.template == "administration":  # codes of the trail are the same in every language
+            left = [line for line in left if line not in acts]
+        assert left == [], name
+        looked_at += 1
+    assert looked_at > 35
+
+
 def test_every_door_that_opens_on_a_page_has_a_state() -> None:
     doors = {path for method, path in PERMITS if method == "GET" and not path.startswith("/dicomweb/")}
     assert doors == {state.route for state in STATES.values()} | set(NO_PAGE)
@@ -188,7 +214,9 @@ def test_what_is_called_no_page_is_none(visitor: BrowserContext, house: House, m
 
 def test_every_template_has_a_state() -> None:
     every = {path.stem for path in (ROOT / "appliance/review/templates").glob("[!_]*.html")} - {"base"}
-    assert every == {state.template for state in STATES.values()}
+    assert every == {state.template for state in STATES.values()} | set(ELSEWHERE)
+    for where in ELSEWHERE.values():
+        assert "violations(page) == []" in (Path(__file__).parent / where).read_text()
 
 
 def test_a_planted_fault_is_found(visitor: BrowserContext, house: House) -> None:

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 from pydantic import ValidationError
-from seeding import PASSWORD, USER, Seeded, filled, patient, seed, served, sign_in
+from seeding import MODEL, PASSWORD, USER, Seeded, filled, patient, seed, served, sign_in
 from speaking import Hands
 
 from appliance import review
 from appliance.config import Config
+from appliance.core.final_report import FinalReport
+from appliance.core.study import Patient
 from appliance.core.weeks import bounds, last_weeks, week_of
 from appliance.review import members
 from appliance.world import desk, ledger, reading_desk, sqlite, wire
-from appliance.world.ledger import watch
+from appliance.world.ledger import final_reports, watch
 
 DIGEST = "d" * 64
 SIGNED_AT = 1_000_000.0
@@ -95,6 +97,30 @@ def test_what_was_missed_stands_in_its_week_from_both_sources(house: tuple[Hands
     for odd in ("2026-W54", "0000-W01", "x", "2026-W1"):
         assert hands.get(f"/quality/missed?week={odd}").status_code == 200
     assert "That is no proof" in hands.get("/quality/missed?week=2001-W01").text
+
+
+def test_a_final_report_says_what_was_missed_and_is_told_as_such(house: tuple[Hands, Seeded]) -> None:
+    hands, made = house
+    with made.engine.begin() as c:
+        watch.put_installed(c, MODEL, {"label": "pneumonia"}, 1.0)
+    who = {n: Patient(f"S-{n}", f"SECRET^{n}", "", "", f"A-{n}", "", "") for n in range(4)}
+    numbers = [made.study(f"told-{n}", ["complete", "routine"], who=who[n]) for n in range(3)]
+    numbers.append(made.study("told-flagged", ["complete", "routine"], who=who[3], lane="flagged"))
+    said: list[tuple[int, Any, float]] = [
+        (0, "present", SIGNED_AT), (1, "present", SIGNED_AT), (1, "absent", SIGNED_AT + 1),
+        (2, "present", SIGNED_AT - 14 * 86_400), (3, "present", SIGNED_AT), (9, "undecided", SIGNED_AT),
+    ]  # fmt: skip
+    with made.engine.begin() as c:
+        for k, (n, truth, at) in enumerate(said):
+            told = FinalReport(1, "RIS@HOSPITAL", f"c{k}", f"A-{n}", (f"S-{n}",), "F", {"pneumonia": truth})
+            assert final_reports.put(c, f"{k:064x}", told, at)
+        final_reports.match(c, SIGNED_AT + 2)
+    text = hands.get(f"/quality/missed?week={week_of(SIGNED_AT)}").text
+    assert [n for n in numbers if f'data-study="{n}"' in text] == [numbers[0]], "the last report of a study counts"
+    assert "<td>final report</td><td>RIS@HOSPITAL</td>" in text
+    assert "Final reports received: 5, of which 1 belong to no study here and 1 decide nothing." in text
+    assert "Blinded reads of cleared studies answered: 0" in text
+    assert "SECRET" not in text
 
 
 @pytest.mark.parametrize("at", [0.0, 1_000_000.0, 1_798_761_599.0, 1_798_761_600.0, 1_767_225_599.0])

@@ -234,6 +234,11 @@ def test_the_desk_keeps_no_token_and_no_password(reader: Visitor, seeded: Seeded
     assert PASSWORD.encode() not in kept
 
 
+def test_a_guess_at_a_stolen_hash_is_dear(as_the_product_hashes: str) -> None:
+    """RFC 9106 4, the second recommended option: 64 MiB, three passes, four lanes."""
+    assert as_the_product_hashes.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
 def test_a_wrong_password_and_a_wrong_name_read_the_same(visitor: Visitor, seeded: Seeded) -> None:
     wrong = [visitor.sign_in(password="not the password"), visitor.sign_in(user="nobody.here")]
     assert [answer.status for answer in wrong] == [403, 403]

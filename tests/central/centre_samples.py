@@ -24,6 +24,7 @@ from appliance.core.keys import DeviceKeys, PrivateKeys, key_file
 from appliance.core.letter import opened, sealed
 from appliance.core.messages import (
     Delivery,
+    Filed,
     Have,
     Receipt,
     Refusal,
@@ -43,6 +44,7 @@ DOWN: dict[str, type[Document]] = {
     "verdict": Delivery,
     "standing": Standing,
     "request": Request,
+    "filed": Filed,
 }
 
 

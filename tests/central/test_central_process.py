@@ -1,5 +1,6 @@
 """The centre as real processes behind a real mosquitto, ended by SIGKILL again and again."""
 
+import base64
 import json
 import os
 import random
@@ -12,13 +13,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from centre_samples import (
     DEVICE,
     OTHER,
     Parcel,
+    Scripted,
     ScriptedServer,
+    a_picture,
     answered,
+    content,
     enrol,
     heard,
     large_parcel,
@@ -28,8 +34,9 @@ from centre_samples import (
     verdict_in,
 )
 
-from appliance.core.case import Verdict
+from appliance.core.case import Opinion, Verdict
 from appliance.core.document import Document, decode, encode
+from appliance.core.drafting.guard import IMAGES_SEEN, SCORES_ONLY
 from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE
 from appliance.core.link import Message
 from appliance.core.messages import Delivery, Have, Receipt, Roll, Standing, Taken, topic_down
@@ -178,8 +185,8 @@ def test_a_case_goes_up_and_the_notice_comes_down(tmp_path: Path, mosquitto: bro
     assert "Traceback" not in ends[0][1] + ends[1][1]
 
 
-def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path, mosquitto: broker.Broker) -> None:
-    seed, cases, kills = 20_261_123, 40, 20
+def test_half_a_dozen_kills_lose_nothing_and_double_nothing(tmp_path: Path, mosquitto: broker.Broker) -> None:
+    seed, cases, kills = 20_261_123, 18, 6
     draw = random.Random(seed)
     server = ScriptedServer(answered())
     folder = tmp_path / "centre"
@@ -246,6 +253,50 @@ def test_a_slow_model_delays_no_receipt(tmp_path: Path, mosquitto: broker.Broker
         edge.link.stop()
         centre.child.kill()
         server.stop()
+
+
+def looks_at_pictures(scripted: Scripted) -> None:
+    """A stand-in for a vision-language model, of which none can be had here: it decodes what it is shown, and cites it.
+
+    Its answer rests on the pictures alone, so that a worker that sends none, or what is no picture, is found out.
+    """
+    request = scripted.server.requests[-1]
+    schema = request["response_format"]["json_schema"]["schema"]
+    if "word" in schema["properties"]:  # the canary
+        content(json.dumps({"word": schema["properties"]["word"]["enum"][0]}))(scripted)
+        return
+    said = request["messages"][1]["content"]
+    shown = [part["image_url"]["url"] for part in said if part["type"] == "image_url"] if isinstance(said, list) else []
+    data = [url.split(";base64,", 1)[1] for url in shown]
+    pixels = [cv2.imdecode(np.frombuffer(base64.b64decode(each), np.uint8), cv2.IMREAD_UNCHANGED) for each in data]
+    seen = tuple(f"I{place}" for place, each in enumerate(pixels, 1) if each is not None and each.max() > each.min())
+    opinion = Opinion(label="pneumonia", assessment="present", evidence=("F1", *seen))
+    answered(opinions=(opinion,))(scripted)
+
+
+def test_pictures_reach_a_server_that_takes_them_and_its_draft_may_cite_them(
+    tmp_path: Path, mosquitto: broker.Broker
+) -> None:
+    server = ScriptedServer(looks_at_pictures)
+    pictures = (a_picture(1), a_picture(2, suffix=".jpg"))
+    edge = Edge(mosquitto.port, [parcel(1, key_images=pictures, frames=2), parcel(2)])
+    centre = Centre(*run_arguments(tmp_path / "centre", mosquitto, server.url), "--images")
+    try:
+        eventually(lambda: edge.link.connected, edge.wake, "no connection")
+        eventually(lambda: edge.content_in_the_end, edge.wake, "no verdicts")
+        shown, bare = (decode(Verdict, edge.verdicts[case_id]) for case_id in edge.parcels)
+        assert (shown.status, shown.opinions[0].evidence, shown.limitations[0]) == (
+            "ok",
+            ("F1", "I1", "I2"),
+            IMAGES_SEEN,
+        )
+        assert [guard.passed for guard in shown.guards if guard.name == "shape-enforced"] == [True]
+        assert (bare.status, bare.opinions[0].evidence, bare.limitations[0]) == ("ok", ("F1",), SCORES_ONLY)
+    finally:
+        edge.link.stop()
+        ended = centre.end()
+        server.stop()
+    assert ended[0] == 0, ended
 
 
 def test_no_more_questions_are_open_than_were_allowed(tmp_path: Path, mosquitto: broker.Broker) -> None:

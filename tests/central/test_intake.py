@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import tarfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from centre_pipe import Centre, Edge, Fate, Pipe
 from centre_samples import (
+    CENTRE,
     DEVICE,
     OTHER,
     Parcel,
@@ -22,10 +24,12 @@ from centre_samples import (
     letter_up,
     parcel,
     series_parcel,
+    triage_keys,
 )
 from sqlalchemy import select
 
 from appliance.core.drafting.question import Answered
+from appliance.core.letter import sealed
 from appliance.core.messages import Have, Receipt, Refusal, Request, Roll, topic_up
 from appliance.core.transfer import all_parts, part_message
 from appliance.errors import Misconfigured, Quarantined, Unavailable
@@ -399,3 +403,13 @@ def test_a_damaged_part_in_the_spool_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(Quarantined, match="part-invalid"):
         write_series(made.manifest, io.BytesIO(damaged), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_manifest_of_a_later_edition_is_refused_by_its_names(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    later = {"schema_version": "manifest/9", "case_id": "a" * 32, "transfer_id": "b" * 32, "new": True}
+    topic = topic_up(DEVICE, "manifest")
+    letter = sealed(json.dumps(later).encode(), place=topic, sender=triage_keys(DEVICE), recipient=CENTRE.public)
+    (said,) = bench.hear((topic, letter))
+    assert said == Refusal(case_id="a" * 32, transfer_id="b" * 32, code="message-newer")
+    bench.engine.dispose()

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from appliance.core.document import AGEING_S, Urgency
 from central import store
 
 HASH = "a" * 64
@@ -24,11 +25,9 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def filed(engine: Engine, number: int = 1) -> int:
+def filed(engine: Engine, number: int = 1, urgency: Urgency = "routine", at: float = 1.0, device: str = DEVICE) -> int:
     with store.transaction(engine) as c:
-        row, _ = store.file_case(
-            c, DEVICE, case_number(number), **BROUGHT, body=b"{}", urgency="routine", code="", at=1.0
-        )
+        row, _ = store.file_case(c, device, case_number(number), **BROUGHT, body=b"{}", urgency=urgency, code="", at=at)
     return int(row.id)
 
 
@@ -65,6 +64,38 @@ def test_the_first_bytes_stand(engine: Engine) -> None:
             at=9.0,
         )
     assert (new, row.sha256, row.body, row.received_at) == (False, HASH, b"{}", 1.0)
+
+
+def test_the_most_urgent_is_asked_about_first_and_who_waits_climbs_up_to_urgent(engine: Engine) -> None:
+    now = 10 * AGEING_S
+    old = filed(engine, 1, at=now - AGEING_S)
+    urgent = filed(engine, 2, "urgent", at=now - 9.0)
+    new = filed(engine, 3, at=now - AGEING_S + 1.0)
+    critical = filed(engine, 4, "critical", at=now)
+    assert claims(engine, 4, now) == [critical, old, urgent, new]
+
+
+def claims(engine: Engine, count: int, now: float) -> list[int]:
+    found = []
+    for _ in range(count):
+        with store.transaction(engine) as c:
+            row = store.claim_case(c, "w", now)
+        assert row is not None
+        found.append(row.id)
+    return found
+
+
+def test_a_site_that_comes_back_with_many_cases_delays_no_other(engine: Engine) -> None:
+    week = [filed(engine, number, at=5.0) for number in range(1, 101)]
+    assert claims(engine, 10, 6.0) == week[:10]
+    for number in week[:10]:
+        answer(engine, number)
+    others = [filed(engine, 1000 + number, at=7.0, device=f"site-{number}") for number in range(5)]
+    two = [filed(engine, 2000 + number, at=8.0, device="site-9") for number in range(2)]
+    asked = claims(engine, 10, 9.0)
+    assert sorted(asked[:7]) == sorted([week[10], *others, two[0]]), "one turn for each"
+    assert set(asked[7:9]) == {week[11], two[1]}
+    assert asked[9] == week[12]
 
 
 def test_no_job_counts_twice(engine: Engine) -> None:

@@ -6,14 +6,16 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from centre_samples import a_case
+import random_eyes
+from centre_samples import a_case, a_picture
 
 from appliance.core.drafting.guard import IMAGES_SEEN, SCORES_ONLY, verdict_on
 from appliance.core.drafting.question import question
-from appliance.errors import Misconfigured
+from appliance.errors import Misconfigured, Quarantined
 from central import weights
 from central.embedded import MODEL_ID
 from central.llm import Endpoint
@@ -93,23 +95,35 @@ def test_a_damaged_copy_is_fetched_again(small: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.llm
-def test_one_real_case_is_put_to_a_real_language_model() -> None:
-    """Its words mean nothing; that they come, in shape, through the guard, is what is shown."""
+@pytest.mark.parametrize("images", [False, True])
+def test_one_real_case_is_put_to_a_real_language_model(tmp_path: Path, images: bool) -> None:
+    """Its words mean nothing; that they come, in shape, through the guard, is what is shown.
+
+    With pictures it looks through random eyes: the server decodes what it is sent, and refuses what is no picture.
+    """
     command = [sys.executable, "-c", "import sys; from central.cli import main; sys.exit(main())", "serve-model"]
+    if images:
+        random_eyes.write(tmp_path / "eyes.gguf")
+        command += ["--eyes", str(tmp_path / "eyes.gguf")]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ})
     try:
         assert server.stdout is not None
         line = server.stdout.readline()
         assert line.startswith(f"central: {MODEL_ID} at http://127.0.0.1:"), line
-        case = a_case()
-        found = Endpoint(line.split()[-1], canary=True).ask(question(case, MODEL_ID))
-        assert found.enforced, "llama.cpp holds an answer to its schema"
-        assert {opinion.label for opinion in found.answer.opinions} == {"pneumonia"}
-        verdict = verdict_on(case, found)
-        assert verdict.reader.connected
-        assert SCORES_ONLY in verdict.limitations
-        assert IMAGES_SEEN not in verdict.limitations
-        print(f"{verdict.status}: {[guard.detail for guard in verdict.guards if not guard.passed]}")
+        case = a_case(key_images=(a_picture(1), a_picture(2, suffix=".jpg")), frames=2) if images else a_case()
+        asked = question(case, MODEL_ID, images)
+        with closing(Endpoint(line.split()[-1], canary=True)) as endpoint:
+            found = endpoint.ask(asked)
+            assert found.enforced, "llama.cpp holds an answer to its schema"
+            assert {opinion.label for opinion in found.answer.opinions} == {"pneumonia"}
+            verdict = verdict_on(case, found, images)
+            assert verdict.reader.connected
+            assert [each in verdict.limitations for each in (SCORES_ONLY, IMAGES_SEEN)] == [not images, images]
+            print(f"{verdict.status}: {[guard.detail for guard in verdict.guards if not guard.passed]}")
+            if images:
+                asked.body["messages"][1]["content"][1]["image_url"]["url"] = "data:image/png;base64,aGVsbG8="
+                with pytest.raises(Quarantined, match="llm-refused"):
+                    endpoint.ask(asked)
     finally:
         server.kill()
         server.wait()

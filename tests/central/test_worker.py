@@ -23,7 +23,7 @@ from centre_samples import (
     parcel,
     verdict_in,
 )
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 
 from appliance.core.case import Finding, Verdict
 from appliance.core.document import encode
@@ -715,7 +715,9 @@ def test_the_books_notice_a_worker_that_acknowledges_first(tmp_path: Path, monke
 
 def test_the_books_notice_a_verdict_that_counts_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check itself can fail: a store that forgets it has an answer has the case asked about again."""
-    monkeypatch.setattr(store, "UNANSWERED", ("received", "asked", "answered"))
+    again = ("received", "asked", "answered")
+    monkeypatch.setattr(store, "UNANSWERED", again)
+    monkeypatch.setattr(store, "WAITING", text(f"state in {again!r}"))
     with pytest.raises(AssertionError):
         live(tmp_path, Fate(), monkeypatch, cases=2, loss=0.0, seed=0)
 

@@ -82,3 +82,11 @@ def heavy(side: int, rounds: int, *, of_film: bool = True) -> onnx.ModelProto:
         helper.make_node("Add", ["film", "nothing"], ["film2"]),
     ]
     return net(nodes, [numpy_helper.from_array(np.array([side, side], np.int64), "size")], "film2")
+
+
+def localising(gain: float = 1.0) -> onnx.ModelProto:
+    """As net(), and `heat` [1, 1, 4, 4]: how bright each sixteenth of the film is."""
+    plain = net(gain=gain)
+    pool = helper.make_node("AveragePool", ["film"], ["heat"], kernel_shape=[SIDE // 4] * 2, strides=[SIDE // 4] * 2)
+    outputs = [*standard_outputs(), value("heat", (1, 1, 4, 4))]
+    return model([*plain.graph.node, pool], outputs, list(plain.graph.initializer))

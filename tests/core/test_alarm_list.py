@@ -27,6 +27,9 @@ WELL = Condition(
     spool_bytes=10,
     spool_bytes_max=100,
     heard_s=CENTRE_SILENT_S - 1,
+    clock_ahead_s=60.0,
+    page_days=15.0,
+    line_days=15.0,
     results_waiting=3,
     results_oldest_s=RESULT_WAITS_S - 1,
     targets=(TargetAway("pacs", "pacs-away", TARGET_AWAY_S - 1),),
@@ -51,6 +54,13 @@ PLANTED = [
     ("target-away", "alarm", {"targets": (TargetAway("pacs", "pacs-away", TARGET_AWAY_S),)}),
     ("target-unknown", "alarm", {"targets": (TargetAway("old-pacs", "target-unknown", None),)}),
     ("result-waiting", "warning", {"results_waiting": 2, "results_oldest_s": RESULT_WAITS_S}),
+    ("clock-behind", "alarm", {"clock_ahead_s": 3600.0}),
+    ("page-certificate", "warning", {"page_days": 13.0}),
+    ("page-certificate", "alarm", {"page_days": -1.0}),
+    ("line-certificate", "warning", {"line_days": 13.0}),
+    ("line-certificate", "alarm", {"line_days": 2.0}),
+    ("release-failed", "warning", {"release_failed": "0.2.0"}),
+    ("release-waits", "notice", {"release_waits": "0.2.0"}),
     ("model-silent", "notice", {"models": ("Certificate harbour: the model has not flagged a study for 20 days.",)}),
 ]
 

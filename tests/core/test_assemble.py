@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.core.assemble import Completeness, completeness, conflicts
+from appliance.core.performed_step import PerformedStep, State, step_of
 from appliance.core.study import Instance, Patient
 
 PATIENT = Patient("H-1", "Harbour^Anna", "20210101", "F", "A1", "20260101", "Chest")
@@ -153,3 +154,77 @@ def test_a_release_is_no_evidence_against_a_promise_a_gap_or_of_a_single_object(
 def test_a_release_is_no_evidence_when_some_came_otherwise() -> None:
     assert not one_go(unnumbered(4), "a", "").complete
     assert not one_go(unnumbered(4), "a", "b").complete
+
+
+def step(state: State, *instances: Instance, missing: tuple[tuple[str, str], ...] = ()) -> PerformedStep:
+    return step_of(state, [*((each.series_instance_uid, each.sop_instance_uid) for each in instances), *missing])
+
+
+def with_steps(instances: list[Instance], *steps: PerformedStep, quiet_s: float = 6) -> Completeness:
+    return completeness(
+        instances,
+        steps=steps,
+        quiet_s=quiet_s,
+        age_s=quiet_s,
+        quiet_period_s=30,
+        quiet_period_with_evidence_s=5,
+        hard_cap_s=600,
+    )
+
+
+def test_completed_steps_whose_images_are_all_here_shorten_the_wait() -> None:
+    films = [*series(1, uid="1.2.1"), *series(1, uid="1.2.2")]
+    assert not with_steps(films).complete
+    found = with_steps(films, step("COMPLETED", *films))
+    assert (found.complete, found.reason.code) == (True, "complete-evidence")
+    assert found.reason.text == "2 objects of completed procedure steps; quiet for 6.0 s"
+    assert not with_steps(films, step("COMPLETED", *films), quiet_s=4).complete
+    assert with_steps(films, step("COMPLETED", films[0]), step("COMPLETED", films[1])).complete
+    assert with_steps(series(1), step("COMPLETED", *series(1))).complete, "one film that is told to be all there is"
+
+
+def test_a_step_under_way_or_unclear_lets_nothing_end_early() -> None:
+    whole = series(3, promised=3)
+    assert with_steps(whole).complete
+    for state in ("IN PROGRESS", "UNCLEAR"):
+        assert not with_steps(whole, step(state)).complete  # type: ignore[arg-type]
+        assert not with_steps(whole, step("COMPLETED", *whole), step(state)).complete  # type: ignore[arg-type]
+    found = with_steps(whole, step("IN PROGRESS"), quiet_s=30)
+    assert (found.complete, found.reason.code) == (True, "complete-quiet")
+    assert found.reason.text.endswith("; a procedure step of the modality is not known to be over")
+
+
+def test_an_image_that_a_step_names_and_that_is_not_here_lets_nothing_end_early() -> None:
+    whole = series(3, promised=3)
+    lacks = step("COMPLETED", *whole, missing=(("1.2.1", "1.2.1.9"),))
+    assert not with_steps(whole, lacks).complete
+    assert with_steps(whole, lacks, quiet_s=30).reason.text.endswith("; 1 object of a procedure step is missing")
+    broken_off = step("DISCONTINUED", missing=(("1.2.1", "1.2.1.8"), ("1.2.1", "1.2.1.9")))
+    assert not with_steps(whole, step("COMPLETED", *whole), broken_off).complete
+    other_series = step("COMPLETED", *whole, missing=(("1.2.5", ""),))
+    assert with_steps(whole, other_series, quiet_s=30).reason.text.endswith("; a series of a procedure step is missing")
+
+
+@pytest.mark.parametrize(
+    "instances",
+    [
+        series(3, promised=4),
+        [*series(3, promised=4), *series(2, uid="1.2.2")],
+        [each for each in series(4) if each.instance_number != 2],
+    ],
+)
+def test_a_completed_step_is_no_evidence_against_a_promise_or_a_gap(instances: list[Instance]) -> None:
+    assert not with_steps(instances, step("COMPLETED", *instances)).complete
+
+
+def test_a_completed_step_says_nothing_of_what_it_does_not_name() -> None:
+    films = [*series(1, uid="1.2.1"), *series(1, uid="1.2.2")]
+    assert not with_steps(films, step("COMPLETED", films[0])).complete
+    assert not with_steps(films, step("COMPLETED")).complete
+
+
+def test_a_step_that_was_broken_off_speaks_only_beside_one_that_was_completed() -> None:
+    first, second = films = [*series(1, uid="1.2.1"), *series(1, uid="1.2.2")]
+    assert not with_steps(films, step("DISCONTINUED", *films)).complete
+    assert with_steps(films, step("DISCONTINUED", first), step("COMPLETED", second)).complete
+    assert with_steps(series(3, promised=3), step("DISCONTINUED")).complete, "it speaks against nothing"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from appliance.core.delivery import AGEING_S, of_http, of_status, rank, wait_s
+from appliance.core.delivery import of_http, of_status, rank, wait_s
+from appliance.core.document import AGEING_S
 from appliance.errors import CATALOGUE
 
 

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.core.document import URGENCIES
+from appliance.core.document import AGEING_S, URGENCIES
 from appliance.core.schedule import (
-    AGEING_S,
     PART_MESSAGE_BYTES,
     TARGET_S,
     Window,

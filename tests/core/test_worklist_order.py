@@ -11,6 +11,7 @@ from appliance.core.worklist_order import (
     STANDINGS,
     Waiting,
     Waits,
+    case_urgency,
     due_at,
     order_key,
     request_rank,
@@ -103,3 +104,20 @@ def test_doubt_is_never_read_as_cleared(study: Waiting, stands: str) -> None:
 @pytest.mark.parametrize(("told", "rank"), [("STAT", 0), (" high ", 1), ("ROUTINE", 2), ("", 2), ("soon!", 2)])
 def test_a_request_s_priority_is_known_or_usual(told: str, rank: int) -> None:
     assert request_rank(told) == rank
+
+
+@pytest.mark.parametrize(
+    ("found", "told", "urgency"),
+    [
+        ("routine", "", "routine"),
+        ("routine", "LOW", "routine"),
+        ("routine", "HIGH", "urgent"),
+        ("urgent", "", "urgent"),
+        ("routine", "STAT", "critical"),
+        ("critical", "LOW", "critical"),
+        (None, "stat ", "critical"),
+        (None, "", "routine"),
+    ],
+)
+def test_a_case_travels_as_soon_as_found_or_asked_for(found: str | None, told: str, urgency: str) -> None:
+    assert case_urgency(found, request_rank(told)) == urgency

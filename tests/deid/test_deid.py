@@ -20,7 +20,7 @@ from tests.deid.score import UTILITY, Result
 from tests.deid.tally import Tally, wilson
 
 SEED = 41
-SMALL = Size(headers=8, tables=2, pictures=6)
+SMALL = Size(headers=5, tables=2, pictures=5)
 TINY = Size(headers=2, tables=1, objects=False, pictures=0)
 BASIC = Choice("basic")
 ROOT = Path(__file__).parents[2]

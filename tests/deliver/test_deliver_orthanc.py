@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
+from pydicom.uid import ImplicitVRLittleEndian
 
 from appliance.core.admit import file_meta
 from tests.deliver.conftest import House
@@ -75,6 +77,26 @@ def test_what_is_no_dicom_is_refused_by_the_store(
     good, _ = made.film(22, target="web")
     assert made.outcome(good) == ("stored", "")
     assert made.outcome(order) == ("refused", "pacs-refused")
+
+
+def test_a_pacs_that_knows_the_default_syntax_alone_gets_the_same_elements_in_it(
+    house: Callable[..., House], tmp_path: Path
+) -> None:
+    port, into = free_port(), tmp_path / "taken"
+    into.mkdir()
+    command = ["storescp", "-aet", "STORESCP", "-od", str(into), "-ta", "30", "--implicit", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as scp:
+        try:
+            made = house({"name": "pacs", "kind": "dimse", "host": "127.0.0.1", "port": port, "ae_title": "STORESCP"})
+            order, _ = made.film(92)
+            assert made.outcome(order) == ("stored", "")
+        finally:
+            scp.terminate()
+    (sent,) = (pydicom.dcmread(path) for path in made.places.outbox.glob("*.dcm"))
+    (taken,) = (pydicom.dcmread(path) for path in into.iterdir())
+    assert taken.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
+    sent["PixelData"].VR = taken["PixelData"].VR  # PS3.5 A.1: in this syntax it is OW, whatever it was
+    assert taken == sent
 
 
 def test_dcmtk_s_storage_scp_gets_the_very_bytes(house: Callable[..., House], tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, build_role, evt
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.sop_class import MRImageStorage, StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from appliance.deliver import orders
@@ -21,7 +23,7 @@ from appliance.errors import Misconfigured, Unavailable
 from appliance.loop import FAULTS
 from appliance.world import targets as standing
 from appliance.world.dimse.calling import Peer, call
-from appliance.world.stow import reason_of
+from appliance.world.web.stow import reason_of
 from tests.deliver.conftest import MR, House
 from tests.deliver.orthanc import free_port
 from tests.tiny import tiny
@@ -218,6 +220,25 @@ def test_a_commitment_is_answered_on_either_way(house: Callable[..., House], pac
     assert pacs.heard == 0
 
 
+def test_a_line_is_not_released_before_the_report_is_answered(
+    house: Callable[..., House], pacs: Pacs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Our answer is slow on its way, and whoever waited for the report would go: the PACS hears it all the same."""
+    real = DIMSEServiceProvider.send_msg
+
+    def slow(self: DIMSEServiceProvider, primitive: Any, context_id: int) -> None:
+        if isinstance(primitive, N_EVENT_REPORT) and primitive.MessageIDBeingRespondedTo is not None:
+            time.sleep(0.4)
+        real(self, primitive, context_id)
+
+    monkeypatch.setattr(DIMSEServiceProvider, "send_msg", slow)
+    made = house(pacs.target(), port=pacs.answers_port, commit_wait_s=5.0)
+    order, _ = made.film(1, commit=True)
+    assert made.outcome(order) == ("committed", "")
+    until(lambda: hasattr(pacs, "heard"))
+    assert pacs.heard == 0
+
+
 def test_a_pacs_that_lost_what_it_took_gets_it_again(house: Callable[..., House], pacs: Pacs) -> None:
     made = house(pacs.target())
     order, uid = made.film(1, commit=True)
@@ -234,6 +255,18 @@ def test_a_pacs_that_will_not_keep_it_is_a_person_s(house: Callable[..., House],
     pacs.failing[uid] = 0x0122
     assert made.outcome(order) == ("refused", "commit-refused")
     assert made.outcome(kept) == ("committed", "")
+
+
+def test_a_question_sends_nothing_and_waits_until_the_pacs_has_it(house: Callable[..., House], pacs: Pacs) -> None:
+    """Originals that the scanner sends there itself: forgetting ours waits for its word."""
+    made = house(pacs.target())
+    pacs.failing["1.2.3"] = 0x0112  # it does not have it yet
+    order = made.order("pacs", kind="commit-ask", commit=True, committed=[(MR, "1.2.3"), (MR, "1.2.4")])
+    made.until(lambda: len(pacs.asked) >= 2)
+    assert order not in made.receipts()
+    pacs.failing.clear()
+    assert made.outcome(order) == ("committed", "")
+    assert pacs.took == []
 
 
 def test_a_commitment_that_is_not_answered_is_asked_for_again_without_sending_again(

@@ -5,6 +5,7 @@ tests; those that end or starve a part of it have one of their own.
 """
 
 import hashlib
+import json
 import re
 import signal
 import subprocess
@@ -19,7 +20,8 @@ from appliance import review
 from appliance.cli import SERVICES, up
 from appliance.cli.reconcile import Check, reconcile
 from appliance.core.drafting.question import NO_MODEL_ID, NO_MODEL_NOTICE
-from appliance.world import ledger
+from appliance.world import ledger, sqlite, wire
+from central.store import corrections
 from tests.e2e.identities import identities, telling_file, traces
 from tests.faults.processes import Processes, free_port
 from tests.tiny import tiny
@@ -28,7 +30,7 @@ USER, PASSWORD = "reader", "blue whale counting 7 stars"
 STUDIES = {f"1.2.826.0.1.3680043.10.{number}": f"77{number}31" for number in (501, 502, 503)}
 TO_SIGN = "1.2.826.0.1.3680043.10.503"
 DROPPED = {study: telling_file(study, patient) for study, patient in STUDIES.items()}
-HANGS_S = 12.0  # longer than a service takes to start, and than the page is silent between two signs of life
+HANGS_S = 16.0  # longer than a service takes to start, and than the page is silent between two signs of life
 MARKED_FILES_KILL = Path(__file__).with_name("marked_files_kill.py")
 
 
@@ -37,7 +39,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """A house in which three studies, named as scanners name them, have come to their end."""
     port, folder = free_port(), tmp_path_factory.mktemp("road")
     network = {"port": port, "ae_title": "EDGE", "peers": ["CT_1@127.0.0.1"]}
-    with Processes(folder, settings={"dimse": network}) as house:
+    with Processes(folder, settings={"dimse": network, "learning": {"corrections": "send"}}) as house:
         review.add_user(house.places, USER, PASSWORD)
         house.until(lambda: house.child("receive").ready, "receive does not start")
         by_line = folder / "one.dcm"
@@ -86,7 +88,8 @@ def test_the_books_agree_and_the_reading_verbs_say_so(road: Processes) -> None:
     assert status["look"] == []
     listed = road.told("studies")
     assert {row["study_instance_uid"]: row["lane"] for row in listed} == dict.fromkeys(STUDIES, "escalated")
-    assert [line for line in road.told("check") if not line["ok"]] == []
+    machine = ("clock: held", "disk: power", "kernel: ", "rights of ")  # of whatever runs the tests, not of the house
+    assert [line for line in road.told("check") if not line["ok"] and not line["name"].startswith(machine)] == []
 
 
 def test_every_case_that_left_has_a_receipt_that_holds_and_a_pseudonym_that_is_answered(road: Processes) -> None:
@@ -122,6 +125,22 @@ def test_a_reader_signs_in_sees_the_study_and_signs_it(road: Processes) -> None:
     wait_for(road, TO_SIGN, "reviewed")
     moves = road.told("studies", TO_SIGN)["moves"]
     assert (moves[-1]["event"], moves[-1]["who"]) == ("signed", f"review:{USER}")
+
+
+def test_what_the_reader_signed_is_at_the_centre_and_named_by_its_case_alone(road: Processes) -> None:
+    road.until(lambda: road.told("status")["corrections"].get("filed") == 1, "the correction is not filed")
+    here = road.command("corrections", "export").stdout
+    engine = sqlite.open_reader(road.central / "central.db")
+    with engine.connect() as c:
+        (row,) = corrections.standing(c)
+    engine.dispose()
+    assert row.body.decode() + "\n" == here
+    said = json.loads(here)
+    assert (said["decision"], said["saw_ai"], said["selection"]) == ("agree", True, "worklist")
+    with_case = {
+        row.case_id for row in road.ask(road.places.cases_db, lambda c: list(c.execute(wire.cases.select())), [])
+    }
+    assert said["case_id"] in with_case
 
 
 def field(page: str, name: str) -> str:

@@ -32,9 +32,11 @@ class Secured(Processes):
             folder, settings={"network": {"broker_tls": True}, "site": {"device_id": device}}, models=False
         )
 
+    def _enrol(self, keys: Path) -> None:
+        enrol.here(self.config, keys)
+
     def _centre(self) -> list[Child]:
         keys = self.folder / "central-keys"
-        enrol.here(self.config, keys)
         self.centre = Centre(keys, time.time())
         port, command = free_port(), [sys.executable, "-c", CENTRE]
         worker = ["run", "--state", str(self.central), "--keys", str(keys), "--tls"]
@@ -61,9 +63,11 @@ class Branch(Secured):
         self.elsewhere = centre, port
         super().__init__(folder, device)
 
+    def _enrol(self, keys: Path) -> None:
+        enrol.here(self.config, self.elsewhere[0].keys)
+
     def _centre(self) -> list[Child]:
         self.centre, self.workers_port = self.elsewhere
-        enrol.here(self.config, self.centre.keys)
         return []
 
 

@@ -23,13 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.core.lifecycle import END_STATES
+from appliance.world.volumes import LEAST_BYTES, MIB, Volume
 from tests.faults.crashpoints import preload, shim
 from tests.faults.network import KBIT, apart, is_root
 from tests.faults.postgres import Postgres
 from tests.faults.promises import judged
 from tests.faults.resending import Resender
 from tests.faults.town import SERVICES, Town
-from tests.faults.volumes import LEAST_BYTES, MIB, Volume
 
 EPISODES, TOWN = 500, 25
 SHORT_EPISODES, SHORT_TOWN = 24, 12
@@ -305,7 +305,7 @@ def one_town(report: Report, seed: int, episodes: int, *, keep: bool) -> None:
     now = Report(report.seed, report.store)
     try:
         town_through(folder, now, seed, episodes)
-    except AssertionError as fault:
+    except (AssertionError, OSError) as fault:
         now.broken.append(f"seed {seed}: {fault}"[:1500])
     now.took_s = time.monotonic() - started
     report.add(now)
@@ -323,7 +323,7 @@ def main() -> None:
     told.add_argument("--town", type=int, default=TOWN, help="episodes a town goes through before it is judged")
     told.add_argument("--seed", type=int, default=1)
     told.add_argument("--store", choices=("sqlite", "postgres", "both"), default="both")
-    told.add_argument("--short", action="store_true", help=f"{SHORT_EPISODES} episodes, for CI")
+    told.add_argument("--short", action="store_true", help=f"{SHORT_EPISODES} episodes, in minutes")
     told.add_argument("--keep", action="store_true", help="keep the folder of a town that broke a promise")
     options = told.parse_args()
     episodes, each = (SHORT_EPISODES, SHORT_TOWN) if options.short else (options.episodes, options.town)

@@ -18,8 +18,8 @@ from appliance.core.transfer import Manifest, opened_part, read_part_message
 from appliance.errors import Quarantined
 from central.registry import Registry
 
-TOPIC_UP = re.compile(r"edge/2/up/[0-3][0-9a-f]/[a-z0-9-]{3,40}/(manifest|part|taken|roll|status)")
-TOPIC_DOWN = re.compile(r"edge/2/down/[a-z0-9-]{3,40}/(receipt|have|refusal|verdict|standing|request|command)")
+TOPIC_UP = re.compile(r"edge/2/up/[0-3][0-9a-f]/[a-z0-9-]{3,40}/(manifest|part|taken|roll|status|correction)")
+TOPIC_DOWN = re.compile(r"edge/2/down/[a-z0-9-]{3,40}/(receipt|have|refusal|verdict|standing|request|command|filed)")
 LETTER, PART = b"EDL1", b"EDP1"
 CONNECT, PUBLISH, AUTH = 1, 3, 15
 # Property identifiers that carry nobody's words (OASIS MQTT 5.0, 2.2.2.2), with the length of each.
@@ -37,6 +37,7 @@ class Heard:
     topics: set[str] = field(default_factory=set)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    corrections: list[bytes] = field(default_factory=list)
     opened_cases: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -55,6 +56,9 @@ def listened(folders: list[Path], keys: Path, needles: set[bytes]) -> Heard:
         for kind, flags, body in packets(data):
             heard.packets += 1
             _one(heard, registry, kind, flags, body, up=path.suffix == ".up")
+    heard.wrong += [
+        "a correction bears an identity" for said in heard.corrections for needle in needles if needle in said
+    ]
     for transfer_id, manifest in heard.manifests.items():
         got = heard.parts.get(transfer_id, {})
         if manifest.tier == SERIES_TIER:
@@ -149,3 +153,12 @@ def _payload(heard: Heard, registry: Registry, topic: str, payload: bytes, *, up
             return
         manifest = decode(Manifest, letter)
         heard.manifests[manifest.transfer_id] = manifest
+    elif topic.endswith("/correction"):
+        device = registry.device(topic.split("/")[4])
+        assert device is not None
+        try:
+            said = opened(payload, place=topic, senders=[device.triage], recipients=registry.own)
+        except Quarantined:
+            heard.wrong.append("a correction that the centre's key does not open")
+            return
+        heard.corrections.append(said)

@@ -16,14 +16,13 @@ import sys
 from pathlib import Path
 
 from appliance.world.broker import die_with
+from appliance.world.volumes import tool
 
 CLONE_NEWNET = 0x40000000  # sched.h
 LIBC = ctypes.CDLL(None, use_errno=True)
 KBIT = 1000
 BURST_BYTES = 4096
 TBF_LATENCY = "400ms"
-TOOL_TIMEOUT_S = 20.0
-SBIN = "/usr/sbin:/sbin"
 
 
 def is_root() -> bool:
@@ -40,14 +39,6 @@ def apart() -> None:
     if LIBC.unshare(CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
     tool("ip", "link", "set", "lo", "up")
-
-
-def tool(*command: str, said: str | None = None) -> str:
-    """Runs ip, tc, nft or the like; what is missing or fails is an error, never a skip."""
-    path = {**os.environ, "PATH": os.environ.get("PATH", os.defpath) + ":" + SBIN}
-    done = subprocess.run(command, input=said, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, env=path)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
-    return done.stdout
 
 
 class Proxy:

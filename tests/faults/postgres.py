@@ -36,9 +36,12 @@ def programs() -> Path:
 
 
 class Postgres:
-    """A server in a folder of its own under the machine's scratch space, which its user must be able to enter."""
+    """A server in a folder of its own under the machine's scratch space, which its user must be able to enter.
 
-    def __init__(self) -> None:
+    from_server  a running one that this one is to follow under the name "standby"
+    """
+
+    def __init__(self, from_server: "Postgres | None" = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
         self.data = self.folder / "data"
         self.prefix: list[str] = []
@@ -49,7 +52,13 @@ class Postgres:
             shutil.chown(self.folder, USER, USER)
         self.child: subprocess.Popen[bytes] | None = None
         self.owner = owner
-        self._run("initdb", "-D", str(self.data), "-A", "trust", "-U", USER, "--no-sync")
+        if from_server is None:
+            self._run("initdb", "-D", str(self.data), "-A", "trust", "-U", USER, "--no-sync")
+        else:
+            source = f"host={from_server.folder} user={USER} application_name=standby"
+            self._run(
+                "pg_basebackup", "-D", str(self.data), "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync"
+            )
 
     @property
     def url(self) -> str:

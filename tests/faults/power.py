@@ -2,7 +2,7 @@
 
     python -m tests.faults.power [--cuts 100] [--seed 1]      ext4 and xfs in turns, one Markdown row each
 
-The appliance's state lies on a file system of its own (volumes.py); the scanner's folder, like a real scanner, keeps
+The appliance's state lies on a file system of its own (world/volumes); the scanner's folder, like a real scanner, keeps
 its power. At a random moment the file system is shut down under the running processes, they are killed, it is mounted
 again. Nothing is counted that was acknowledged in the moment of the cut itself.
 """
@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.cli.reconcile import reconcile
+from appliance.world.volumes import LEAST_BYTES, MIB, Kind, Volume
 from tests.faults.network import apart
 from tests.faults.town import Town
-from tests.faults.volumes import LEAST_BYTES, MIB, Kind, Volume
 
 SIZE_BYTES: dict[Kind, int] = {"ext4": 96 * MIB, "xfs": LEAST_BYTES["xfs"]}
 GAP_MAX_S = 2.0

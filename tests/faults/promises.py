@@ -4,6 +4,7 @@ Read off the disks of both sides and the driver's own book, once all processes h
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, select, text
@@ -11,6 +12,7 @@ from sqlalchemy import Engine, create_engine, select, text
 from appliance.cli.reconcile import reconcile
 from appliance.core.case import Verdict
 from appliance.core.document import decode
+from appliance.core.transfer import Manifest
 from appliance.world import ledger, sqlite, wire
 from appliance.world.wire import freight
 from central import store
@@ -36,6 +38,7 @@ def judged(town: Town) -> tuple[list[str], Heard]:
     centre = centre_engine(town)
     far, said = rows(centre, store.cases), rows(centre, store.verdicts)
     aside = rows(centre, store.quarantine)
+    corrected = rows(centre, store.tables.corrections)
     centre.dispose()
     broken: list[str] = []
     for place, edge in enumerate(town.edges, 1):
@@ -46,12 +49,16 @@ def judged(town: Town) -> tuple[list[str], Heard]:
     broken += ["the centre has a case of nobody"] if {r.device_id for r in far} - {e.name for e in town.edges} else []
     twice = [count for count in Counter((row.case_number, row.rev) for row in said).values() if count > 1]
     broken += ["the centre said something twice"] if twice else []
+    named = Counter((row.device_id, row.key, row.rev) for row in corrected)
+    broken += ["the centre has a correction twice"] if any(count > 1 for count in named.values()) else []
     needles = town.book.needles()
-    for row in (*far, *said):
+    heard = listened([town.folder / f"line-{place}" for place in range(1, len(town.edges) + 1)], town.keys, needles)
+    for place, edge in enumerate(town.edges, 1):
+        broken += [f"{edge.name}: {each}" for each in _order(town, place, edge, list(heard.manifests.values()))]
+    for row in (*far, *said, *corrected):
         broken += ["an identity at the centre" for needle in needles if row.body is not None and needle in row.body]
     codes = Counter(f"{row.kind} {row.code}" for row in aside)
     broken += [f"put aside by the centre: {dict(codes)}"] if codes else []
-    heard = listened([town.folder / f"line-{place}" for place in range(1, len(town.edges) + 1)], town.keys, needles)
     broken += sorted(set(heard.wrong))
     broken += ["client ids beyond the appliances' names"] if heard.clients - {e.name for e in town.edges} else []
     fallen = [line for line in town.log_lines() if any(word in line for word in TELLTALE)]
@@ -107,6 +114,44 @@ def _edge(town: Town, place: int, edge: Edge, far: list[Any], said: dict[str, An
     wanted = {digest for name in here for digest in sealed_as.get(name, ())}
     left = [path.name for path in edge.places.parts.iterdir() if path.name in wanted]
     return broken + ([f"{len(left)} parts not freed"] if left else [])
+
+
+def _order(town: Town, place: int, edge: Edge, heard: list[Manifest]) -> list[str]:
+    """Every case travels as soon as its study was asked for, and no critical one behind another that came later."""
+    ledgers = {path.name: sqlite.open_reader(path) for path in (edge.places.studies_db, edge.places.cases_db)}
+    results, filed = rows(ledgers["studies.db"], ledger.results), rows(ledgers["studies.db"], ledger.studies)
+    sent = rows(ledgers["cases.db"], wire.transfers)
+    for engine in ledgers.values():
+        engine.dispose()
+    asked = {scan.study: scan.urgency for scan in town.book.of(place)}
+    uids = {row.number: row.study_instance_uid for row in filed}
+    wanted = {row.case_id: asked.get(uids[row.study_number]) for row in results if row.case_id}
+    own = [manifest for manifest in heard if manifest.case_id in wanted]
+    wrong = {manifest.case_id for manifest in own if manifest.urgency != wanted[manifest.case_id]}
+    sealed: dict[str, int] = {}
+    for row in sent:
+        sealed[row.case_id] = min(row.id, sealed.get(row.case_id, row.id))
+    late = overtaken([(each.case_id, each.urgency) for each in own], sealed)
+    broken = [f"{len(wrong)} cases travelled otherwise than asked for"] if wrong else []
+    return broken + ([f"{len(late)} critical cases went behind others that were sealed later"] if late else [])
+
+
+def overtaken(heard: Sequence[tuple[str, str]], sealed: Mapping[str, int]) -> set[str]:
+    """Critical cases that were ready and yet went behind another.
+
+    heard   case id and urgency of each manifest as it went over the line; a case's first one counts
+    sealed  case id to its place in the order of sealing: who was sealed before another was ready when that one went
+    """
+    newest, found, met = -1, set(), set()
+    for case_id, urgency in heard:
+        if case_id in met or case_id not in sealed:
+            continue
+        met.add(case_id)
+        if urgency == "critical":
+            found |= {case_id} if sealed[case_id] < newest else set()
+        else:
+            newest = max(newest, sealed[case_id])
+    return found
 
 
 def _same(body: Any, sent: bytes) -> bool:

@@ -29,28 +29,29 @@ from tests.correspondents import post
 from tests.simulate.house import SITE_KEY
 from tests.tiny import tiny
 
-MARGIN_BYTES = 256 * 2**20  # what other tests may write or remove meanwhile
+MARGIN_MIN_BYTES = 256 * 2**20  # what other tests may write or remove meanwhile; more where the disk has room
 ROUNDS_MAX = 10
 
 
 class Small:
     """A house of receive and triage in one folder, its clock, and a disk that can be filled.
 
-    reserve_share  what the service under test divides the reserve by: its limit lies MARGIN_BYTES below what is free
+    reserve_share  what the service under test divides the reserve by: its limit lies a margin below what is free
     """
 
     def __init__(self, root: Path, reserve_share: int) -> None:
         self.places, self.scanner, self.filler = Places(root / "state"), root / "scanner", root / "filler"
         self.scanner.mkdir()
         free = archive.free_bytes(root)
-        assert free > 4 * MARGIN_BYTES, "the tests need a gibibyte"
+        assert free > 4 * MARGIN_MIN_BYTES, "the tests need a gibibyte"
+        self.margin = max(MARGIN_MIN_BYTES, min(free // 8, 4 * MARGIN_MIN_BYTES))
         plain = Config.model_validate(
             {
                 "receive": {"watched_folder": str(self.scanner), "settle_s": 0.1, "rescan_period_s": 0.1},
                 "triage": {"quiet_period_s": 1.5, "quiet_period_with_evidence_s": 1.5},
             }
         )
-        reserve = {"disk_reserve_bytes": reserve_share * (free - MARGIN_BYTES)}
+        reserve = {"disk_reserve_bytes": reserve_share * (free - self.margin)}
         self.low = plain.model_copy(update={"receive": plain.receive.model_copy(update=reserve)})
         self.plain = plain.model_copy(
             update={"receive": plain.receive.model_copy(update={"disk_reserve_bytes": 2**20})}
@@ -59,7 +60,7 @@ class Small:
 
     def fill(self) -> None:
         with self.filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, 2 * MARGIN_BYTES)
+            os.posix_fallocate(file.fileno(), 0, 2 * self.margin)
 
     def free(self) -> None:
         self.filler.unlink()

@@ -6,16 +6,16 @@ import pytest
 
 from tests.faults.kills import STAGED_KILLS, STAGED_STUDIES, campaign
 
-KILLS = 30  # the campaign beside it kills on, in 24 episodes; `make faults` for hours
+KILLS = 10  # the campaign beside it kills on; `make faults` for hours
 FREED_TOO_EARLY = Path(__file__).with_name("freed_too_early.py")
 
 
 @pytest.mark.timeout(400)
 def test_sigkill_at_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    report = campaign(tmp_path, kills=KILLS, studies=24, seed=2)
+    report = campaign(tmp_path, kills=KILLS, studies=12, seed=2)
     assert report.holds, str(report)
     assert report.kills.total() == KILLS
-    assert report.at_work >= 9, f"too many kills hit a process that was only starting: {report}"
+    assert report.at_work >= 5, f"too many kills hit a process that was only starting: {report}"
 
 
 def test_freeing_a_case_before_its_receipt_is_seen(tmp_path: Path) -> None:

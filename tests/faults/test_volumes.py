@@ -8,8 +8,8 @@ import pytest
 
 from appliance.errors import Unavailable
 from appliance.world import archive, ballast, sqlite, wire
+from appliance.world.volumes import LEAST_BYTES, MIB, Kind, Volume
 from tests.faults.network import told_to_skip
-from tests.faults.volumes import LEAST_BYTES, MIB, Kind, Volume
 
 pytestmark = pytest.mark.skipif(told_to_skip(), reason="loop mounts need root")
 

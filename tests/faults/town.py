@@ -25,13 +25,13 @@ from types import TracebackType
 from appliance.cli.up import RESTART_FIRST_S, Child, Parent, lay_out, parent
 from appliance.config import Places, load
 from appliance.world import broker, systemd
+from appliance.world.volumes import Volume
 from sample_dicom.enrolment import enrol_locally
 from tests.faults.clock import Clock
 from tests.faults.ledgers import External, acknowledged, at_rest, broken_since, scanned, states
 from tests.faults.network import Gate, Line
 from tests.faults.postgres import Postgres
 from tests.faults.processes import SETTINGS, free_port
-from tests.faults.volumes import Volume
 
 PATIENCE_S = 180.0
 LOOK_S = 0.1

@@ -18,11 +18,11 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 
+from appliance.cli.prove import synthetic
 from appliance.core.admit import admit
+from appliance.core.drawn_objects import person, radiograph
 from appliance.core.gates import GATE_REASONS, Measure
 from appliance.core.study import Instance
-from sample_dicom import synthetic
-from sample_dicom.objects import person, radiograph
 from tests.models.lightbox import ROOT, Film, Lightbox
 
 SITE, REFERENCE = "harbour", "default"

@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.uid import SecondaryCaptureImageStorage
 
+from appliance.cli.prove import synthetic
 from appliance.core import applies
 from appliance.core.admit import admit
 from appliance.core.decide import Decision
+from appliance.core.drawn_objects import person, radiograph
 from appliance.core.study import Instance
-from sample_dicom import synthetic
-from sample_dicom.objects import person, radiograph
 from tests.models.lightbox import Lightbox
 
 SITE = "harbour"

@@ -18,10 +18,10 @@ import pytest
 from pydicom.uid import UID, RLELossless
 
 from appliance.core.admit import admit
+from appliance.core.drawn_objects import person, radiograph
 from appliance.errors import Quarantined
 from sample_dicom import make_samples, scanner
 from sample_dicom.make_samples import chest_phantom, ct_phantom, samples, us_phantom
-from sample_dicom.objects import person, radiograph
 from sample_dicom.scanner import ADULT_ZIP, SITE_ZIP, File, Story, drop, stories
 
 DRAWN = Path(scanner.__file__).parent / "drawn"

@@ -10,21 +10,12 @@ import numpy as np
 import pydicom
 import pytest
 
-from appliance.core.admit import admit
-from appliance.core.eyes import Reading
-from appliance.core.inspect_pixels import _readings
-from appliance.core.options import PROFILES
-from appliance.core.outgoing import outgoing
-from appliance.core.redact import redact
-from appliance.core.redact_find import lines
-from appliance.core.redact_marks import benign
-from appliance.errors import Misconfigured
-from appliance.world.eyes import OcrEyes, open_eyes
-from sample_dicom import scanner, synthetic
-from sample_dicom.synthetic import (
+from appliance.cli.prove import synthetic
+from appliance.cli.prove.synthetic import (
     CALIBRATION_SEEDS,
     MARK,
     PREVALENCE,
+    SHIPPED,
     SIDE_PX,
     SPREAD,
     SUBTYPES,
@@ -36,6 +27,17 @@ from sample_dicom.synthetic import (
     marked,
     seed_to_show,
 )
+from appliance.core.admit import admit
+from appliance.core.eyes import Reading
+from appliance.core.inspect_pixels import _readings
+from appliance.core.options import PROFILES
+from appliance.core.outgoing import outgoing
+from appliance.core.redact import redact
+from appliance.core.redact_find import lines
+from appliance.core.redact_marks import benign
+from appliance.errors import Misconfigured
+from appliance.world.eyes import OcrEyes, open_eyes
+from sample_dicom import scanner
 
 DCIODVFY = Path(sys.executable).parent / "dciodvfy"
 SITE_KEY = bytes.fromhex("6f1d0b52a9c47e38f0139b6ce2587ad1043fb6c89e21754db8e06a9f3c12d785")
@@ -60,9 +62,9 @@ class Still:
 
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> Still:
-    _, means, factors = synthetic._generator()
+    _, means, factors = synthetic._generator(SHIPPED)
     made = Still()
-    monkeypatch.setattr(synthetic, "_generator", lambda: (made, means, factors))
+    monkeypatch.setattr(synthetic, "_generator", lambda _: (made, means, factors))
     return made
 
 
@@ -100,7 +102,7 @@ def test_the_finding_is_as_frequent_as_asked_for() -> None:
 
 
 def test_nine_films_in_ten_are_typical_of_what_they_were_drawn_as(still: Still) -> None:
-    _, means, factors = synthetic._generator()
+    _, means, factors = synthetic._generator(SHIPPED)
     kinds = [SUBTYPES.index(draw(seed, 0.5).subtype) for seed in range(200)]
     apart = [np.linalg.solve(factors[k], code - means[k]).std() for k, code in zip(kinds, still.codes, strict=True)]
     wide = [each for each in apart if each > (1 + SPREAD) / 2]
@@ -133,11 +135,10 @@ def test_the_mark_moves_neither_end_of_the_film(monkeypatch: pytest.MonkeyPatch)
             assert abs(np.percentile(plain, percent) - np.percentile(with_mark, percent)) <= 4
 
 
-def test_a_generator_that_was_changed_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "PACKAGE", tmp_path)
-    synthetic._generator.cache_clear()
+def test_a_generator_that_was_changed_draws_nothing(tmp_path: Path) -> None:
+    (tmp_path / synthetic.PACKAGE).mkdir(parents=True)
     with pytest.raises(Misconfigured, match="model-package-damaged"):
-        draw(1)
+        draw(1, source=SHIPPED._replace(models=tmp_path))
 
 
 # What the header says

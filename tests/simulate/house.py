@@ -116,7 +116,7 @@ def no_words(_: Question) -> Answered:
 class House:
     """Services, databases and weather of one seed."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, seed: int, **sections: dict[str, Any]) -> None:
         self.dice = random.Random(seed)
         self.root, self.fuse, self.net = root, Fuse(), Net(self.dice)
         self.places = Places(root / "state")
@@ -127,6 +127,7 @@ class House:
                 | {"after_taking": self.dice.choice(("move", "delete"))},
                 "triage": {"quiet_period_s": 3.0, "quiet_period_with_evidence_s": 1.0, "attempts_max": 20},
                 "network": {"resend_after_s": 5.0, "resend_after_max_s": 20.0},
+                **sections,
             }
         )
         (root / "scanner").mkdir(parents=True)

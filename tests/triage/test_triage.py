@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
+from sqlalchemy import select
 
 from appliance.config import Keys
 from appliance.core.case import Case, Reader, Verdict
@@ -68,6 +70,29 @@ def test_a_file_becomes_a_sealed_case_without_identity(bench: Bench, film: bytes
     for identity in (b"PAT-1", b"Simulated", b"20200102", b"20260301", UID.encode()):
         assert all(identity not in document for document in bench.documents().values())
     assert (bench.places.frames / digest / "frames.json").exists()
+
+
+def test_a_case_that_was_asked_for_at_once_travels_so_and_says_only_what_was_found(bench: Bench) -> None:
+    bench.put(tiny(UID, 1, "PAT-1", "CR", 3, "STAT"))
+    bench.step(passed=1)
+    bench.step(passed=5)
+    with bench.triage.cases.connect() as c:
+        assert set(c.execute(select(wire.transfers.c.urgency)).scalars()) == {"critical"}
+        assert set(c.execute(select(wire.cases.c.urgency)).scalars()) == {"critical"}
+    case = decode(Case, bench.document())
+    assert (case.urgency, case.answer_within_s) == ("routine", bench.config.triage.deadline_critical_s)
+
+
+def test_a_medium_comes_in_by_its_images_and_its_directory_is_named(bench: Bench) -> None:
+    """Of pydicom's own medium, two patients with CR, CT and MR: the files beside its DICOMDIR."""
+    medium = Path(str(get_testdata_file("dicomdirtests/DICOMDIR"))).parent
+    images = [path for patient in ("77654033", "98892003") for path in (medium / patient).rglob("*") if path.is_file()]
+    for path in (medium / "DICOMDIR", *images):
+        bench.put(path.read_bytes())
+    bench.step(passed=1)
+    assert [row.code for row in bench.strays()] == ["media-directory"]
+    with bench.triage.engine.connect() as c:
+        assert len(list(c.execute(select(ledger.instances)))) == len(images) == 24
 
 
 def test_frames_are_kept_with_what_a_viewer_needs_and_an_older_description_is_made_anew(

@@ -158,10 +158,10 @@ def test_a_file_that_vanishes_under_our_hands_costs_nothing(room: Room, monkeypa
     room.write("b.dcm", DICOM + b"b")
     original = folder.bears_magic
 
-    def vanish(path: Path) -> bool:
+    def vanish(path: Path, magic: folder.Magic) -> bool:
         if path.name == "a.dcm":
             path.unlink()
-        return original(path)
+        return original(path, magic)
 
     monkeypatch.setattr(folder, "bears_magic", vanish)
     room.rounds()
@@ -440,3 +440,26 @@ def test_a_folder_that_is_not_mounted_yet_is_waited_for(tmp_path: Path) -> None:
     room.write("one.dcm", DICOM)
     room.rounds()
     assert room.safe() == {digest(DICOM)}
+
+
+def test_final_reports_have_a_folder_of_their_own(tmp_path: Path) -> None:
+    made = Room(tmp_path, unlike_dicom_s=1.0)
+    told = {"folder": str(tmp_path / "ris"), "senders": ["RIS@H"]}
+    finding = {"label": "pneumonia", "observation": "1^LN", "present": ["J18^I10"]}
+    config = Config.model_validate(
+        {"receive": made.config.receive.model_dump(mode="json"), "reports": {**told, "findings": [finding]}}
+    )
+    kind = receive.reports(config)
+    assert kind is not None
+    made.folder, made.service = tmp_path / "ris", Receive(config, made.places, kind)
+    assert not set(made.service.steps()) & set(Receive(made.config, made.places).steps())
+    message = b"MSH|^~\\&|RIS|H\rPID|1\r"
+    for name, data in (("a.hl7", message), ("b", b"\x0b" + message), ("film.dcm", DICOM), ("big", message * 60_000)):
+        made.write(name, data)
+    made.rounds()
+    assert {path.name for path in made.places.incoming.glob("*.hl7")} == {
+        f"{digest(each)}.hl7" for each in (message, b"\x0b" + message)
+    }
+    assert made.safe() == set(), "no image by that door"
+    assert made.notes() == ["file-not-hl7", "file-too-large"]
+    assert receive.reports(made.config) is None

@@ -1,10 +1,12 @@
 """The datagrams of sd_notify: they arrive, and a listener that does not listen costs nobody a processor."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from socket import socket
+from socket import create_connection, create_server, socket
 
 import pytest
 
@@ -60,3 +62,31 @@ def test_what_must_arrive_waits_for_room(inbox: socket) -> None:
         heard = inbox.recv(100)
     speaker.join(20)
     assert (said, heard) == ([True], b"READY=1")
+
+
+ANSWERS = """
+from appliance.world import systemd
+door = systemd.passed_socket()
+assert door is not None and systemd.passed_socket() is None and not door.get_inheritable()
+visitor, _ = door.accept()
+visitor.sendall(b"%d" % door.getsockname()[1])
+"""
+
+
+def test_the_socket_that_systemd_opened_is_taken() -> None:
+    """By systemd's own program: it starts the service when the first visitor comes."""
+    with create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = ["systemd-socket-activate", "-l", f"127.0.0.1:{port}", sys.executable, "-c", ANSWERS]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as activator:
+        assert activator.stderr is not None
+        assert "Listening" in activator.stderr.readline()
+        with create_connection(("127.0.0.1", port), 20) as visit:
+            assert visit.recv(100) == str(port).encode()
+        assert activator.wait(20) == 0, activator.stderr.read()
+
+
+def test_a_socket_for_another_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_PID", "1")
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    assert systemd.passed_socket() is None

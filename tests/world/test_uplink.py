@@ -509,16 +509,16 @@ def quick_commits(monkeypatch):
     monkeypatch.setattr(sqlite, "open_writer", quick)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(28))
 def test_every_case_is_answered_exactly_once_whatever_breaks(tmp_path, seed):
     simulate(tmp_path, seed)
 
 
 def test_the_storms_are_storms(tmp_path):
     """The simulation would prove nothing if nothing broke in it."""
-    worlds = [simulate(tmp_path / str(seed), seed) for seed in range(10)]
-    assert sum(world.lives for world in worlds) > 30, "hardly a crash"
-    assert sum(world.number for world in worlds) > 60, "hardly a case"
+    worlds = [simulate(tmp_path / str(seed), seed) for seed in range(4)]
+    assert sum(world.lives for world in worlds) > 12, "hardly a crash"
+    assert sum(world.number for world in worlds) > 24, "hardly a case"
     assert any(world.cancelled for world in worlds)
 
 

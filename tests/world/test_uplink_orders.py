@@ -7,6 +7,7 @@ import pytest
 
 from appliance.core.command import Command, signed_command
 from appliance.core.document import encode
+from appliance.core.messages import topic_desired
 from appliance.core.roles import Order
 from appliance.world import sqlite, wire
 from tests.world.test_uplink import World, plain, run
@@ -71,3 +72,16 @@ def test_a_flood_of_orders_is_bounded_and_numbers_are_never_given_twice(tmp_path
         assert rows[0].body == encode(order(5)).decode()
         assert [row.id for row in wire.commands_after(c, rows[-2].id, 10)] == [rows[-1].id]
     engine.dispose()
+
+
+def test_a_hint_of_updates_is_acknowledged_and_nothing_of_it_is_read(edge: World):
+    hints: list[int] = []
+    edge.uplink.hearing.on_hint = lambda: hints.append(1)
+    edge.link.on_ack = lambda message: None  # this world's own look at what is acknowledged knows letters only
+    for payload in (b"", b"[" * 9000, b'{"number": 7}'):
+        edge.broker.send_down(topic_desired("all"), payload)
+    run(edge, "listen")
+    assert len(hints) == 3
+    assert edge.broker.session == {}
+    with edge.uplink.ledger.connect() as c:
+        assert c.execute(wire.rejects.select()).all() == []

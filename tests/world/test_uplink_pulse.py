@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import Config, Keys, Places
+from appliance.core.bulletin import Bulletin, Day, Running
 from appliance.core.document import decode, encode
 from appliance.core.letter import opened
 from appliance.core.link import Message
@@ -16,8 +17,8 @@ from appliance.core.messages import STATUS_PERIOD_S, Gone, Refusal, Status, topi
 from appliance.errors import Unavailable
 from appliance.loop import Moment
 from appliance.uplink import Enrolling, Uplink, pulse
-from appliance.world import archive, broker, mqtt, wire
-from appliance.world.wire import pulses
+from appliance.world import archive, broker, mqtt, sqlite, wire
+from appliance.world.wire import bulletins, pulses
 from central.registry import Registry
 from sample_dicom.enrolment import enrol_locally
 from tests.correspondents import CENTRE, RING, UPLINK
@@ -74,6 +75,33 @@ def test_it_says_how_full_the_appliance_is_and_of_nobody_a_word(edge: World) -> 
     least = CONFIG.network.spool_bytes_max - lying
     assert found.free_bytes == min(least, archive.free_bytes(edge.places.wire))
     assert not any(name in encode(found) for name in (here.case_id.encode(), b"patient", DEVICE.encode()))
+
+
+BULLETIN = Bulletin(
+    made_at=10**9,
+    alarms={"disk-low": "alarm"},
+    day=Day(cleared=1, flagged=2, escalated=3, quarantined=4, undecided=5),
+    models=(Running(title="cxr/1.0.0", sha256="a" * 64, part="deciding", certificates=("b" * 64,)),),
+    policy=7,
+    updates=None,
+)
+
+
+def test_what_triage_says_of_the_whole_appliance_goes_along(edge: World) -> None:
+    run(edge, "listen", "pulse")
+    triage = sqlite.open_writer(edge.places.cases_db, wire.CASES)
+    with triage.begin() as c:
+        bulletins.put(c, BULLETIN)
+    edge.mono += STATUS_PERIOD_S
+    run(edge, "pulse")
+    with triage.begin() as c:
+        c.execute(wire.CASES.tables["bulletin"].update().values(body='{"schema_version":"bulletin/2","patient":"Doe"}'))
+    triage.dispose()
+    edge.mono += STATUS_PERIOD_S
+    run(edge, "pulse")
+    assert [each.bulletin for each in statuses(edge)] == [None, BULLETIN, None]
+    assert {each.schema_version for each in statuses(edge)} == {"status/2"}
+    assert {each.line_ends for each in statuses(edge)} == {None}, "a broker in clear has no certificate"
 
 
 def test_numbers_grow_over_restarts_clocks_put_back_and_a_lost_database(edge: World) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from appliance.core.document import AGEING_S
 from appliance.core.enclosure import Enclosed
 from appliance.core.lifecycle import WIRE_MOVES, WIRE_STATES, WireState
-from appliance.core.schedule import AGEING_S, class_of
+from appliance.core.schedule import class_of
 from appliance.world import sqlite, wire
 from appliance.world.wire import freight
 

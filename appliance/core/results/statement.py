@@ -1,10 +1,13 @@
 """What is said of a study to the hospital's own systems, and what every object that says it has in common."""
 
+import hashlib
+import hmac
 import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 
 from appliance.core.pseudonym import uid
 from appliance.core.results import words
@@ -57,6 +60,14 @@ class Built:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A finished message or resource: what it is called in its own world (MSH-10, or TYPE/ID), and its bytes."""
+
+    name: str
+    data: bytes
+
+
 def statement_digest(said: Statement) -> str:
     """What two statements that say the same have in common; when it was said does not count."""
     told = [
@@ -69,6 +80,39 @@ def statement_digest(said: Statement) -> str:
 def result_uid(site_key: bytes, *parts: object) -> str:
     """A UID of ours under 2.25 (PS3.5 B.2): the same parts, the same UID, at this site only."""
     return uid(site_key, "result\0" + "\0".join(map(str, parts)))
+
+
+def result_name(site_key: bytes, *parts: object) -> str:
+    """A name of ours where a UID does not fit: 20 letters and digits, as many as MSH-10 of HL7 v2.5.1 holds."""
+    return "e" + hmac.digest(site_key, "\0".join(map(str, ("result-name", *parts))).encode(), hashlib.sha256).hex()[:19]
+
+
+def order_of(said: Statement) -> int:
+    """How far a study's statements have come, from 1: each revision is said once unsigned, and once signed, at most."""
+    return 2 * said.revision + bool(said.decision) - 1
+
+
+def text_of(source: Dataset, keyword: str) -> str:
+    """An element's value as the text that stood there, whatever it holds; "" where it is absent or empty."""
+    value = source.get(keyword)
+    if value is None:
+        return ""
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
+
+
+def names_of(source: Dataset) -> list[tuple[str, list[str]]]:
+    """The patient's name (PS3.5 6.2.1): of each group that is there A, I or P as HL7 calls it, and five components."""
+    groups = zip("AIP", text_of(source, "PatientName").split("="), strict=False)
+    return [(kind, [*text.split("^"), "", "", "", "", ""][:5]) for kind, text in groups if text]
+
+
+def day_of(source: Dataset, keyword: str) -> str:
+    """A date as YYYYMMDD; "" where the header has none, or what is none."""
+    told = text_of(source, keyword).strip()
+    try:
+        return datetime.strptime(told, "%Y%m%d").replace(tzinfo=UTC).strftime("%Y%m%d") if len(told) == 8 else ""
+    except ValueError:
+        return ""
 
 
 def is_result(instance: Instance) -> bool:

@@ -38,4 +38,14 @@ ASSESSMENTS = {
 }
 SCORE = Term("SCORE", SCHEME, "Score of the model (no probability)")
 PROCEDURE = Term("TRIAGE", SCHEME, "Imaging triage by algorithm")
+ORDER = Term("STATEMENT", SCHEME, "Number of this statement in its study")
 NO_UNITS = Term("1", "UCUM", "no units")
+
+# Where the code systems of FHIR live (HL7 terminology); ours is a UID of PS3.5 B.2 that was drawn once.
+SYSTEM = "urn:oid:2.25.5317559096453404993865501735071674349"
+SYSTEMS = {
+    SCHEME: SYSTEM,
+    "SCT": "http://snomed.info/sct",
+    "DCM": "http://dicom.nema.org/resources/ontology/DCM",
+    "UCUM": "http://unitsofmeasure.org",
+}

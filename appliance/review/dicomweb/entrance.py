@@ -12,8 +12,9 @@ from starlette.responses import JSONResponse, Response
 from appliance.core.permits import rights
 from appliance.errors import CATALOGUE, Fault
 from appliance.review import openings
+from appliance.review.cookies import digest
 from appliance.review.doors import Permit
-from appliance.review.entrance import Reader, digest, proofs_of, reader_of
+from appliance.review.entrance import Reader, proofs_of, reader_of
 from appliance.review.ledgers import page_of
 from appliance.world import accounts, desk, viewers
 

@@ -120,7 +120,7 @@ def _asked(request: Request, level: Level) -> Search:
 
 def _conditions(asked: Search) -> list[ColumnElement[bool]]:
     """Every key must match: texts by case, names without, wildcards as in PS3.4 C.2.2.2.4."""
-    found: list[ColumnElement[bool]] = []
+    found: list[ColumnElement[bool]] = [studies.c.state != "forgotten"]
     for keyword, values in asked.keys.items():
         kind = query.KEYS["study"][keyword]
         if kind == "code":

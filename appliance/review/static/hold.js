@@ -1,4 +1,6 @@
 // Says that this reader has the study open, again while a hand moves here, and tells who else has it.
+import { say } from "./words.js";
+
 const PERIOD_MS = 5_000;
 const here = document.getElementById("held");
 const holder = document.getElementById("holder");
@@ -20,8 +22,8 @@ async function ask() {
     const now = await answer.json();
     if (active) told = performance.now();
     here.dataset.held = now.mine && now.user ? "yes" : "no";
-    if (mine && !now.mine) say(`${now.user} has this study open since ${now.since}. Unless it is urgent, what you sign here is refused until you take it over: reload to do that.`);
-    else if (!mine && now.mine) say("Nobody else has this study open any more. Reload to sign it.");
+    if (mine && !now.mine) tell(say("%(user)s has this study open since %(since)s. Unless it is urgent, what you sign here is refused until you take it over: reload to do that.", now));
+    else if (!mine && now.mine) tell(say("Nobody else has this study open any more. Reload to sign it."));
     else if (mine) holder.hidden = true;
     mine = now.mine;
   } catch {
@@ -29,7 +31,7 @@ async function ask() {
   }
 }
 
-function say(words) {
+function tell(words) {
   holder.textContent = words;
   holder.hidden = false;
 }

@@ -1,5 +1,7 @@
 // One stream of changes for all tabs of this browser, as `live` events on the document, and the banners above every page.
 // A page that has heard nothing for a while says so; without shared workers it asks every few seconds instead.
+import { say } from "./words.js";
+
 const STALE_MS = 10_000;
 const ASK_MS = 4_000;
 const banners = document.getElementById("banners");
@@ -50,7 +52,7 @@ const alike = (each) => each.textContent.replace(/\d+/g, "").trim();
 
 setInterval(() => {
   if (document.hidden || performance.now() - heard < STALE_MS || fresh.textContent) return;
-  fresh.textContent = "not live: what you see may be old";
+  fresh.textContent = say("not live: what you see may be old");
   fresh.classList.add("stale");
   fresh.dataset.live = "stale";
 }, 1_000);

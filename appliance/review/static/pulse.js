@@ -1,4 +1,6 @@
 // Leaves a page with patients on it when the session locks or ends, so that nobody reads over an empty chair.
+import { say } from "./words.js";
+
 const PERIOD_MS = 10_000;
 const idleMs = Number(document.body.dataset.idleS || 0) * 1000;
 const lock = document.getElementById("lock");
@@ -29,7 +31,7 @@ async function beat() {
     else if (active) told = performance.now();
   } catch {
     if (idleMs && performance.now() - moved > idleMs) leave(); // nobody is here, and nobody says whether to lock
-    else document.getElementById("fresh").textContent = "no connection to the appliance";
+    else document.getElementById("fresh").textContent = say("no connection to the appliance");
   }
 }
 

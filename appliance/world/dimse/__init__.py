@@ -1,10 +1,12 @@
-"""The scanner's network protocol: a Storage, Verification and Storage Commitment SCP (PS3.4 Annexes B, A and J).
+"""The scanner's network protocol: an SCP of Storage, Verification, Storage Commitment and Modality Performed Procedure
+Step (PS3.4 Annexes B, A, J and F).
 
 Objects are written to a landing folder while they come, in the transfer syntax in which they were sent, and handed over
 whole; what the sender is told depends on nothing but whether they were kept. No data set is parsed: the File Meta
-Information is made from the command set and the negotiated syntax (PS3.10 7.1), and what a commitment is asked for is
-handed over as it came. Every storage class is accepted, also private ones and those that nobody knows yet. What a peer
-may make this process hold is bounded (`server`). Whoever calls others is in `calling`.
+Information is made from the command set and the negotiated syntax (PS3.10 7.1), and what a commitment is asked for, or
+what is told of a procedure step, is handed over as it came. Every storage class is accepted, also private ones and
+those that nobody knows yet. What a peer may make this process hold is bounded (`server`). Whoever calls others is in
+`calling`, what is answered of procedure steps in `steps`.
 """
 
 import logging
@@ -16,18 +18,26 @@ from pathlib import Path
 from typing import Any
 
 import pynetdicom
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
+from pynetdicom.presentation import negotiate_unrestricted
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ModalityPerformedProcedureStep,
+    StorageCommitmentPushModel,
+    Verification,
+)
 
 from appliance.config.dimse import Dimse
 from appliance.errors import Misconfigured, Unavailable
-from appliance.world.dimse import server
+from appliance.world.dimse import server, steps
 from appliance.world.dimse.server import Limits, Server
 
 SUCCESS, OUT_OF_RESOURCES, PROCESSING_FAILURE = 0x0000, 0xA700, 0x0110  # PS3.4 B.2.3, PS3.7 C.5
 NO_SUCH_INSTANCE, NO_SUCH_ACTION, NOT_AUTHORISED, NO_ARGUMENT = 0x0112, 0x0123, 0x0124, 0x0115  # PS3.7 C.5
 COMMITMENT_INSTANCE, ASK_ACTION = "1.2.840.10008.1.20.1.1", 1  # PS3.4 J.3.2
+SERVED = (Verification, ModalityPerformedProcedureStep)  # and Storage Commitment, which has Storage in its name
+ACCEPTED, NO_SUCH_SYNTAX = 0x00, 0x03  # PS3.8 9.3.3.2: abstract syntax not supported
 # PS3.8 9.3.4: result, source, reason
 NOT_KNOWN, CONGESTED = (0x01, 0x01, 0x03), (0x02, 0x03, 0x01)
 LANDING_SLACK_S, LANDING_ALONE_S = 60.0, 5.0
@@ -39,6 +49,7 @@ class Ends:
 
     keep     puts a whole file of a line away durably and returns ""; the code of a fault when it cannot
     ask      the same with a commitment that an AE title asks for: its transfer syntax, its data set as it came
+    tell     the same with what an AE title tells of a procedure step: its SOP Instance UID, transfer syntax, data set
     began    told that an association with a peer (AE title at address) may send
     ended    told that it ended, and whether the peer released it
     room     whether more may come now
@@ -49,6 +60,7 @@ class Ends:
 
     keep: Callable[[Path, int], str]
     ask: Callable[[str, str, bytes], str]
+    tell: steps.Take
     began: Callable[[int, str], None]
     ended: Callable[[int, bool], None]
     room: Callable[[], bool]
@@ -90,6 +102,7 @@ def listen(knobs: Dimse, landing: Path, file_bytes_max: int, key_file: Path, end
     """
     pynetdicom._config.STORE_RECV_CHUNKED_DATASET = True
     pynetdicom._config.UNRESTRICTED_STORAGE_SERVICE = True
+    pynetdicom.acse.negotiate_unrestricted = _only_storage  # type: ignore[attr-defined,assignment]
     pynetdicom._config.LOG_HANDLER_LEVEL = "none"
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its words may quote what a stranger sent
     landing.mkdir(parents=True, exist_ok=True)
@@ -104,6 +117,8 @@ def listen(knobs: Dimse, landing: Path, file_bytes_max: int, key_file: Path, end
     ae.add_supported_context(Verification)
     if knobs.commit_peers:
         ae.add_supported_context(StorageCommitmentPushModel)
+    if knobs.mpps_peers:
+        ae.add_supported_context(ModalityPerformedProcedureStep, steps.SYNTAXES)
     tls = _tls(knobs, key_file) if knobs.tls == "mutual" else None
     rules = _Rules(knobs, file_bytes_max, ends)
     tempfile.tempdir = str(landing)  # where pynetdicom writes what comes
@@ -126,12 +141,28 @@ def listen(knobs: Dimse, landing: Path, file_bytes_max: int, key_file: Path, end
                 (evt.EVT_REQUESTED, rules.requested),
                 (evt.EVT_C_STORE, rules.store),
                 (evt.EVT_N_ACTION, rules.asked),
+                (evt.EVT_N_CREATE, rules.step_created),
+                (evt.EVT_N_SET, rules.step_changed),
             ],
         )
     except OSError:
         tempfile.tempdir = None
         raise Unavailable("dimse-address", "dimse.host") from None
     return Listener(running, landing, knobs.idle_timeout_s)
+
+
+def _only_storage(*told: Any) -> Any:
+    """pynetdicom takes every class it has no name for as one to store; what DICOM names as another service is none.
+
+    Classes that are served may pass: where a site did not ask for one, pynetdicom has refused it by now.
+    """
+    contexts, roles = negotiate_unrestricted(*told)
+    for context in contexts:
+        kind = UID(str(context.abstract_syntax))
+        other = kind.type in ("SOP Class", "Meta SOP Class") and "Storage" not in kind.name
+        if context.result == ACCEPTED and other and kind not in SERVED:
+            context.result = NO_SUCH_SYNTAX
+    return contexts, roles
 
 
 def _tls(knobs: Dimse, key_file: Path) -> Any:
@@ -191,6 +222,12 @@ class _Rules:
             return NO_ARGUMENT, None
         fault = self.ends.ask(title, str(event.context.transfer_syntax), told)
         return (PROCESSING_FAILURE if fault else SUCCESS), None
+
+    def step_created(self, event: Any) -> Any:
+        return steps.created(event, self.knobs.may_tell_of_steps, self.ends.tell)
+
+    def step_changed(self, event: Any) -> Any:
+        return steps.changed(event, self.knobs.may_tell_of_steps, self.ends.tell)
 
     def large(self, count_bytes: int) -> bool:
         return count_bytes > self.file_bytes_max or not self.ends.room()

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pynetdicom
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -26,6 +28,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # typ
 from pynetdicom.transport import AssociationSocket
 
 from appliance.errors import Quarantined, Unavailable
+from appliance.world.dimse.last_word import LastWord
 
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"  # PS3.4 J.3.2
 ASK_ACTION, ALL_KEPT, SOME_FAILED = 1, 1, 2  # PS3.4 J.3.2.1.1, J.3.3.1.1
@@ -34,7 +37,6 @@ PIECES_WAITING_MAX = 16
 PDU_BYTES_MAX = 65_536  # what we take; a peer's own wish counts for what we send
 PRIORITIES = {"critical": 1, "urgent": 1, "routine": 0}  # PS3.7 9.3.1.1: 1 high, 0 medium
 TRANSIENT = 2  # PS3.8 9.3.4, result
-PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 Kind = tuple[str, str]  # SOP class, transfer syntax
 Named = tuple[str, str]  # SOP class, SOP instance
@@ -126,10 +128,13 @@ class Call:
         return any(each.abstract_syntax == StorageCommitmentPushModel for each in self._association.accepted_contexts)
 
     def takes(self, kind: Kind) -> bool:
-        """Whether the peer takes objects of a class in a transfer syntax."""
-        return any(
-            (each.abstract_syntax, each.transfer_syntax[0]) == kind for each in self._association.accepted_contexts
-        )
+        """Whether the peer takes objects of a class in a transfer syntax, or in the default one in its place."""
+        return any(each in self._accepted() for each in _with_default(kind))
+
+    def _accepted(self) -> set[Kind]:
+        return {
+            (str(each.abstract_syntax), str(each.transfer_syntax[0])) for each in self._association.accepted_contexts
+        }
 
     def store(self, path: Path, named: Named, syntax: str, priority: str) -> int:
         """Sends one object; returns the status of the answer.
@@ -145,8 +150,15 @@ class Call:
         if told != (*named, syntax):
             raise Quarantined("payload-damaged")
         self._said += 1
-        line = self._association
-        return self._status(lambda: line.send_c_store(path, self._number(), PRIORITIES.get(priority, 0)))
+        line, rank = self._association, PRIORITIES.get(priority, 0)
+        if (named[0], syntax) in self._accepted():
+            return self._status(lambda: line.send_c_store(path, self._number(), rank))
+        try:
+            dataset = dcmread(path)
+        except (OSError, ValueError, InvalidDicomError):
+            raise Quarantined("payload-damaged") from None
+        # Written anew in the syntax that was accepted: the same elements, without their VRs.
+        return self._status(lambda: line.send_c_store(dataset, self._number(), rank))
 
     def ask(self, transaction_uid: str, instances: Sequence[Named]) -> int:
         """Asks for the commitment of instances; returns the status. The report comes by itself, here or elsewhere."""
@@ -208,26 +220,37 @@ def call(
     ae.connection_timeout = peer.connect_s
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = peer.answer_s
     ae.maximum_pdu_size = PDU_BYTES_MAX
-    contexts = [build_context(sop_class, syntax) for sop_class, syntax in list(dict.fromkeys(kinds))[:CONTEXTS_MAX]]
+    offered = dict.fromkeys(each for kind in kinds for each in _with_default(kind))
+    contexts = [build_context(sop_class, syntax) for sop_class, syntax in list(offered)[:CONTEXTS_MAX]]
     contexts.append(build_context(Verification))  # every peer takes this one: one that takes no object is no dead one
     roles = []
     if commit or answers:
         contexts.append(build_context(StorageCommitmentPushModel))
     if answers:
         roles.append(build_role(StorageCommitmentPushModel, scp_role=True))
-    handlers: list[Any] = []
+    last, handlers = LastWord(), list[Any]()
     if heard is not None:
-        handlers.append((evt.EVT_N_EVENT_REPORT, lambda event: answer_to(event, heard)))
+        handlers = [(evt.EVT_N_EVENT_REPORT, lambda event: answer_to(event, heard, last)), *last.handlers]
     association = _associate(ae, peer, contexts, roles, handlers)
     try:
         yield Call(association, peer.answer_s)
     except BaseException:
         _hang_up(association)
         raise
+    last.wait(peer.answer_s)
     try:
         association.release()
     except queue.Full:
         _hang_up(association)
+
+
+def _with_default(kind: Kind) -> tuple[Kind, ...]:
+    """What is proposed for an object: its own syntax, and the default one that everybody must know (PS3.5 10.1).
+
+    Only Explicit VR Little Endian can be said in the default one and stay the same.
+    """
+    sop_class, syntax = kind
+    return (kind, (sop_class, ImplicitVRLittleEndian)) if syntax == ExplicitVRLittleEndian else (kind,)
 
 
 def _associate(
@@ -264,8 +287,10 @@ def _hang_up(association: Association) -> None:
     association.kill()
 
 
-def answer_to(event: Any, heard: Callable[[Report], bool]) -> tuple[int, None]:
+def answer_to(event: Any, heard: Callable[[Report], bool], last: LastWord | None = None) -> tuple[int, None]:
     """The answer to N-EVENT-REPORT: success when somebody waits for it."""
+    if last is not None:
+        last.asked()
     try:
         report = report_of(event.event_information)
     except (AttributeError, ValueError, TypeError, KeyError, NotImplementedError, EOFError, OSError):

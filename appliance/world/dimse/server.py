@@ -22,6 +22,8 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from appliance.world.dimse.waking import WAIT_S, Bell, News, Told, readable
+
 OTHER_PDU_BYTES_MAX = 2**20  # of an association request with every class and syntax there is
 COMMAND_BYTES_MAX = 2**16
 IDENTIFIER_BYTES_MAX = 2**20  # of a data set that is no object
@@ -110,12 +112,22 @@ class _Provider(DIMSEServiceProvider):
 
     def __init__(self, association: Association, limits: Limits) -> None:
         super().__init__(association)
-        self._limits = limits
+        self._limits, self._news = limits, News()
+        self.msg_queue = self._news.queue()
+        self.dul.to_user_queue = self._news.queue()
+
+    def get_msg(self, block: bool = False) -> Any:
+        if not block:  # the association's own loop, between two looks
+            self._news.wait()
+        return super().get_msg(block)
 
     def receive_primitive(self, primitive: Any) -> None:
         # No room, or a command set that is none: the thread must not end by it and leave a peer waiting.
         read = super().receive_primitive
         if self._limits.safely(lambda: read(primitive)):
+            if self.dul._kill_thread:  # another thread ended it meanwhile, and let go of what was there before
+                self.forget()
+                return
             if not self._too_much():
                 return
             self._limits.limited()
@@ -132,7 +144,9 @@ class _Provider(DIMSEServiceProvider):
             return True
         path = message._data_set_path
         if isinstance(path, Path):
-            return self._limits.large(path.stat().st_size)
+            with suppress(FileNotFoundError):  # another thread has just let go of it
+                return self._limits.large(path.stat().st_size)
+            return False
         identifier = message.data_set
         return identifier is not None and identifier.tell() > IDENTIFIER_BYTES_MAX
 
@@ -165,6 +179,20 @@ class _Socket(AssociationSocket):
 
     Scanners that leave Nagle's algorithm on wait 40 ms for each object otherwise (RFC 1122 4.2.3.2, tcp(7)).
     """
+
+    bell: Bell
+
+    @property
+    def ready(self) -> bool:
+        if self.socket is None or not self._is_connected:
+            return False
+        ending = self.assoc.dul.state_machine.current_state == "Sta13"  # what is not there now is not awaited
+        try:
+            came = readable(self.socket, self.bell, 0 if ending else WAIT_S)
+            return came and not self.assoc.dul._kill_thread
+        except (OSError, ValueError):
+            self.event_queue.put("Evt17")  # PS3.8 Table 9-10: the connection is closed
+            return False
 
     def recv(self, nr_bytes: int) -> bytearray:
         if nr_bytes > max(self.assoc.ae.maximum_pdu_size, OTHER_PDU_BYTES_MAX) + 6:
@@ -204,6 +232,9 @@ class _Handler(RequestHandler):
         line = association.dul.socket
         assert type(line) is AssociationSocket
         line.__class__ = _Socket  # a second one would announce the connection a second time
+        line.bell = bell = Bell()  # type: ignore[attr-defined]
+        association.dul.to_provider_queue = Told(bell.ring)
+        association.dul._run_loop_delay = 0  # it waits in `ready`
         return association
 
 

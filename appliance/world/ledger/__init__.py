@@ -15,7 +15,9 @@ from appliance.core import lifecycle
 from appliance.core.lifecycle import State
 from appliance.core.study import Instance, instance_of
 from appliance.core.worklist_order import request_rank
-from appliance.world.ledger import attempts, broken, departures, drafts, glances, reports, roles, shadows, watch
+from appliance.world.ledger import attempts, broken, departures, drafts, epochs, glances, reports, roles, shadows, watch
+from appliance.world.ledger import overlays as overlays
+from appliance.world.ledger import updates as updates
 from appliance.world.ledger.tables import (
     METADATA,
     arrivals,
@@ -40,6 +42,7 @@ __all__ = [
     "glances",
     "instances",
     "moves",
+    "overlays",
     "reports",
     "results",
     "roles",
@@ -88,8 +91,9 @@ def add_instance(c: Connection, instance: Instance, at: float) -> tuple[int, boo
     c.execute(
         upsert(studies)
         .values(
+            number=epochs.next_number(c),
             study_instance_uid=uid,
-            revision=1,
+            revision=epochs.next_revision(c, 0),
             state="received",
             seq=0,
             attempts=0,
@@ -102,11 +106,11 @@ def add_instance(c: Connection, instance: Instance, at: float) -> tuple[int, boo
             modality=instance.modality,
             **asdict(instance.patient),
         )
-        .on_conflict_do_nothing()
+        .on_conflict_do_nothing(index_elements=["study_instance_uid"])
     )
     study = c.execute(select(studies).where(studies.c.study_instance_uid == uid)).one()
     late = study.state != "received"
-    revision = study.revision + late
+    revision = epochs.next_revision(c, study.revision) if late else study.revision
     if late:
         moved = move(c, study, "received", who="triage.admit", at=at, revision=revision)
         assert moved, "the row was read in this transaction"
@@ -232,7 +236,7 @@ def instance_counts(c: Connection, numbers: list[int]) -> dict[int, int]:
     return {number: found.get(number, 0) for number in numbers}
 
 
-def set_completeness(c: Connection, number: int, reason: dict[str, str]) -> None:
+def set_completeness(c: Connection, number: int, reason: dict[str, object]) -> None:
     c.execute(update(studies).where(studies.c.number == number).values(completeness=reason))
 
 

@@ -21,7 +21,25 @@ commitments = Table(
     Column("outcome", String, nullable=False),  # "" until deliver has a receipt, then what that says
     UniqueConstraint("peer", "transaction_uid"),
 )
+vouched = Table(  # what a scanner was told that it is kept here: it may have deleted its own
+    "vouched",
+    METADATA,
+    Column("sop_instance_uid", String, primary_key=True),
+)
 BATCH = 500
+
+
+def vouch(c: Connection, uids: Sequence[str]) -> None:
+    for start in range(0, len(uids), BATCH):
+        rows = [{"sop_instance_uid": uid} for uid in uids[start : start + BATCH]]
+        c.execute(upsert(vouched).values(rows).on_conflict_do_nothing())
+
+
+def promised(c: Connection, number: int) -> bool:
+    """Whether any instance of a study was vouched for."""
+    same = instances.c.sop_instance_uid == vouched.c.sop_instance_uid
+    found = select(instances.c.id).join(vouched, same).where(instances.c.study_number == number)
+    return c.execute(found.limit(1)).first() is not None
 
 
 def put(c: Connection, order_id: str, peer: str, transaction_uid: str, counts: tuple[int, int], at: float) -> None:

@@ -7,7 +7,20 @@ has a network, and never logged. Functions take a connection, as the rest of the
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Column, Connection, Float, ForeignKey, Integer, LargeBinary, Row, String, Table, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance.world.ledger.tables import METADATA, instances, results, studies
@@ -33,6 +46,16 @@ pseudonyms = Table(
     Column("study_number", ForeignKey("studies.number"), primary_key=True),  # a patient may have many studies
     Column("kind", String, nullable=False),  # patient | study | series | instance
     Column("source", String, nullable=False),
+)
+
+key_images = Table(  # what the names of pictures in a case mean here: the centre cites them, a reader wants to see them
+    "key_images",
+    METADATA,
+    Column("case_id", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("study_number", ForeignKey("studies.number"), nullable=False, index=True),
+    Column("sha256", String, nullable=False),  # of the instance as it came
+    Column("frame", Integer, nullable=False),  # of it, from 1
 )
 
 
@@ -65,6 +88,23 @@ def put_pseudonyms(c: Connection, number: int, aliases: Iterable[tuple[str, str,
     for kind, pseudonym, source in aliases:
         row = {"pseudonym": pseudonym, "study_number": number, "kind": kind, "source": source}
         c.execute(upsert(pseudonyms).values(**row).on_conflict_do_nothing())
+
+
+def put_key_images(c: Connection, case_id: str, number: int, shown: Iterable[tuple[str, str, int]]) -> None:
+    """Rows (id, SHA-256 of the instance, frame) of a case; those of an attempt before a crash are replaced."""
+    c.execute(delete(key_images).where(key_images.c.case_id == case_id))
+    rows = [
+        {"case_id": case_id, "study_number": number, "id": each, "sha256": sha256, "frame": frame}
+        for each, sha256, frame in shown
+    ]
+    if rows:
+        c.execute(insert(key_images), rows)
+
+
+def key_images_of(c: Connection, case_id: str) -> list[Row[Any]]:
+    """The pictures of a case in the order of their names, I1, I2, ..., I10."""
+    found = c.execute(select(key_images).where(key_images.c.case_id == case_id))
+    return sorted(found, key=lambda row: (len(row.id), row.id))
 
 
 def receipt_of(c: Connection, case_id: str) -> Row[Any] | None:

@@ -30,7 +30,13 @@ def answered_audits(c: Connection, begin: float, end: float) -> list[Row[Any]]:
     more = (monitors.c.model, studies.c.modality, studies.c.state, studies.c.revision.label("present"))
     chosen = select(*what, *more, studies.c.number).join(studies, studies.c.number == audits.c.study_number)
     joined = chosen.outerjoin(monitors, monitors.c.certificate == audits.c.certificate)
-    where = (audits.c.counts, audits.c.answered_at >= begin, audits.c.answered_at < end)
+    # What a final report answered stands with the final reports.
+    where = (
+        audits.c.counts,
+        ~audits.c.user.like("report:%"),
+        audits.c.answered_at >= begin,
+        audits.c.answered_at < end,
+    )
     return list(c.execute(joined.where(*where).order_by(audits.c.answered_at)))
 
 

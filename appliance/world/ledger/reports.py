@@ -53,7 +53,7 @@ orders = Table(
     Column("study_number", ForeignKey("studies.number"), nullable=False, index=True),
     Column("target", String, nullable=False),
     Column("body", JSON, nullable=False),  # the order as it lies in phi/outbox
-    Column("state", String, nullable=False),  # waiting, stored, committed, refused
+    Column("state", String, nullable=False),  # waiting, stored, committed, refused, superseded
     Column("open", Boolean, nullable=False, index=True),  # its slip and its objects still lie in phi/
     Column("code", String, nullable=False),
     Column("status", Integer, nullable=False),
@@ -167,6 +167,17 @@ def put_order(c: Connection, order_id: str, number: int, target: str, body: Mapp
         )
         .on_conflict_do_nothing()
     )  # fmt: skip
+
+
+def supersede(c: Connection, number: int, target: str, at: float) -> None:
+    """Closes the orders of a study that still wait for a target: what is said next takes their place."""
+    where = (orders.c.study_number == number, orders.c.target == target, orders.c.open)
+    c.execute(update(orders).where(*where).values(state="superseded", open=False, told_at=at))
+
+
+def superseded(c: Connection) -> set[str]:
+    """Ids of orders in whose place another was put before they were taken; their slips must not lie in phi/outbox."""
+    return set(c.execute(select(orders.c.order_id).where(orders.c.state == "superseded")).scalars())
 
 
 def open_orders(c: Connection) -> Sequence[Row[Any]]:

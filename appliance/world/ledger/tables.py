@@ -37,6 +37,7 @@ studies = Table(
     Column("modality", String, nullable=False),
     # The most pressing that any header says the request was; 0 at once, 1 soon, 2 usual (core.worklist_order).
     Column("request_rank", Integer, nullable=False, server_default=str(REQUEST_USUAL)),
+    Column("doubt", String, nullable=False, server_default=""),  # a key of REASONS that keeps it hard; "" for none
     *(Column(name, String, nullable=False) for name in Patient.__dataclass_fields__),
     Index("studies_by_state", "state", "last_received_at"),
     Index("studies_in_order", "state", "first_received_at"),

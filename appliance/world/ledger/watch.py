@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from appliance.world.ledger import epochs
 from appliance.world.ledger.tables import METADATA
 
 Outcome = Literal["counted", "decoy", "again", "unknown"]
@@ -226,7 +227,9 @@ def put_audit(
     """A drawn study, once as evidence and once as a decoy at most."""
     row = {"certificate": certificate, "study_number": number, "revision": revision, "drawn_as": drawn_as}
     row |= {"counts": drawn_as != "decoy", "rate": rate, "drawn_at": at}
-    c.execute(upsert(audits).values(**row).on_conflict_do_nothing())
+    where = ["certificate", "study_number", "counts"]
+    number_of_audit = epochs.next_audit(c, audits.c.id)
+    c.execute(upsert(audits).values(id=number_of_audit, **row).on_conflict_do_nothing(index_elements=where))
 
 
 def audit(c: Connection, audit_id: int) -> Row[Any] | None:
@@ -266,8 +269,11 @@ def take_over_answer(c: Connection, row: Row[Any], outcome: Outcome) -> None:
     told = {"audit_id": row.audit_id, "user": row.user, "answer": row.answer, "at": row.at, "outcome": outcome}
     c.execute(insert(answers).values(answer_id=row.id, **told))
     if outcome in ("counted", "decoy"):
-        given = {"answer": row.answer, "user": row.user, "answered_at": row.at}
-        c.execute(update(audits).where(audits.c.id == row.audit_id).values(**given))
+        answer_audit(c, row.audit_id, row.answer, row.user, row.at)
+
+
+def answer_audit(c: Connection, audit_id: int, answer: str, user: str, at: float) -> None:
+    c.execute(update(audits).where(audits.c.id == audit_id).values(answer=answer, user=user, answered_at=at))
 
 
 def take_over_withdrawal(c: Connection, row: Row[Any], outcome: str) -> None:

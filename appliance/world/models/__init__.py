@@ -64,14 +64,14 @@ class GeneratorPackage:
 
 
 def load_packages(
-    roots: Sequence[Path], trusted: Path, certificates_beside: Path | None = None
+    roots: Sequence[Path], trusted: Path, *certificates_beside: Path
 ) -> tuple[list[Package], list[Damaged]]:
     """Every package under the roots, sorted by name, newest version first; the damaged ones apart.
 
     A generator is among neither, unless it is damaged. Where two roots hold the same name and version the earlier
     root's counts, if it is sound.
     trusted              folder of the public keys that are believed
-    certificates_beside  folder whose <name>/<version>/*.json are the site's own certificates
+    certificates_beside  folders whose <name>/<version>/*.json are certificates made after the package
     """
     keys, odd = trusted_keys(trusted)
     damaged = [Damaged(path, Misconfigured("trusted-key-invalid", path.name)) for path in odd]
@@ -81,12 +81,12 @@ def load_packages(
     for root in roots:
         folders = {path.parent for name in papers for path in root.glob(f"*/*/{name}")}
         for folder in sorted(folders)[:PACKAGES_MAX]:
-            own = None if certificates_beside is None else certificates_beside / folder.parent.name / folder.name
+            own = [each / folder.parent.name / folder.name for each in certificates_beside]
             try:
                 if is_generator(folder):
                     load_generator(folder, keys)
                     continue
-                package = load_package(folder, keys, own)
+                package = load_package(folder, keys, *own)
             except Misconfigured as fault:
                 damaged.append(Damaged(folder, fault))
                 continue
@@ -99,11 +99,11 @@ def _order(manifest: Manifest) -> tuple[str, list[int]]:
     return manifest.name, [-int(number) for number in manifest.version.split(".")]
 
 
-def load_package(folder: Path, trusted: Mapping[str, bytes], site_certificates: Path | None = None) -> Package:
+def load_package(folder: Path, trusted: Mapping[str, bytes], *site_certificates: Path) -> Package:
     """One verified package.
 
     trusted            raw public keys by key id
-    site_certificates  folder of more certificates for this very package, beside those in it
+    site_certificates  folders of more certificates for this very package, beside those in it
     raises   Misconfigured("model-unsigned"): no signature, or none of a trusted key, over these checksums
              Misconfigured("model-package-damaged"): a file is missing, unlisted, too large, a link, or has another
              digest; an array or certificate is not understood
@@ -166,9 +166,9 @@ def load_generator(folder: Path, trusted: Mapping[str, bytes]) -> GeneratorPacka
     return GeneratorPackage(told, files)
 
 
-def _beside(folder: Path | None) -> dict[str, bytes]:
-    """Certificates a site keeps for a package, as files of it; each says by its own signature whether it counts."""
-    paths = [] if folder is None else sorted(folder.glob("*.json"))[:FILES_MAX]
+def _beside(folders: Sequence[Path]) -> dict[str, bytes]:
+    """Certificates kept for a package, as files of it; each says by its own signature whether it counts."""
+    paths = [path for folder in folders for path in sorted(folder.glob("*.json"))[:FILES_MAX]]
     try:
         return {
             f"certificates/beside/{path.name}": _read(path.parent, path.name, CERTIFICATE_BYTES_MAX) for path in paths

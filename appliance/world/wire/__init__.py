@@ -108,6 +108,14 @@ def open_case_ids(c: Connection, after: str, limit: int) -> list[str]:
     return list(c.execute(select(cases.c.case_id).where(*where).order_by(cases.c.case_id).limit(limit)).scalars())
 
 
+def states_here(c: Connection, case_ids: Iterable[str]) -> dict[str, str]:
+    """Of the given cases, what triage's own side says: queued, closed or cancelled."""
+    found: dict[str, str] = {}
+    for page in _pages(case_ids):
+        found.update(c.execute(select(cases.c.case_id, cases.c.state).where(cases.c.case_id.in_(page))).all())
+    return found
+
+
 def known_cases(c: Connection, case_ids: Iterable[str]) -> set[str]:
     """Those of the given cases that triage has made, whatever their state."""
     found: set[str] = set()

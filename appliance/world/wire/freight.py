@@ -21,9 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from appliance.core.document import AGEING_S
 from appliance.core.enclosure import Enclosed
 from appliance.core.messages import OF_THE_TRANSFER
-from appliance.core.schedule import AGEING_S, CLASSES, CLIMB_TO, SERIES_CLASS, SERIES_TIER
+from appliance.core.schedule import CLASSES, CLIMB_TO, SERIES_CLASS, SERIES_TIER
 from appliance.world.wire.tables import cases, passages, requests, sendings, transfers
 
 PAGE_ROWS = 500

@@ -48,6 +48,27 @@ transfers = Table(  # what a case may travel as; a case that is put has one of t
     Index("transfers_by_sha256", "sha256"),
     sqlite_autoincrement=True,
 )
+corrections = Table(  # what signers said of cases, sealed; the letter goes when the centre has filed or refused it
+    "corrections",
+    CASES,
+    Column("key", String, primary_key=True),
+    Column("rev", Integer, primary_key=True),
+    Column("case_id", String, nullable=False),
+    Column("letter", LargeBinary),  # to the centre, made once; None when it is not sent any more
+    Column("letter_sha256", String, nullable=False),
+    Column("state", String, nullable=False),  # waiting | filed | refused | withdrawn
+    Column("code", String, nullable=False),  # why refused; "" otherwise
+    Column("created_at", Float, nullable=False),
+    Column("state_at", Float, nullable=False),
+    Index("corrections_by_state", "state", "created_at"),
+)
+bulletin = Table(  # one row: what triage says of the whole appliance, in coded numbers
+    "bulletin",
+    CASES,
+    Column("id", Integer, primary_key=True),
+    Column("body", Text, nullable=False),  # canonical JSON of the Bulletin
+    Column("made_at", Float, nullable=False),
+)
 
 sendings = Table(
     "sendings",
@@ -76,6 +97,17 @@ passages = Table(  # how far each transfer has come
     Column("received_at", Float),  # the centre's receipt
     Column("code", String, nullable=False),  # why it cannot be sent or was refused; "" otherwise
     Index("passages_by_case", "case_id"),
+)
+correction_sendings = Table(
+    "correction_sendings",
+    LINK,
+    Column("key", String, primary_key=True),
+    Column("rev", Integer, primary_key=True),
+    Column("state", String, nullable=False),  # sending | filed | refused
+    Column("attempts", Integer, nullable=False),
+    Column("last_sent_at", Float),
+    Column("answered_at", Float),
+    Column("code", String, nullable=False),  # why refused; "" otherwise
 )
 requests = Table(  # what the centre wants more of a case
     "requests",
@@ -127,6 +159,24 @@ line = Table(  # one row: whether the broker is reached, and that uplink lives
     Column("connected", Boolean, nullable=False),
     Column("since", Float, nullable=False),
     Column("said_at", Float, nullable=False),
+)
+update_look = Table(  # one row: how uplink's last look for updates ended
+    "update_look",
+    LINK,
+    Column("id", Integer, primary_key=True),
+    Column("looked_at", Float, nullable=False),
+    Column("reached_at", Float),  # the last one that could be verified
+    Column("number", Integer, nullable=False),  # of the timestamp it saw then
+    Column("expires", Float),
+    Column("code", String, nullable=False),  # why the last one failed; "" where it did not
+)
+update_files = Table(  # what of it is for this appliance, and whether it is here whole
+    "update_files",
+    LINK,
+    Column("path", String, primary_key=True),
+    Column("bytes_count", Integer, nullable=False),
+    Column("have", Integer, nullable=False),
+    Column("code", String, nullable=False),
 )
 rejects = Table(
     "rejects",

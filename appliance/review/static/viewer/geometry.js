@@ -42,12 +42,13 @@ export function aspect(image) {
   return image.spacing ? image.spacing[0] / image.spacing[1] : (image.aspect ?? 1);
 }
 
-const SAID = { patient: "mm", detector: "mm at detector", untold: "mm (calibration not told)" };
+const mark = (english) => english; // for translators; the page says it in its reader's language
+const SAID = { patient: "mm", detector: mark("mm at detector"), untold: mark("mm (calibration not told)") };
 export const RULES = {
-  mm: "mm in the patient, by the file's PixelSpacing",
-  "mm at detector": "mm at the detector, by ImagerPixelSpacing: shorter in the patient",
-  "mm (calibration not told)": "mm by PixelSpacing; whether magnification was corrected is not told",
-  px: "the file tells no pixel spacing: lengths are in pixels",
+  mm: mark("mm in the patient, by the file's PixelSpacing"),
+  "mm at detector": mark("mm at the detector, by ImagerPixelSpacing: shorter in the patient"),
+  "mm (calibration not told)": mark("mm by PixelSpacing; whether magnification was corrected is not told"),
+  px: mark("the file tells no pixel spacing: lengths are in pixels"),
 };
 
 // Millimetres between rows and between columns, or pixels where the file does not tell (PS3.3 10.7.1.3).
@@ -66,15 +67,15 @@ export function said({ value, unit }) {
   return `${value.toFixed(1)} ${unit}`;
 }
 
-// The longest of 1, 2 and 5 times a power of ten that fits: { length, pixels, words }.
+// The longest of 1, 2 and 5 times a power of ten that fits: { length, pixels, words, number, unit }.
 export function scaleBar(image, zoom, pixelsMax) {
   const { column, unit, known } = spacing(image);
   const room = (pixelsMax / zoom) * column;
   if (!known || !(room > 0) || !Number.isFinite(room)) return null;
   const ten = 10 ** Math.floor(Math.log10(room));
   const length = [5, 2, 1].map((times) => times * ten).find((each) => each <= room * 1.0000001) ?? ten;
-  const words = length >= 10 && unit === "mm" ? `${length / 10} cm` : `${Number(length.toPrecision(2))} ${unit}`;
-  return { length, pixels: (length / column) * zoom, words };
+  const [number, named] = length >= 10 && unit === "mm" ? [length / 10, "cm"] : [Number(length.toPrecision(2)), unit];
+  return { length, pixels: (length / column) * zoom, words: `${number} ${named}`, number, unit: named };
 }
 
 // From pixels of the image (0,0 the first pixel's corner) to pixels of the canvas: [a, b, c, d, e, f] as setTransform takes.

@@ -1,7 +1,9 @@
 // The page around the viewports: tools, keys, series, other studies of the patient. It adds nothing to what a file says.
 
+import { figure, say } from "../words.js";
 import { values } from "./frames.js";
-import { fileLook, isColour, paint, whole } from "./render.js";
+import { fileLook, isColour, offerWords, paint, whole } from "./render.js";
+import { Overlay } from "./overlay.js";
 import { Viewport } from "./viewport.js";
 
 const THUMBS_MAX = 40;
@@ -33,18 +35,19 @@ const heard = {
     mirrored(viewport);
   },
 };
-const viewports = ports.map((port) => new Viewport(port, heard));
+const overlay = new Overlay(root);
+const viewports = ports.map((port) => new Viewport(port, heard, overlay));
 const shown = () => active ?? viewports[0];
 
 // What the tools say of the viewport that they act on.
 function reflect(viewport) {
   const { look, current, invert } = viewport;
   const offers = viewport.offers();
-  const own = new Option(current && isColour(current.image) ? "Colour" : "By hand", "hand");
+  const own = new Option(current && isColour(current.image) ? say("Colour") : say("By hand"), "hand");
   const keys = JSON.stringify([own.text, ...offers.map(({ words }) => words)]);
   if (keys !== offered) {
     offered = keys;
-    const options = offers.map(({ key, words }, at) => new Option(at < 9 ? `${at + 1} ${words}` : words, key));
+    const options = offers.map((each, at) => new Option(`${at < 9 ? `${at + 1} ` : ""}${offerWords(each, say, figure)}`, each.key));
     own.disabled = true;
     part("preset").replaceChildren(...options, own);
   }
@@ -95,13 +98,15 @@ async function start() {
   heard.active(viewports[0]);
   const { images, priors, left_out: left } = await listed(root.dataset.source);
   series.push(...arranged(root.dataset.source, images));
-  if (!series.length) return viewports[0].say("This study has no image to show.");
+  if (!series.length) return viewports[0].tell(say("This study has no image to show."));
   const kept = /^#(?:series-(\d+)-)?image-(\d+)$/.exec(location.hash); // where a lock found this page (pulse.js)
   const first = series[Number(kept?.[1] ?? 1) - 1] ?? series[0];
   await viewports[0].open(first.entries, kept ? kept[2] - 1 : undefined);
-  if (left) viewports[0].say(`${left} more images of this study are not listed here.`);
+  const undated = say("no date");
+  if (left) viewports[0].tell(say("%(left)s more images of this study are not listed here.", { left }));
   for (const { study, modality, date } of priors ?? []) {
-    part("priors").append(new Option(`${date || "no date"} · ${modality} · study no. ${study}`, study));
+    const told = { date: date || undated, modality, study };
+    part("priors").append(new Option(say("%(date)s · %(modality)s · study no. %(study)s", told), study));
   }
   part("priors-row").hidden = !priors?.length;
   await strip();
@@ -126,8 +131,9 @@ function thumb(at) {
   const [item, button, canvas, words] = ["li", "button", "canvas", "span"].map((name) => document.createElement(name));
   [canvas.width, canvas.height, button.type] = [THUMB_PX, THUMB_PX, "button"];
   button.dataset.series = at;
-  const count = `${entries.length} ${entries.length === 1 ? "image" : "images"}`;
-  words.textContent = `${prior ? "Prior, s" : "S"}eries ${number} · ${entries[0].image.modality} · ${count}`;
+  const count = entries.length === 1 ? say("1 image") : say("%(count)s images", { count: entries.length });
+  const name = prior ? say("Prior, series %(number)s", { number }) : say("Series %(number)s", { number });
+  words.textContent = `${name} · ${entries[0].image.modality} · ${count}`;
   button.append(canvas, words);
   button.addEventListener("click", () => load(shown(), at));
   item.append(button);
@@ -145,11 +151,11 @@ function drawThumb(canvas, image, stored) {
   canvas.dataset.drawn = "yes";
 }
 
-async function load(viewport, at) {
+async function load(viewport, at, place = 0) {
   const { entries, prior } = series[at];
-  viewport.part("prior-words").textContent = prior ? `PRIOR · ${prior}` : "";
+  viewport.part("prior-words").textContent = prior ? say("PRIOR · %(prior)s", { prior }) : "";
   viewport.port.classList.toggle("of-prior", Boolean(prior));
-  await viewport.open(entries);
+  await viewport.open(entries, place);
   reflect(shown());
 }
 
@@ -161,7 +167,7 @@ async function openPrior(study, words) {
     const { images } = await listed(`${root.dataset.source.replace(/images$/, "priors")}/${study}/images`);
     series.push(...arranged(`/studies/${study}/images`, images, words));
   }
-  if (from === series.length) return viewports[1].say("That study has no image to show.");
+  if (from === series.length) return viewports[1].tell(say("That study has no image to show."));
   await load(viewports[1], from);
   await strip();
 }
@@ -174,6 +180,29 @@ function layout(two) {
     viewports[1].pause();
     heard.active(viewports[0]);
   } else if (!viewports[1].entries.length && series.length) load(viewports[1], Math.min(1, series.length - 1));
+}
+
+// What a machine said of where: its map, and the images to go to.
+
+async function map() {
+  part("overlay").setAttribute("aria-pressed", String(await overlay.toggle()));
+  if (overlay.offered && !overlay.told) shown().tell(say("The appliance gives no AI map of this study any more."));
+  for (const each of viewports) each.draw();
+}
+
+async function jump(image, frame) {
+  const own = (entry) => entry.source === root.dataset.source && entry.image.image === image && entry.frame === frame;
+  const at = series.findIndex(({ entries }) => entries.some(own));
+  if (at < 0) return shown().tell(say("That image is not listed here."));
+  const place = series[at].entries.findIndex(own);
+  if (shown().entries !== series[at].entries) await load(shown(), at, place);
+  else await shown().show(place);
+}
+
+async function toStop(first) {
+  const stop = await overlay.next(first);
+  if (stop) await jump(...stop);
+  else shown().tell(say("There is no image to go to: nothing here says where."));
 }
 
 // Tools
@@ -211,12 +240,17 @@ const ACTS = {
   cine,
   layout: () => layout(ports[1].hidden),
 };
-for (const [id, act] of Object.entries(ACTS)) part(id).addEventListener("click", act);
+const MACHINE = { overlay: map, strongest: () => toStop(true), "next-stop": () => toStop(false) }; // where there is something
+for (const [id, act] of Object.entries({ ...ACTS, ...MACHINE })) part(id)?.addEventListener("click", act);
+document.addEventListener("click", ({ target }) => {
+  const place = target.closest(".jump")?.dataset;
+  if (place) jump(Number(place.image), Number(place.frame));
+});
 for (const button of root.querySelectorAll("[data-mode]")) button.addEventListener("click", () => mode(button.dataset.mode));
 part("preset").addEventListener("change", (event) => preset(event.target.selectedIndex));
 part("priors").addEventListener("change", ({ target }) => {
   const chosen = target.selectedOptions[0];
-  if (chosen.value) openPrior(chosen.value, chosen.text).catch(() => viewports[1].say("That study cannot be opened."));
+  if (chosen.value) openPrior(chosen.value, chosen.text).catch(() => viewports[1].tell(say("That study cannot be opened.")));
 });
 
 // Keys: letters everywhere but in a field; those that also scroll a page only where the viewer has the focus.
@@ -225,6 +259,8 @@ const LETTERS = {
   i: ACTS.invert, r: ACTS.reset, f: ACTS.fit, c: cine, t: ACTS.rotate, h: ACTS.mirror,
   l: () => mode(shown().mode === "length" ? "window" : "length"), w: () => mode("window"), p: () => mode("pan"), z: () => mode("zoom"),
   "+": ACTS.in, "-": ACTS.out,
+  ...(part("overlay") && { o: map }),
+  ...(part("strongest") && { j: MACHINE.strongest, n: MACHINE["next-stop"] }),
 };
 const SCROLLING = {
   ArrowUp: () => go(-1), ArrowDown: () => go(1), ArrowLeft: () => go(-1), ArrowRight: () => go(1),
@@ -249,4 +285,4 @@ addEventListener("keydown", (event) => {
   act();
 });
 
-start().catch(() => viewports[0].say("The images cannot be loaded."));
+start().catch(() => viewports[0].tell(say("The images cannot be loaded.")));

@@ -112,9 +112,12 @@ export function fileLook(image, stored, lut = null) {
   return { ...look, lut, invert: false };
 }
 
-const CT_WINDOWS = [["Brain", 40, 80], ["Soft tissue", 40, 400], ["Lung", -600, 1500], ["Bone", 480, 2500], ["Liver", 90, 150]];
+const mark = (english) => english; // for translators; the page says it in its reader's language
+const CT_WINDOWS = [
+  [mark("Brain"), 40, 80], [mark("Soft tissue"), 40, 400], [mark("Lung"), -600, 1500], [mark("Bone"), 480, 2500], [mark("Liver"), 90, 150],
+];
 
-// What the window menu offers, in the order of the number keys: [key, words, look].
+// What the window menu offers, in the order of the number keys: { key, words, look }, and of the words name and values.
 export function presets(image, stored, luts = []) {
   if (isColour(image)) return [];
   const full = fullWindow(image, stored);
@@ -123,18 +126,23 @@ export function presets(image, stored, luts = []) {
   if (image.modality === "CT" && image.values !== "stored") {
     for (const [name, centre, width] of CT_WINDOWS) offered.push([name, { lut: null, fn: "LINEAR", centre, width }]);
   }
-  luts.forEach((lut, at) => offered.push([`File table ${at + 1}`, { ...full, lut }, `lut${at + 1}`]));
-  (image.windows ?? []).forEach(([centre, width], at) => offered.push([`File ${at + 1}`, { lut: null, fn, centre, width }]));
-  offered.push(["Full range", full, "full"]);
+  luts.forEach((lut, at) => offered.push([mark("File table"), { ...full, lut }, `lut${at + 1}`, at + 1]));
+  (image.windows ?? []).forEach(([centre, width], at) => offered.push([mark("File"), { lut: null, fn, centre, width }, "", at + 1]));
+  offered.push([mark("Full range"), full, "full"]);
   if (image.modality !== "CT") {
     const { centre, width } = fileLook(image, stored);
-    offered.push(["More contrast", { lut: null, fn, centre, width: Math.max(1, width / 2) }]);
-    offered.push(["Less contrast", { lut: null, fn, centre, width: width * 2 }]);
+    offered.push([mark("More contrast"), { lut: null, fn, centre, width: Math.max(1, width / 2) }]);
+    offered.push([mark("Less contrast"), { lut: null, fn, centre, width: width * 2 }]);
   }
-  return offered.map(([name, look, key]) => {
-    const said = key ? name : `${name}: ${short(look.centre)} / ${short(look.width)}`;
-    return { key: key ?? `${look.centre},${look.width}`, words: said, look };
+  return offered.map(([name, look, key, at]) => {
+    const offer = { key: key || `${look.centre},${look.width}`, name: [name, at], values: key ? null : [look.centre, look.width], look };
+    return { ...offer, words: offerWords(offer) };
   });
+}
+
+// A window as the menu says it; say and figure put it into another language.
+export function offerWords({ name: [name, at], values }, say = (word) => word, figure = String) {
+  return `${say(name)}${at ? ` ${at}` : ""}${values ? `: ${values.map((each) => figure(short(each))).join(" / ")}` : ""}`;
 }
 
 export function short(value) {
@@ -143,7 +151,7 @@ export function short(value) {
 
 // The unit of a modality value in words; CT without a rescale type is in HU (C.8.2.1).
 export function unit(image) {
-  if (image.values === "stored") return "stored";
+  if (image.values === "stored") return mark("stored");
   if (image.unit && image.unit !== "US") return image.unit;
   return image.modality === "CT" && !image.unit ? "HU" : "";
 }

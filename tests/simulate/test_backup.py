@@ -1,0 +1,176 @@
+"""A backup made while a house runs comes back whole, and what happened since doubles nothing."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from appliance.cli import backup, main
+from appliance.cli.reconcile import reconcile
+from appliance.config import Places
+from appliance.errors import Fault
+from appliance.triage import judge as judging
+from appliance.world import age, sqlite, wire
+from central import store
+from tests.simulate.house import CENTRAL_DB, House, fate
+
+
+class Made:
+    """A house, a backup made while it ran, and its key."""
+
+    def __init__(self, root: Path, seed: int) -> None:
+        self.root, self.key, self.out = root, root / "backup.key", root / "backup.age"
+        root.mkdir(exist_ok=True)
+        private, self.public = age.new_key()
+        self.key.write_text(private + "\n")
+        self.house = House(root / "house", seed)
+        self.house.run(60)  # some life first, to its rest
+        self.house.net.stormy = False
+        self.sent_before = set(self.house.sent)
+        real = backup._add
+
+        def lived(*arguments: Any) -> None:
+            """The house goes on between any two files."""
+            self.live(1)
+            real(*arguments)
+
+        with mock.patch.object(backup, "_add", lived), mock.patch.object(judging, "judge", fate):
+            assert backup.backup(self.house.config, self.house.places, None, self.out, self.public, secrets=True) == 0
+        self.live(30)
+
+    def live(self, rounds: int) -> None:
+        with mock.patch.object(judging, "judge", fate):
+            for _ in range(rounds):
+                self.house._pass_time(jumps=False)
+                if self.house.dice.random() < 0.3:
+                    self.house.scan()
+                name = self.house.dice.choice(("receive", "triage", "triage", "uplink", "central", "review"))
+                self.house._turn(name)
+                self.house.net.blow()
+
+    def close(self) -> None:
+        for engines in self.house.engines.values():
+            for engine in engines:
+                engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    found = Made(tmp_path_factory.mktemp("backup"), 3)
+    yield found
+    found.close()
+
+
+def wrong(places: Places) -> list[str]:
+    return [f"{check.name}: {check.wrong}" for check in reconcile(places, deep=True)[0] if not check.holds]
+
+
+def test_restored_elsewhere_every_book_agrees_and_nothing_of_before_is_missing(made: Made, tmp_path: Path) -> None:
+    places = Places(tmp_path / "elsewhere")
+    assert backup.restore(places, made.out, made.key, tmp_path / "settings") == 0
+    assert wrong(places) == []
+    kept = {path.stem for folder in (places.instances, places.incoming) for path in folder.rglob("*.dcm")}
+    owed = {hashlib.sha256(made.house.sent[name]).hexdigest() for name in made.sent_before}
+    assert owed <= kept
+    assert not list(places.root.parent.glob("*.restoring"))
+    assert (tmp_path / "settings").exists() or not made.house.config.triage.site_key_file.exists()
+
+
+@pytest.mark.parametrize("how", ["short", "changed", "other-key", "cut at a block"])
+def test_a_backup_that_is_not_whole_or_not_ours_restores_nothing(made: Made, tmp_path: Path, how: str) -> None:
+    data, key = made.out.read_bytes(), made.key
+    if how == "short":
+        data = data[:-7]
+    elif how == "cut at a block":
+        data = data[: len(data) - len(data) % 65552 - 65552]
+    elif how == "changed":
+        data = data[:5000] + bytes([data[5000] ^ 1]) + data[5001:]
+    else:
+        key = tmp_path / "other.key"
+        key.write_text(age.new_key()[0])
+    (tmp_path / "bad.age").write_bytes(data)
+    with pytest.raises(Fault, match="backup-invalid"):
+        backup.restore(Places(tmp_path / "state"), tmp_path / "bad.age", key, None)
+    assert not (tmp_path / "state").exists()
+    assert not list(tmp_path.glob("*.restoring"))
+
+
+def test_a_manifest_that_lies_is_refused(made: Made, tmp_path: Path) -> None:
+    """Sealed to the right key, by somebody who only knows the public one."""
+    real = backup._put
+
+    def lying(tar: Any, name: str, data: bytes) -> None:
+        real(tar, name, data.replace(b'", ', b'0", ', 1))
+
+    out = tmp_path / "lies.age"
+    with mock.patch.object(backup, "_put", lying):
+        backup.backup(made.house.config, made.house.places, None, out, made.public, secrets=False)
+    with pytest.raises(Fault, match="backup-invalid"):
+        backup.restore(Places(tmp_path / "state"), out, made.key, None)
+
+
+def test_nothing_is_written_over_a_living_state(made: Made) -> None:
+    before = sorted(path.name for path in made.house.places.root.rglob("*"))
+    with pytest.raises(Fault, match="backup-over"):
+        backup.restore(made.house.places, made.out, made.key, None)
+    assert sorted(path.name for path in made.house.places.root.rglob("*")) == before
+
+
+def test_after_a_disaster_the_house_comes_to_rest_with_the_centre_and_nothing_is_doubled(tmp_path: Path) -> None:
+    """What the scanner sent since is sent again by it; the centre has cases of after the backup, and drops doubles."""
+    made = Made(tmp_path, 5)
+    house = made.house
+    made.close()
+    shutil.rmtree(house.places.root)
+    assert backup.restore(house.places, made.out, made.key, None) == 0
+    for name in ("receive", "triage", "uplink", "central", "review"):
+        house.start(name)
+    for number, data in enumerate(house.sent.values()):
+        (house.root / "scanner" / f"again-{number}.dcm").write_bytes(data)
+    house.run(0)
+    assert wrong(house.places) == []
+    kept = {path.stem for path in house.places.instances.rglob("*.dcm")}
+    assert {hashlib.sha256(data).hexdigest() for data in house.sent.values()} <= kept
+    assert sealed_elsewhere(house) == [], "a case of after the backup was given to other bytes"
+    made.close()
+
+
+def sealed_elsewhere(house: House) -> list[str]:
+    """Cases known on both sides that the centre holds with bytes that were never sealed here."""
+    cases, centre = sqlite.open_reader(house.places.cases_db), sqlite.open_reader(house.root / "central" / CENTRAL_DB)
+    with cases.connect() as c, centre.connect() as far:
+        own = {row.case_id for row in c.execute(wire.cases.select())}
+        sealed_as = wire.freight.digests_of(c)
+        held = {row.case_id: row.sha256 for row in far.execute(store.cases.select())}
+    cases.dispose()
+    centre.dispose()
+    assert own & set(held)
+    return [name for name in own & set(held) if held[name] not in sealed_as[name]]
+
+
+def test_as_typed(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "appliance.toml"
+    (tmp_path / "site.key").write_bytes(bytes(range(32)))
+    state, places = tmp_path / "state", Places(tmp_path / "state")
+    backup.restore(places, made.out, made.key, None)
+    config.write_text(f'[state]\nfolder = "{state}"\n[triage]\nsite_key_file = "{tmp_path}/site.key"\n')
+    told = ["--config", str(config)]
+    assert main([*told, "backup", "--new-key", str(tmp_path / "a.key")]) == 0
+    assert (tmp_path / "a.key").stat().st_mode & 0o077 == 0
+    public = capsys.readouterr().out.splitlines()[-2]
+    assert main([*told, "backup", str(tmp_path / "a.age"), "--to", public]) == 0
+    assert main([*told, "backup", str(tmp_path / "a.age"), "--to", public]) == 78, "nothing is written over"
+    assert main([*told, "backup", str(tmp_path / "b.age"), "--to", "nobody"]) == 78
+    assert main([*told, "restore", str(tmp_path / "a.age"), "--key", str(tmp_path / "a.key")]) == 78
+    state.rename(tmp_path / "lost")
+    settings = tmp_path / "settings"
+    said = ["restore", str(tmp_path / "a.age"), "--key", str(tmp_path / "a.key"), "--configuration", str(settings)]
+    assert main([*told, *said]) == 0
+    assert (settings / "site.key").read_bytes() == bytes(range(32))
+    assert (settings / "appliance.toml").exists()
+    assert main([*told, "reconcile"]) == 0
+    assert b"PAT-" not in (tmp_path / "a.age").read_bytes()

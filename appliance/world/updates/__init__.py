@@ -33,6 +33,7 @@ LIMITS = {
     "targets_max_length": 512 * 1024,
 }
 ROOT_BYTES_MAX = LIMITS["root_max_length"]
+BYTES_MAX = max(value for name, value in LIMITS.items() if name.endswith("_length"))
 CHUNK_BYTES = 64 * 1024
 TOP = (Timestamp.type, Snapshot.type, Targets.type)
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # of metadata that is no metadata at all
@@ -147,18 +148,14 @@ class Folder(FetcherInterface):
         self.root = root
 
     def _fetch(self, url: str) -> Iterator[bytes]:
+        # Read at once, one byte more than the largest metadata may have: python-tuf drops an iterator of what is too
+        # long in the midst, and a file held open by it would be closed whenever the collector comes by.
         name = unquote(url.removeprefix(self.URL))
         try:
-            file = open_plain(self.root / name.lstrip("/"))
+            with open_plain(self.root / name.lstrip("/")) as file:
+                return iter([file.read(BYTES_MAX + 1)])
         except OSError:
             raise exceptions.DownloadHTTPError("not there", 404) from None
-        return _chunks(file)
-
-
-def _chunks(file: BufferedReader) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
 
 
 def open_plain(path: Path) -> BufferedReader:

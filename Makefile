@@ -5,7 +5,7 @@ ARGS ?=
 TOOLS := .venv-tools/bin
 TOOLS_PINNED := pip-tools==7.6.2 cyclonedx-bom==7.5.0 hatchling==1.33.0
 
-.PHONY: help demo town test check faults prove power crashpoints seven-days hospital bench bench-cstore bench-deid bench-draft bench-review load simulate docs evaluate deid-report system-packages lock sbom wheel boot deb
+.PHONY: help demo town story test check faults prove power crashpoints seven-days hospital bench bench-cstore bench-deid bench-draft bench-review load simulate docs evaluate deid-report system-packages lock sbom wheel boot deb
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ simulate: .venv/made-test  ## any number of seeds of the simulated house; ARGS='
 
 seven-days: system-packages .venv/made-test  ## a week without a line, then its return; ARGS='--days 7 --a-day 500'
 	@$(PY) -m tests.faults.seven_days $(ARGS)
+
+story: system-packages .venv/made-test  ## a model's life: corrections, next version, shadow, certificate, ring, back; ARGS='--measure 300'
+	@$(PY) -m tests.faults.story $(ARGS)
 
 hospital: system-packages .venv/made-test  ## scanner over TLS, readers, Orthanc behind a bad line; ARGS='--studies 50 --kills 25'
 	@$(PY) -m tests.faults.hospital $(ARGS)

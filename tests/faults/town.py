@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -41,11 +41,21 @@ SERVICES = ("receive", "triage", "uplink")
 LITTLE = {"receive": {"disk_reserve_bytes": 6 * 2**20}, "state": {"ballast_bytes": 2 * 2**20}}
 
 
+Sections = Mapping[str, Mapping[str, object]]
+
+
 class Edge:
     """One appliance: its folder, its services, its clock, its line, and the disk its state lies on."""
 
     def __init__(
-        self, folder: Path, place: int, port: int, centre_keys: Path, services: tuple[str, ...], volume: Volume | None
+        self,
+        folder: Path,
+        place: int,
+        port: int,
+        centre_keys: Path,
+        services: tuple[str, ...],
+        volume: Volume | None,
+        own: Sections | None = None,
     ) -> None:
         self.name, self.folder, self.volume = f"edge-{place}", folder, volume
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +68,8 @@ class Edge:
         settings["keys"] = {"folder": str(folder / "keys")}
         if volume is not None:
             settings["state"]["folder"] = str(volume.root / "state")
+        for section, values in (own or {}).items():
+            settings.setdefault(section, {}).update(values)
         (folder / "no-models").mkdir()
         enrol_locally(folder / "keys", centre_keys, self.name)
         self.path = lay_out(folder, **settings)
@@ -113,6 +125,7 @@ class Town:
         dice: random.Random | None = None,
         around: dict[str, str] | None = None,
         record: bool = True,
+        own: Mapping[int, Sections] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.dice, self.book, self.studies = dice or random.Random(0), External(folder / "dropped.jsonl"), 0
@@ -134,7 +147,9 @@ class Town:
                 disk = (volumes or {}).get(place)
                 line = Line(place, self.gate, port=free_port(), record=folder / f"line-{place}" if record else None)
                 self.stack.callback(line.close)
-                edge = Edge(folder / f"edge-{place}", place, line.port, self.keys, services, disk)
+                edge = Edge(
+                    folder / f"edge-{place}", place, line.port, self.keys, services, disk, (own or {}).get(place)
+                )
                 edge.around = around or {}
                 self.edges.append(edge)
                 edge.come(line)

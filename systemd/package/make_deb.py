@@ -182,7 +182,7 @@ def _files(tree: Path, home: Path) -> None:
         target.parent.mkdir(parents=True)
         shutil.copy(ROOT / f"systemd/{kind}.conf", target)
     share = home / "share"
-    for package in sorted((ROOT / "models").glob("*/*/manifest.json")):
+    for package in sorted((ROOT / "models").glob("*/*/SHA256SUMS")):
         inside = package.parent.relative_to(ROOT / "models")
         shutil.copytree(package.parent, share / "models" / inside)
     shutil.copytree(ROOT / "systemd/optional", share / "optional")

@@ -379,7 +379,8 @@ class Boot:
         command = f"mv {program} {program}.aside; appliance prove --quick -o /var/tmp/prove.html; status=$?"
         said = self.machine.do(f"{command}; mv {program}.aside {program}; exit $status", timeout_s=900)
         told = json.loads(self.machine.do("cat /var/tmp/prove.json"))
-        assert (told["broker"], told["broken"], told["generator"]) == ("iotcore", [], True), said
+        seen = {name: told[name] for name in ("broker", "broken", "generator")}
+        assert seen == {"broker": "iotcore", "broken": [], "generator": True}, seen
         return "; ".join(said.splitlines()[-5:-1])
 
     def purge(self) -> str:

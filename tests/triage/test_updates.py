@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Row
 
+from appliance.cli import backup
 from appliance.config import Config, Places
 from appliance.core.certificate import signed
 from appliance.core.updates import in_tenth
 from appliance.loop import Moment
 from appliance.triage.lineup import Lineup
 from appliance.triage.updates import LOOK_PERIOD_S, Updates
-from appliance.world import ledger, sqlite
+from appliance.world import age, ledger, sqlite
 from appliance.world.ledger import roles as orders
 from appliance.world.ledger import updates as book
 from appliance.world.models import load_packages
@@ -342,6 +343,30 @@ def test_what_was_seen_is_never_older_again(house: House, publisher: Publisher):
         stands = book.stands(c)
     assert stands is not None
     assert "policy=updates-untrusted" in stands.roles
+
+
+def test_what_came_and_what_was_seen_comes_back_with_a_backup(
+    house: House, publisher: Publisher, package: Path, tmp_path: Path
+):
+    """A model that decides here is no cache: its row says that it is held, so nobody would bring it again."""
+    path = publisher.model(package)
+    house.step()
+    older = shutil.copytree(publisher.folder, tmp_path / "older")
+    publisher.renew()
+    house.step()
+    private, public = age.new_key()
+    (tmp_path / "key").write_text(private)
+    assert backup.backup(house.config, house.places, None, tmp_path / "out", public, secrets=False) == 0
+    house.close()
+    shutil.rmtree(house.places.root)
+    assert backup.restore(house.places, tmp_path / "out", tmp_path / "key", None) == 0
+    house.engine = sqlite.open_writer(house.places.studies_db, ledger.METADATA)
+    house.start()
+    assert house.state(path) == "held"
+    assert house.shadows == {"chest/1.1.0": 1.0}
+    shutil.copytree(older, house.places.mirror)
+    house.step(lay=False)
+    assert house.code == "updates-untrusted", "older than what was seen before the backup"
 
 
 def test_a_target_of_other_bytes_is_refused_until_the_right_ones_come(house: House, publisher: Publisher):

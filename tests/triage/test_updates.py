@@ -322,6 +322,15 @@ def test_a_captured_uplink_gains_nothing(house: House, publisher: Publisher, att
     assert house.code == ""
 
 
+def test_a_captured_timestamp_key_stops_no_decision(house: House, publisher: Publisher):
+    """A number that no ledger and no bulletin holds: whoever has the key that signs daily must not end the service."""
+    made = publisher.made()
+    with made.edit_timestamp() as timestamp:
+        timestamp.version = 2**70
+    house.step()
+    assert house.code == "updates-untrusted"
+
+
 def test_what_was_seen_is_never_older_again(house: House, publisher: Publisher):
     """Rollback, and parts of two states put together."""
     publisher.policy(1)

@@ -1082,6 +1082,9 @@ CATALOGUE: dict[str, Entry] = {
     "update-other-ring": Entry(
         "time", "an update is not rolled out to this appliance yet", "Nothing to do: it comes when its ring grows."
     ),
+    "update-other-site": Entry(
+        "operator", "a certificate that came as an update is another site's", "Nothing to do: it is left for that site."
+    ),
     "update-tampered": Entry(
         "person",
         "the file of an update is not what was signed",

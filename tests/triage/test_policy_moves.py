@@ -2,7 +2,7 @@
 
 from appliance.core.case import Case
 from appliance.core.document import decode, encode
-from appliance.core.policy import NONE, Policy, may_draft, place
+from appliance.core.policy import NONE, Policy, Thin, may_draft, place
 from appliance.core.updates import Offer, Terms
 from appliance.loop import Moment
 from appliance.world.ledger import updates
@@ -19,7 +19,9 @@ def hold(bench: Bench, policy: Policy) -> None:
 def test_it_has_no_word_for_anything_else():
     assert set(Policy.model_fields) == {
         *("schema_version", "number", "first", "key_images", "full_series", "drafts", "shadows"),
+        *("pictures_from", "thin"),
     }
+    assert set(Thin.model_fields) == {"lines", "key_images", "pictures_from", "full_series"}
 
 
 def test_what_it_prefers_is_sealed_first_but_never_before_the_critical():

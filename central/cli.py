@@ -19,7 +19,18 @@ from appliance.core.messages import PARTITIONS
 from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.loop import Step, run
 from appliance.world.mqtt import Link
-from central import corrections, enrol, fleet, local_model, overview, publishing, series, store
+from central import (
+    balancing,
+    corrections,
+    enrol,
+    fleet,
+    local_model,
+    overview,
+    publishing,
+    series,
+    simulating,
+    store,
+)
 from central.asking import Asking, Gate
 from central.llm import STRUCTURED, Endpoint, read_key
 from central.no_model import NoModel
@@ -57,6 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return publishing.run(options)
             case verb if verb in fleet.VERBS:
                 return fleet.run(options)
+            case verb if verb in balancing.VERBS:
+                return balancing.run(options)
+            case verb if verb in simulating.VERBS:
+                return simulating.run(options)
             case verb if verb in local_model.VERBS:
                 return local_model.run(options)
             case _:
@@ -121,6 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     local_model.arguments(commands)
     publishing.arguments(commands)
     fleet.arguments(commands)
+    balancing.arguments(commands)
+    simulating.arguments(commands)
     return parser
 
 

@@ -48,8 +48,11 @@ WAIT_S = 0.5
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status: 0, 1 when a service failed, 78 for a wrong set-up."""
+    given = sys.argv[1:] if argv is None else list(argv)
     parser = _parser()
-    options = parser.parse_args(argv)
+    # The simulation has a command line of its own: everything behind its verb is its.
+    told = given[:1] if given[:1] == list(simulating.VERBS) else given
+    options = parser.parse_args(told)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
@@ -71,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             case verb if verb in balancing.VERBS:
                 return balancing.run(options)
             case verb if verb in simulating.VERBS:
-                return simulating.run(options)
+                return simulating.run(given[1:])
             case verb if verb in local_model.VERBS:
                 return local_model.run(options)
             case _:

@@ -1,7 +1,7 @@
 """Splits between edge and centre, and the balance of both, measured: simulated appliances against real workers.
 
     central simulate            the same, in the source tree
-    python -m bench.simulate [--only splits,small,thin] [--seconds 30] [--appliances 20] [--into DIR]
+    python -m bench.simulate [--only splits,small,thin] [--seconds 26] [--appliances 20] [--into DIR]
 
 Real are the broker, the store, the workers (`central run`), the balance (`central balance`, which publishes signed
 policies) and the wire; the appliances are simulated (bench/simulated_sites.py); the model is bench/fixed_latency.py: it
@@ -234,7 +234,7 @@ def main() -> int:
         prog="central simulate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     told.add_argument("--only", default="splits,small,thin", help="which courses (default %(default)s)")
-    told.add_argument("--seconds", type=float, default=30.0, help="of scanning a course; splits take six tenths of it")
+    told.add_argument("--seconds", type=float, default=26.0, help="of scanning a course; splits take six tenths of it")
     told.add_argument("--appliances", type=int, default=20)
     told.add_argument("--into", type=Path, default=Path("build/central-simulate"), help="report, plot and figures")
     told.add_argument("--keep", action="store_true", help="append the tables to bench/RESULTS.md")

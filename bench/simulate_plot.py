@@ -55,7 +55,8 @@ def svg(title: str, panels: Sequence[Panel], columns: int = 2) -> str:
 
 def _panel(panel: Panel) -> str:
     points = [point for curve in panel.curves for point in curve.points] or [(1.0, 1.0)]
-    most_x, most_y = max(x for x, _ in points) or 1.0, (max(y for _, y in points) or 1.0) * 1.05
+    most_x = max(*(x for x, _ in points), *panel.at, 0.0) or 1.0
+    most_y = (max(y for _, y in points) or 1.0) * 1.05
     low, right = HEIGHT - BOTTOM, WIDTH - RIGHT
 
     def across(x: float) -> float:

@@ -175,7 +175,7 @@ def panels(told: Sequence[Mapping[str, Any]]) -> list[Panel]:
             curves = [
                 Curve(
                     f"p{share}",
-                    [(x, each[field][share]) for x, each in zip(at, splits, strict=True)],
+                    [(100 * each["keeps"], each[field][share]) for each in splits if field == "all_s" or each["sent"]],
                     colour,
                     dash,
                     dots=True,
@@ -190,7 +190,7 @@ def panels(told: Sequence[Mapping[str, Any]]) -> list[Panel]:
         ):
             points = [(x, each["a_study"][field]) for x, each in zip(at, splits, strict=True)]
             found.append(Panel(title, kept, unit, [Curve(title.lower(), points, GREEN, dots=True)], at))
-        jain = [(x, each["jain_waits"]) for x, each in zip(at, splits, strict=True)]
+        jain = [(100 * each["keeps"], each["jain_waits"]) for each in splits if each["sent"]]
         found.append(
             Panel("Fairness", kept, "Jain's index of mean waits", [Curve("1: all alike", jain, GREEN, dots=True)], at)
         )
@@ -216,7 +216,7 @@ def write(
     """The page, the plot and the figures; returns where they lie."""
     into.mkdir(parents=True, exist_ok=True)
     told = [figures(each) for each in outcomes]
-    picture = svg("Edge and centre: splits and balance", panels(told))
+    picture = svg("Edge and centre: splits and balance", panels(told), columns=min(len(panels(told)), 4))
     head = "".join(f"<th>{escape(each)}</th>" for each in COLUMNS)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row(each))}</tr>" for each in told)
     style = (

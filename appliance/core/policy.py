@@ -96,6 +96,24 @@ def pictures_of(policy: Policy, urgency: Urgency) -> int:
     return policy.key_images if URGENCIES.index(urgency) >= URGENCIES.index(policy.pictures_from) else 0
 
 
+def taken_away(policy: Policy) -> list[str]:
+    """What a policy takes away or puts first, in words for a person at the appliance."""
+    found = []
+    if policy.key_images < KEY_IMAGES_MAX:
+        found.append(f"pictures of a case: {policy.key_images} at most")
+    if policy.pictures_from != "routine":
+        found.append(f"pictures only of cases that are at least {policy.pictures_from}")
+    if policy.full_series == "never":
+        found.append("no whole series")
+    if policy.first:
+        found.append(f"sealed first: {', '.join(policy.first)}")
+    if policy.drafts < 1:
+        found.append(f"local drafts of {policy.drafts:.0%} of overdue cases")
+    if policy.shadows < 1:
+        found.append(f"shadows see at most {policy.shadows:.0%} of studies")
+    return found
+
+
 def written(policy: Policy) -> bytes:
     """A policy's bytes as they are published, in the earliest edition that can say it: older appliances read that."""
     if policy.pictures_from == "routine" and policy.thin is None:

@@ -19,6 +19,7 @@ from appliance.core.document import Document, Urgency
 from appliance.core.policy import NONE, THIN_LINES_MAX, FullSeries, Policy, Thin, lesser, mark_of
 
 WATCHED_MAX = 2 * THIN_LINES_MAX
+FORGOTTEN_S = 7 * 86_400.0
 Seconds = Annotated[float, Field(ge=0, le=2**40, allow_inf_nan=False)]
 Why = Literal["steady", "queue-long", "queue-grows", "calm", "nothing-answered", "line-thin", "line-well", "held"]
 
@@ -105,6 +106,7 @@ class Watched(Document):
     calm      since when it has been well; null while it is not
     patience  how long it must be well before it gets its pictures back
     gave      when it got them back last; null: never
+    seen      when its site was alive last: what was silent for a week is forgotten, and begins anew
     """
 
     thin: bool
@@ -113,6 +115,7 @@ class Watched(Document):
     calm: Seconds | None
     patience: Seconds
     gave: Seconds | None
+    seen: Seconds
 
 
 class Standing(Document):
@@ -213,6 +216,7 @@ def _lines(
                     calm=None,
                     patience=limits.patience_s,
                     gave=None,
+                    seen=at,
                 )
             continue
         now = _line(site, line, limits, at, free, room=sum(each.thin for each in after.values()) < THIN_LINES_MAX)
@@ -220,7 +224,9 @@ def _lines(
         if now is None:
             del after[site.device_id]
         else:
-            after[site.device_id] = now
+            after[site.device_id] = now.model_copy(update={"seen": at})
+    gone = [name for name, line in after.items() if at - line.seen > FORGOTTEN_S and (free or not line.thin)]
+    after = {name: line for name, line in after.items() if name not in gone}
     return after, list(dict.fromkeys(why))
 
 

@@ -104,10 +104,12 @@ def look(engine: Engine, told: argparse.Namespace, limits: Limits, at: float) ->
         now = clock(c, at)
         load = loading.load(c, at, told.window_s)
         row = loading.balanced(c)
-        before = Standing(patience=limits.patience_s) if row is None else _remembered(row.body, limits)
-        after = decided(load, before, limits, now)
-        if not told.dry_run and not loading.look(c, 1 if row is None else row.number + 1, encode(after), at):
-            raise Unavailable("balance-taken")
+    before = Standing(patience=limits.patience_s) if row is None else _remembered(row.body, limits)
+    after = decided(load, before, limits, now)
+    if not told.dry_run:
+        with store.transaction(engine) as c:  # of its own: no worker waits while ten thousand statuses are read
+            if not loading.look(c, 1 if row is None else row.number + 1, encode(after), at):
+                raise Unavailable("balance-taken")
     if told.repository is None:
         policy, state = wanted(after, NONE, limits).numbered(1 if row is None else row.policy + 1), "not published"
         changed = after.rung != before.rung or after.thin != before.thin

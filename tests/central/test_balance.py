@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from appliance.core.document import URGENCIES, decode, encode
 from appliance.core.policy import NONE, Policy, Thin, here, mark_of, pictures_of
-from central.balance import RUNGS, Limits, Load, Rung, Site, Standing, decided, expected_s, wanted
+from central.balance import FORGOTTEN_S, RUNGS, Limits, Load, Rung, Site, Standing, decided, expected_s, wanted
 from tests.triage.test_policy_never_decides import POLICIES
 
 LIMITS = Limits(first=("CT", "MR"))
@@ -174,6 +174,7 @@ def test_a_thin_line_gets_its_pictures_back_after_a_calm_and_another_is_not_touc
 def test_a_site_that_is_not_alive_keeps_what_it_had() -> None:
     now = after(slow(3000, 40), looks=11)
     assert after(CALM, now, at=20_000.0, looks=500).thin == ("far-away",)
+    assert after(CALM, now, at=20_000.0 + FORGOTTEN_S).lines == {}, "not for ever: it may have been taken down"
 
 
 # The policy of it.

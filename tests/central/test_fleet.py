@@ -311,7 +311,7 @@ def is_digest(word: str) -> bool:
 
 def weigh(engine: Engine, now: float, *thin: str, rung: int = 2) -> None:
     """What `central balance` left there."""
-    line = Watched(thin=True, since=now, waiting=40, calm=None, patience=1800.0, gave=None)
+    line = Watched(thin=True, since=now, waiting=40, calm=None, patience=1800.0, gave=None, seen=now)
     told = {"rung": rung, "moved": now - 700, "patience": Limits().patience_s, "why": ("queue-long", "line-thin")}
     standing = Standing(**told, lines=dict.fromkeys(thin, line))
     with store.transaction(engine) as c:

@@ -1173,6 +1173,24 @@ CATALOGUE: dict[str, Entry] = {
         "what should be published is not what its kind must be",
         "A model is a signed package's folder, a policy is docs/updates.md's, a certificate one that `certify` wrote.",
     ),
+    "balance-where": Entry(
+        "operator",
+        "nobody says where the policy of the balance goes",
+        "Give --repository with --publish-keys, or --out for whoever keeps the key elsewhere, or --dry-run to look.",
+    ),
+    "balance-limits": Entry(
+        "operator",
+        "the limits of the balance contradict each other",
+        "The low ones lie below the high ones; --first is a list of modalities as DICOM writes them: CT,MR.",
+    ),
+    "balance-taken": Entry(
+        "time", "another balance looked at the same time", "Nothing was decided twice; run only one of it."
+    ),
+    "simulate-source": Entry(
+        "operator",
+        "the simulated appliances are not installed here",
+        "They are tools of the source tree: run it there, after `make test` has made its environment.",
+    ),
     "publish-serve": Entry(
         "operator",
         "the update server cannot listen there or has no certificate",

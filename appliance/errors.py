@@ -195,7 +195,9 @@ CATALOGUE: dict[str, Entry] = {
         "person", "the image holds values that are no numbers", "Look at the study on the modality; send it again."
     ),
     "pixel-too-large": Entry(
-        "person", "the image is larger than the limit", "Raise triage.pixels_max or read it elsewhere."
+        "person",
+        "the image is larger than the limit",
+        "Read it elsewhere, or raise triage.pixels_max or triage.object_bytes_max.",
     ),
     "pixel-rescale": Entry(
         "person", "the rescale slope is zero or not finite", "Ask the modality's service to mend the header."

@@ -192,6 +192,8 @@ class Receive:
         return True
 
     def _copy(self, look: Look) -> str:
+        if archive.free_bytes(self.incoming) - look.size < self.knobs.disk_reserve_bytes:
+            raise Unavailable("disk-low")  # a large file must not eat what the others are kept by
         digest, _ = archive.put_stream(self.incoming, folder.read_whole(look), f"take-{look.inode}", self.kind.suffix)
         return digest
 

@@ -234,9 +234,24 @@ def test_low_disk_takes_nothing_and_touches_nothing(tmp_path: Path, monkeypatch:
     room.rounds()
     assert room.safe() == set()
     assert (room.folder / "one.dcm").exists()
-    monkeypatch.setattr(archive, "free_bytes", lambda _: 2**20)
+    monkeypatch.setattr(archive, "free_bytes", lambda _: 2**20 + len(DICOM))
     room.rounds()
     assert room.safe() == {digest(DICOM)}
+
+
+def test_a_large_file_waits_where_it_would_eat_the_reserve_and_smaller_ones_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, large = Room(tmp_path, disk_reserve_bytes=2**20), DICOM + bytes(2**16)
+    room.write("large.dcm", large)
+    room.write("small.dcm", DICOM)
+    monkeypatch.setattr(archive, "free_bytes", lambda _: 2**20 + 2**15)
+    room.rounds(8)
+    assert room.safe() == {digest(DICOM)}
+    assert (room.folder / "large.dcm").exists()
+    monkeypatch.setattr(archive, "free_bytes", lambda _: 2**20 + 2**17)
+    room.rounds(8)
+    assert room.safe() == {digest(DICOM), digest(large)}
 
 
 def test_a_file_nobody_may_read_waits_and_stops_nobody(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

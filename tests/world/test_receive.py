@@ -469,12 +469,19 @@ def test_final_reports_have_a_folder_of_their_own(tmp_path: Path) -> None:
     made.folder, made.service = tmp_path / "ris", Receive(config, made.places, kind)
     assert not set(made.service.steps()) & set(Receive(made.config, made.places).steps())
     message = b"MSH|^~\\&|RIS|H\rPID|1\r"
-    for name, data in (("a.hl7", message), ("b", b"\x0b" + message), ("film.dcm", DICOM), ("big", message * 60_000)):
+    for name, data in (
+        ("a.hl7", message),
+        ("b", b"\x0b" + message),
+        ("film.dcm", DICOM),
+        ("no", b"words"),
+        ("big", message * 60_000),
+    ):
         made.write(name, data)
     made.rounds()
     assert {path.name for path in made.places.incoming.glob("*.hl7")} == {
         f"{digest(each)}.hl7" for each in (message, b"\x0b" + message)
     }
+    assert {path.name for path in made.places.incoming.glob("*.sr")} == {f"{digest(DICOM)}.sr"}
     assert made.safe() == set(), "no image by that door"
     assert made.notes() == ["file-not-hl7", "file-too-large"]
     assert receive.reports(made.config) is None

@@ -1105,6 +1105,17 @@ CATALOGUE: dict[str, Entry] = {
         "taking an update in ended the service too often",
         "It is left alone and does nothing. Send the journal to support and tell whoever published it.",
     ),
+    "model-fell-back": Entry(
+        "person",
+        "a model that had been activated gave no answer, failed its own test or lost its certificate; the version "
+        "before decides again, under its own certificate",
+        "The page of the models says when. Do not activate that version again before it is known why.",
+    ),
+    "model-offered": Entry(
+        "operator",
+        "a model that runs beside is certified here and its figures are as they must be",
+        "`appliance models list` shows them; activate it, or leave it beside.",
+    ),
     "release-waits": Entry(
         "operator",
         "a newer version of the appliance can be installed",

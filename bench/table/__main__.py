@@ -57,10 +57,10 @@ ROWS: dict[str, Callable[[How], Row]] = {
 
 
 def machine(how: How, load: float) -> str:
+    runs_on = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
     return (
-        f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, "
-        f"Python {platform.python_version()}; load average when it began {load:.1f}; {how.repeats} repeats, sides in turn, seed {how.seed}. "
-        "Times are processor time (user and system) of one core where nothing else is said."
+        f"{runs_on}, Python {platform.python_version()}; load average when it began {load:.1f}; {how.repeats} repeats, "
+        f"sides in turn, seed {how.seed}. Processor time (user and system) of one core where nothing else is said."
     )
 
 

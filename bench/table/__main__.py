@@ -1,6 +1,6 @@
 """`make bench`: every row beside its floor and its peers in one run, held against bench/budget.toml.
 
-    python -m bench.table [--quick] [--rows road,decode] [--repeats N] [--seed N] [--keep]
+    python -m bench.table [--quick] [--rows road,decode] [--repeats N] [--seed N] [--keep] [--promise]
 
 Writes the table to the top of bench/RESULTS.md and a plot beside it (bench/RESULTS.svg), and prints what it found. A
 promise that is broken by more than the budget allows is named and makes the exit status 1. --keep leaves both files
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     told.add_argument("--repeats", type=int)
     told.add_argument("--seed", type=int, default=1)
     told.add_argument("--keep", action="store_true", help="leave bench/RESULTS.md and the plot as they are")
+    told.add_argument("--promise", action="store_true", help="print promises as measured, to be copied by hand")
     given = told.parse_args(argv)
     wanted = given.rows.split(",") if given.rows else list(ROWS)
     if unknown := set(wanted) - ROWS.keys():
@@ -92,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = " ".join(argv if argv is not None else sys.argv[1:])
     text = paper.table(rows, held, f"make bench ARGS='{words}'", machine(how, load), found)
     print(text)
+    if given.promise:
+        print(judge.as_measured(held, rows))
     if not given.keep:
         paper.put(text)
         paper.PLOT.write_text(plot.svg(rows, held))

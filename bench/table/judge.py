@@ -75,6 +75,19 @@ def broken(held: Budget, rows: Sequence[Row]) -> list[str]:
     return found
 
 
+def as_measured(held: Budget, rows: Sequence[Row]) -> str:
+    """Lines for bench/budget.toml with each promise as it was measured; whoever copies one answers for it."""
+    lines = []
+    for row in rows:
+        lines.append(f'\n["{row.name}"]')
+        for figure in row.figures:
+            known = held.rows.get(row.name, {}).get(figure.key)
+            goal = f"goal = {known.goal}, " if known is not None and known.goal is not None else ""
+            better = known.better if known is not None else "?"
+            lines.append(f'{figure.key} = {{ {goal}promise = {figure.value:.2g}, better = "{better}" }}')
+    return "\n".join(lines)
+
+
 def _said(row: Row, figure: Figure, promise: Promise, slack: float) -> str:
     side = "below" if promise.better == "higher" else "above"
     return (

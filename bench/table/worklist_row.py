@@ -12,7 +12,7 @@ ASKED = {"one page by SQL": "page", "the tabs' counts": "counts", "/rows?lane=to
 
 
 def measure(how: How) -> Row:
-    few = how.count(20_000, 100_000)
+    few = how.count(10_000, 100_000)
     found = []
     for studies in (few, 10 * few):
         folder = how.folder / f"worklist-{studies}"

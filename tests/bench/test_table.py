@@ -125,3 +125,12 @@ def test_the_plot_shows_what_has_a_goal_and_which_side_of_it() -> None:
     assert plot.shares(rows, HELD) == [("road: ratio", pytest.approx(0.1 / 0.75)), ("road: ratio", 2.0)]
     drawn = plot.svg(rows, HELD)
     assert drawn.count(f'fill="{plot.SHORT}"') == drawn.count(f'fill="{plot.REACHED}"') == 1
+
+
+def test_promises_as_measured_are_a_budget(tmp_path: Path) -> None:
+    path = tmp_path / "budget.toml"
+    path.write_text("broken_beyond = 0.2\n" + judge.as_measured(HELD, [row(0.625, 11.0)]))
+    assert judge.budget(path).rows["road"] == {
+        "ratio": Promise(0.62, "higher", 0.75),
+        "spent": Promise(11.0, "lower"),
+    }

@@ -114,12 +114,14 @@ class Triage:
             drafter = Drafter(config.draft, places.draft)
         self.drafting = Drafting(config, self.engine, self.cases, lambda: lineup.models, drafter)
         self.bulletins = Bulletins(config, places, self.engine, self.cases, judging)
+        intake = Intake(config, places, self.engine, site_key)
+        self.due = intake.due
         self.parts: tuple[Part, ...] = (
             self.lineup,
             self.watch,
             Promotion(config, site_key, lineup, self._standing),
             PerformedSteps(config, places, self.engine),  # before what it may hold back
-            Intake(config, places, self.engine, site_key),
+            intake,
             Released(places, self.engine),
             Commitments(config, places, self.engine),
             Glancing(config, places, self.engine, judging),

@@ -110,6 +110,7 @@ class Town:
     around    what else stands in the environment of the appliances' services
     record    keep every byte that passes a line
     asking    more options of every worker: how it asks the model
+    own       place of an appliance: settings laid over all others
     """
 
     def __init__(

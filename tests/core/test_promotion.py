@@ -3,6 +3,7 @@
 import dataclasses
 import random
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,10 @@ from appliance.core.promotion import (
     is_forward,
     why_waits,
 )
+from appliance.core.updates import Terms
+from appliance.errors import Misconfigured
 from tests.core.test_decide import MODEL, TODAY, a_certificate
+from tests.publisher import Publisher
 
 GOOD = Figures(seen=400, silent=1, decided=300, present_decided=310, flagged=100, crossed=8, read=10, misses=2)
 GOOD = dataclasses.replace(GOOD, present_misses=2)
@@ -127,3 +131,17 @@ def test_misses_that_are_its_own_too_are_no_calm():
 def test_only_a_step_forward_is_undone():
     assert is_forward("chest/1.9.0", "chest/1.10.0")
     assert not is_forward("chest/1.10.0", "chest/1.9.0")
+
+
+def test_terms_that_activate_nothing_are_written_as_before():
+    """An appliance of before leaves terms with a word that it does not know: it must not meet one without need."""
+    told = {"kind": "model", "title": "chest/1.1.0", "ring": "all"}
+    assert "activate" not in Terms(**told).model_dump(mode="json")  # type: ignore[arg-type]
+    assert Terms(**told, activate="site").model_dump(mode="json")["activate"] == "site"  # type: ignore[arg-type]
+
+
+def test_a_centre_names_rings_for_models_only(tmp_path: Path):
+    publisher = Publisher(tmp_path / "centre")
+    publisher.policy(1)
+    with pytest.raises(Misconfigured, match="publish-source"):
+        publisher.change("policy-1", activate="all")

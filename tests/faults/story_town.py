@@ -20,6 +20,7 @@ from appliance import review
 from appliance.config import Places
 from appliance.world import ledger
 from appliance.world.ledger import updates as came
+from appliance.world.ledger import watch
 from appliance.world.models.making import make_key, read_key, sign_package
 from central import authority
 from models.retrain_head import LABELS_MIN
@@ -264,6 +265,7 @@ class Story:
             made = json.loads(path.read_text())
             if "clear_at_or_below" in made:
                 self.appliance(1, "models", "install", str(path))
+                self.until(lambda: self.certified_by_triage(f"{NAME}/{NEXT}"), "triage does not see the certificate")
                 told = {name: made[name] for name in ("patients", "findings", "clear_at_or_below", "flag_at_or_above")}
                 return {**told, "opens": made["clear_at_or_below"] is not None or made["flag_at_or_above"] is not None}
         return {
@@ -305,6 +307,16 @@ class Story:
         """Studies that were cleared with the finding or flagged without."""
         truth = {uid: film.finding for uid, film in self.by_uid(taken).items()}
         return [uid for uid, lane in lanes.items() if lane == ("cleared" if truth[uid] else "flagged")]
+
+    def certified_by_triage(self, title: str) -> bool:
+        """Whether triage at edge-1 has read a certificate of this model: it looks every few seconds."""
+
+        def rows(c: Any) -> list[str]:
+            return list(
+                c.execute(select(watch.monitors.c.certificate).where(watch.monitors.c.model == title)).scalars()
+            )
+
+        return bool(ask(self.places(1).studies_db, rows, []))
 
     def role(self, place: int, title: str) -> str:
         """As `appliance models list` has it, out of the ledger."""

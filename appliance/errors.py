@@ -1084,6 +1084,9 @@ CATALOGUE: dict[str, Entry] = {
     "update-other-ring": Entry(
         "time", "an update is not rolled out to this appliance yet", "Nothing to do: it comes when its ring grows."
     ),
+    "update-other-site": Entry(
+        "operator", "a certificate that came as an update is another site's", "Nothing to do: it is left for that site."
+    ),
     "update-tampered": Entry(
         "person",
         "the file of an update is not what was signed",
@@ -1101,6 +1104,17 @@ CATALOGUE: dict[str, Entry] = {
         "person",
         "taking an update in ended the service too often",
         "It is left alone and does nothing. Send the journal to support and tell whoever published it.",
+    ),
+    "model-fell-back": Entry(
+        "person",
+        "a model that had been activated gave no answer, failed its own test or lost its certificate; the version "
+        "before decides again, under its own certificate",
+        "The page of the models says when. Do not activate that version again before it is known why.",
+    ),
+    "model-offered": Entry(
+        "operator",
+        "a model that runs beside is certified here and its figures are as they must be",
+        "`appliance models list` shows them; activate it, or leave it beside.",
     ),
     "release-waits": Entry(
         "operator",
@@ -1171,6 +1185,24 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "what should be published is not what its kind must be",
         "A model is a signed package's folder, a policy is docs/updates.md's, a certificate one that `certify` wrote.",
+    ),
+    "balance-where": Entry(
+        "operator",
+        "nobody says where the policy of the balance goes",
+        "Give --repository with --publish-keys, or --out for whoever keeps the key elsewhere, or --dry-run to look.",
+    ),
+    "balance-limits": Entry(
+        "operator",
+        "the limits of the balance contradict each other",
+        "The low ones lie below the high ones; --first is a list of modalities as DICOM writes them: CT,MR.",
+    ),
+    "balance-taken": Entry(
+        "time", "another balance looked at the same time", "Nothing was decided twice; run only one of it."
+    ),
+    "simulate-source": Entry(
+        "operator",
+        "the simulated appliances are not installed here",
+        "They are tools of the source tree: run it there, after `make test` has made its environment.",
     ),
     "publish-serve": Entry(
         "operator",

@@ -14,15 +14,19 @@ from pathlib import Path
 import pytest
 
 from appliance.cli import accepted
-from appliance.config import ConfigMistakes, Places
-from appliance.errors import Misconfigured
+from appliance.config import Config, ConfigMistakes, Places
+from appliance.errors import CATALOGUE, Misconfigured
 from appliance.loop import Moment
 from appliance.triage import integrity
+from appliance.triage.lineup import Lineup
 from appliance.world import ledger, sqlite
+from appliance.world.models import SIGNATURE
+from tests.core.drawn_graphs import net
 from tests.tiny import tiny
-from tests.triage.conftest import UID
+from tests.triage.conftest import UID, Bench
 from tests.triage.test_forgetting import House
 from tests.triage.test_salvage import emptied, torn
+from tests.world.drawn_packages import trust, write
 
 PATIENCE_S = 40.0
 WRONG = '[triage]\nattempts_max = "many"\n[audit]\ncolour = "VALUE-NOT-SHOWN"\n'
@@ -150,6 +154,51 @@ def test_the_last_accepted_one_is_found_whatever_is_wrong(tmp_path: Path, broken
         accepted.configuration("triage", path)
     with pytest.raises(ConfigMistakes):
         accepted.configuration("receive", path)  # it has its own room, and accepted none
+
+
+def test_on_a_full_disk_the_file_stays_with_the_scanner_and_every_page_says_why(tmp_path: Path) -> None:
+    """The reserve is larger than any disk: to a service that is the same as a full one."""
+    full = Machine(tmp_path)
+    try:
+        full.config.write_text(
+            full.good.replace("disk_reserve_bytes = 0", f"disk_reserve_bytes = {2**40}") + full.key()
+        )
+        for service in ("receive", "review"):
+            full.run(service)
+        (full.scanner / "9.dcm").write_bytes(tiny(UID, 9, "PAT-1", "CR", 3))
+        full.until(lambda: "disk-low" in full.page("/sign-in"), "review")
+        full.until(lambda: "disk-low" in (full.root / "receive.log").read_text(), "receive")
+        assert CATALOGUE["disk-low"].hint in full.page("/sign-in")
+        assert (full.scanner / "9.dcm").exists(), "the scanner keeps it"
+        assert not list(full.places.incoming.glob("*.dcm"))
+        full.stop()
+        full.config.write_text(full.good + full.key())  # the disk has room again
+        full.run("receive")
+        full.until(lambda: list(full.places.incoming.glob("*.dcm")), "receive")
+    finally:
+        full.stop()
+
+
+def test_what_an_unsigned_model_covered_is_escalated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(tmp_path)
+    root = bench.places.root.parent
+    package = write(root / "shipped", "chest", "1.1.0", graphs={"model.onnx": net()})
+    told = {"model_folder": root / "shipped", "trusted_keys": trust(root / "trusted")}
+    lineup = Lineup(Config.model_validate({"triage": told}), Places(root / "beside"), bench.triage.engine)
+    try:
+        assert [each.manifest.title for each in lineup.court.models] == ["chest/1.1.0"]
+        (package / SIGNATURE).unlink()
+        lineup.look(Moment(1e6, 1e6))
+        assert lineup.court.models == ()
+        assert "model-unsigned" in caplog.text
+        bench.start(lineup.court)
+        bench.put(tiny(UID, 1, "PAT-1", "CR", 3))
+        bench.step(passed=0.0)
+        bench.step(passed=60.0)
+        assert (bench.study().state, bench.result().lane) == ("escalated", "escalated")
+    finally:
+        lineup.close()
+        bench.triage.close()
 
 
 def test_a_damaged_ledger_is_seen_before_it_is_opened_and_within_the_week(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ refused/ beside it, and a note in incoming/ says so by a code, so that the page 
 import hashlib
 import json
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from appliance.config.reports import OFF
 from appliance.core.final_report import BYTES_MAX as REPORT_BYTES_MAX
 from appliance.errors import Fault, Refused, Unavailable
 from appliance.loop import Moment, Step, guarded
-from appliance.world import archive, folder
+from appliance.world import archive, folder, inotify
 from appliance.world.folder import Look, Magic
 
 LOG = logging.getLogger("appliance.receive")
@@ -99,6 +100,10 @@ class Receive:
     def steps(self) -> dict[str, Step]:
         own = self.kind.steps
         return {f"{own}look": self.look, f"{own}take": self.take, f"{own}tend": self.tend}
+
+    def due(self, _now: float) -> float:
+        """When, in mono seconds, what settles will have settled; never while nothing does."""
+        return self.next_look if self.watched else math.inf
 
     def hinted(self) -> None:
         """Called from the hint thread: look at once."""
@@ -262,4 +267,4 @@ def hint(service: Receive, stop: threading.Event, wake: Callable[[], None]) -> N
         service.hinted()
         wake()
 
-    folder.hint(service.folder, stop=stop, wake=hinted)
+    inotify.hint(service.folder, stop=stop, wake=hinted, leave_out=frozenset({TAKEN, REFUSED}))

@@ -67,6 +67,12 @@ class Intake:
     def steps(self) -> dict[str, Step]:
         return {"admit": self.admit, "assemble": self.assemble}
 
+    def due(self, now: float) -> float:
+        """When, in mono seconds, the next study that grows may have been quiet long enough; never without one."""
+        periods = self.knobs.quiet_period_s, self.knobs.quiet_period_with_evidence_s
+        ends = (known.changed + period for known in self.waiting.values() for period in periods)
+        return min((end for end in ends if end > now), default=math.inf)
+
     def admit(self, moment: Moment) -> bool:
         """Files of incoming/ to the ledger, then to the archive. Row first: the file is already safe where it is."""
         names = sorted(self._arrived())

@@ -3,6 +3,7 @@
 import base64
 import errno
 import json
+import math
 import os
 from io import BytesIO
 from pathlib import Path
@@ -684,3 +685,13 @@ def test_a_released_study_gets_a_case_of_its_own(bench: Bench, film: bytes, monk
     say(bench, verdict(new))
     bench.step("absorb")
     assert bench.study().state == "answered"
+
+
+def test_triage_is_awake_when_a_study_may_have_been_quiet_long_enough(bench: Bench) -> None:
+    assert bench.triage.due(bench.now) == math.inf
+    bench.put(tiny(UID, 1, "PAT-1", "CT", 7))
+    bench.step("admit", "assemble")
+    assert bench.triage.due(bench.now) == bench.now + 1.0  # with evidence
+    assert bench.triage.due(bench.now + 1.0) == bench.now + 3.0  # without
+    bench.step("assemble", passed=9.0)
+    assert bench.triage.due(bench.now) == math.inf

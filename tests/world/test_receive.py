@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -485,3 +486,12 @@ def test_final_reports_have_a_folder_of_their_own(tmp_path: Path) -> None:
     assert made.safe() == set(), "no image by that door"
     assert made.notes() == ["file-not-hl7", "file-too-large"]
     assert receive.reports(made.config) is None
+
+
+def test_it_is_awake_when_what_settles_has_settled_and_not_before(room: Room) -> None:
+    assert room.service.due(room.now) == math.inf
+    room.write("a.dcm", DICOM)
+    room.service.look(Moment(room.now, room.now))
+    assert room.service.due(room.now) == room.now + 1.0
+    room.rounds()
+    assert room.service.due(room.now) == math.inf

@@ -306,13 +306,8 @@ class Releases:
 
     def _failed(self, trial: Trial, code: str, what: str = "") -> None:
         LOG.error("release %s: %s; %s runs", trial.version, code, trial.former)
-        told: dict[str, Any] = {
-            "version": trial.version,
-            "former": trial.former,
-            "sha256": trial.sha256,
-            "at": self.wall(),
-        }
-        failed = Ended(**told, code=code, what=what[:200])
+        which = {"version": trial.version, "former": trial.former, "sha256": trial.sha256}
+        failed = Ended(**which, at=self.wall(), code=code, what=what[:200])
         others = tuple(each for each in self.record.failed if each.sha256 != trial.sha256)
         self.ended.add(trial.version)
         self._end(failed=(*others, failed)[-KEPT_MAX:], waits="")

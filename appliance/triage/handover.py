@@ -203,7 +203,7 @@ class Handover:
             departures.put_key_images(c, leaving.case_id, number, shown)
 
     def _read(self, instance: Instance) -> bytes:
-        return archive.read_instance(self.places.instances, instance.sha256)
+        return archive.read_instance(self.places.instances, instance.sha256, self.knobs.object_bytes_max)
 
     def withdraw(self, moment: Moment) -> bool:
         """Cases of superseded results are taken back; what the centre still says of them becomes an addendum."""

@@ -54,6 +54,15 @@ def holds(mirror: Path, offer: Offer) -> bool:
         return False
 
 
+def lies(mirror: Path, offer: Offer) -> bool:
+    """Whether a plain file lies under the name of an offer, whatever it holds."""
+    try:
+        open_plain(target(mirror, offer)).close()
+    except OSError:
+        return False
+    return True
+
+
 def read_target(mirror: Path, offer: Offer) -> bytes | None:
     """The bytes of a target, if they are those that were signed; None while they are not there or not whole.
 

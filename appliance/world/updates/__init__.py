@@ -96,8 +96,10 @@ def _offers(client: Updater, memory: Path, role: str) -> list[Offer]:
     """Targets of one delegated role: what it names outside its own folder is not looked at."""
     client.get_targetinfo(f"{role}/-")  # fetches and verifies the role's metadata, and remembers it
     named = cast(Targets, _signed(memory, role)).targets
+    if len(named) > TARGETS_MAX:
+        raise ValueError("too many")  # one that is passed over may be one that is taken back
     found = []
-    for path in sorted(named)[:TARGETS_MAX]:
+    for path in sorted(named):
         target = client.get_targetinfo(path) if path.startswith(f"{role}/") else None
         made = None if target is None else offer(path, target.length, target.hashes, target.custom)
         if made is not None:

@@ -6,6 +6,7 @@ fault of a step ends the service, whose supervisor starts it again.
 """
 
 import logging
+import math
 import threading
 import time
 import traceback
@@ -31,6 +32,7 @@ class Moment:
 
 
 Step = Callable[[Moment], bool]
+Due = Callable[[float], float]
 
 
 def moment() -> Moment:
@@ -61,9 +63,17 @@ def guarded(where: str, work: Callable[[], T]) -> T | Fault:
 
 
 def run(
-    steps: Mapping[str, Step], *, stop: threading.Event, wake: threading.Event, alive: Callable[[], object]
+    steps: Mapping[str, Step],
+    *,
+    stop: threading.Event,
+    wake: threading.Event,
+    alive: Callable[[], object],
+    due: Due = lambda _: math.inf,
 ) -> None:
     """Runs the steps in order until stop is set; after a round in which none did anything, waits for wake or time.
+
+    due  asked with mono seconds: when the next timer of the service runs out, so that nobody sleeps past it. One that
+         has run out and did not help makes nobody turn faster
 
     An `Unavailable` that lasts is said once a minute. alive is called after every step that returned: the watchdog
     hears of progress, not of a living thread.
@@ -87,4 +97,6 @@ def run(
                     LOG.warning("%s: %s (tried again)", name, fault)
             alive()
         if not busy:
-            wake.wait(IDLE_PERIOD_S)
+            now = moment()
+            left = due(now.mono) - now.mono
+            wake.wait(min(left, IDLE_PERIOD_S) if left > 0 else IDLE_PERIOD_S)

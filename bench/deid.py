@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.cli.files import quiet_libraries
@@ -71,25 +72,32 @@ def one_run(tool: str, python: Path, folder: Path, out: Path, core: int) -> tupl
 
 def headers(count: int, repeats: int, seed: int, peers: Path | None) -> None:
     tools = [tool for tool in (*TOOLS, *PROGRAMS) if peers or tool in OURS]
+    for kind in HEADERS:
+        rates, written, size = rates_of(kind, tools, count, repeats, seed, peers)
+        print_rates(f"{kind}, {size} bytes", rates, written, count)
+
+
+def rates_of(
+    kind: str, tools: Sequence[str], count: int, repeats: int, seed: int, peers: Path | None
+) -> tuple[dict[str, list[float]], dict[str, int], int]:
+    """Files per CPU-second of each tool in each repeat, how many files came out at least, and the bytes of one."""
     core = max(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="bench-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as place:
-        for kind in HEADERS:
-            folder = Path(place, "in")
-            folder.mkdir()
-            for number, data in enumerate(files(kind, count, seed)):
-                (folder / f"{number:05}.dcm").write_bytes(data)
-            rates: dict[str, list[float]] = {tool: [] for tool in tools}
-            written = dict.fromkeys(tools, count)
-            for repeat in range(repeats):
-                turn = repeat % len(tools)
-                for tool in tools[turn:] + tools[:turn]:
-                    python = Path(sys.executable) if tool in OURS else peers
-                    assert python is not None
-                    rate, came = one_run(tool, python, folder, Path(place, "out"), core)
-                    rates[tool].append(rate)
-                    written[tool] = min(written[tool], came)
-            shutil.rmtree(folder)
-            print_rates(f"{kind}, {len(data)} bytes", rates, written, count)
+        folder = Path(place, "in")
+        folder.mkdir()
+        for number, data in enumerate(files(kind, count, seed)):
+            (folder / f"{number:05}.dcm").write_bytes(data)
+        rates: dict[str, list[float]] = {tool: [] for tool in tools}
+        written = dict.fromkeys(tools, count)
+        for repeat in range(repeats):
+            turn = repeat % len(tools)
+            for tool in (*tools[turn:], *tools[:turn]):
+                python = Path(sys.executable) if tool in OURS else peers
+                assert python is not None
+                rate, came = one_run(tool, python, folder, Path(place, "out"), core)
+                rates[tool].append(rate)
+                written[tool] = min(written[tool], came)
+    return rates, written, len(data)
 
 
 def print_rates(kind: str, rates: dict[str, list[float]], written: dict[str, int], count: int) -> None:

@@ -1,10 +1,12 @@
 """The loop and the one guard: counted, logged by code, and never a word of what was in the data."""
 
 import logging
+import math
 import threading
 
 import pytest
 
+from appliance import loop
 from appliance.errors import CATALOGUE, Fault, Misconfigured, Quarantined, Refused, Unavailable
 from appliance.loop import FAULTS, Moment, guarded, run
 
@@ -103,3 +105,23 @@ def test_an_outage_is_said_once_and_again_when_it_comes_again(caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         run({"step": step, "busy": busy}, stop=stop, wake=wake, alive=lambda: None)
     assert caplog.text.count("broker-away") == 2
+
+
+@pytest.mark.parametrize(
+    ("left", "waited"),
+    [(0.125, 0.125), (60.0, loop.IDLE_PERIOD_S), (math.inf, loop.IDLE_PERIOD_S), (-1.0, loop.IDLE_PERIOD_S)],
+)
+def test_nobody_sleeps_past_a_timer_and_one_that_is_past_turns_nobody_faster(
+    left: float, waited: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, slept = threading.Event(), list[float]()
+
+    class Wake(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            slept.append(timeout or 0.0)
+            stop.set()
+            return True
+
+    monkeypatch.setattr(loop, "moment", lambda: Moment(0.0, 100.0))
+    loop.run({"idle": lambda _: False}, stop=stop, wake=Wake(), alive=lambda: None, due=lambda now: now + left)
+    assert slept == [waited]

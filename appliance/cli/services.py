@@ -5,6 +5,7 @@ operator's, exit status 78; anything that breaks later ends the process, and the
 """
 
 import logging
+import math
 import random
 import signal
 import threading
@@ -17,15 +18,14 @@ from appliance.cli import accepted
 from appliance.cli.files import quiet_libraries
 from appliance.config import Config, Places, secret
 from appliance.errors import Misconfigured, Unavailable
-from appliance.loop import Step, moment, run
-from appliance.world import journal, systemd
+from appliance.loop import Due, Step, moment, run
+from appliance.world import inotify, journal, systemd
 
 
 def serve(name: str, path: Path) -> int:
     """Runs one service to its end; returns the exit status."""
     quiet_libraries()
     logging.basicConfig(level=logging.INFO, handlers=[journal.handler(name)])
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)
     config, mistakes = accepted.configuration(name, path)
     places = Places(config.state.folder)
     stop, wake = threading.Event(), threading.Event()
@@ -41,12 +41,12 @@ def serve(name: str, path: Path) -> int:
 
         review.serve(config, places, stop=stop, ready=_ready, alive=_alive, mistakes=mistakes)
         return 0
-    steps, close = _BUILDERS[name](Surroundings(config, places, stop, wake))
+    built = _BUILDERS[name](Surroundings(config, places, stop, wake))
     _ready("")
     try:
-        run(steps, stop=stop, wake=wake, alive=_alive)
+        run(built.steps, stop=stop, wake=wake, alive=_alive, due=built.due)
     finally:
-        close()
+        built.close()
     return 0
 
 
@@ -69,7 +69,13 @@ class Surroundings:
     wake: threading.Event
 
 
-Built = tuple[dict[str, Step], Callable[[], None]]
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A service ready to run. due: as loop.run asks it."""
+
+    steps: dict[str, Step]
+    close: Callable[[], None]
+    due: Due = lambda _: math.inf
 
 
 def _receive(around: Surroundings) -> Built:
@@ -85,7 +91,7 @@ def _receive(around: Surroundings) -> Built:
     if door.steps():
         with suppress(Unavailable):  # an address that is not there yet: the step tries again and says so
             door.listen(moment())
-    return {**steps, **door.steps()}, door.close
+    return Built({**steps, **door.steps()}, door.close, service.due)
 
 
 def _triage(around: Surroundings) -> Built:
@@ -97,7 +103,8 @@ def _triage(around: Surroundings) -> Built:
         raise Misconfigured("deid-site-key", "triage.site_key_file")
     integrity.look(around.places)
     service = triage.Triage(around.config, around.places, site_key)
-    return service.steps(), service.close
+    inotify.hint(around.places.incoming, stop=around.stop, wake=around.wake.set)
+    return Built(service.steps(), service.close, service.due)
 
 
 def _uplink(around: Surroundings) -> Built:
@@ -105,7 +112,7 @@ def _uplink(around: Surroundings) -> Built:
 
     service = uplink.Enrolling(around.config, around.places, around.wake, random.SystemRandom())
     if not around.config.updates.url:
-        return service.steps(), service.close
+        return Built(service.steps(), service.close)
     from appliance.uplink.updates import Updates
 
     fetching = Updates(around.config, around.places, around.wake.set, random.SystemRandom())
@@ -115,7 +122,7 @@ def _uplink(around: Surroundings) -> Built:
         service.close()
         fetching.close()
 
-    return {**service.steps(), **fetching.steps()}, close
+    return Built({**service.steps(), **fetching.steps()}, close)
 
 
 def _deliver(around: Surroundings) -> Built:
@@ -128,7 +135,7 @@ def _deliver(around: Surroundings) -> Built:
     service = deliver.Deliver(
         around.config.deliver, places.outbox, places.receipts, book.make, book.hear, around.wake, randomness
     )
-    return service.steps(), service.close
+    return Built(service.steps(), service.close)
 
 
 _BUILDERS: dict[str, Callable[[Surroundings], Built]] = {

@@ -7,10 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from pydicom._dicom_dict import RepeatersDictionary
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 
 from appliance.core import annex_e
@@ -186,6 +187,7 @@ _KEYWORDS = frozenset(rule.keyword for rule in annex_e.RULES) | {row[4] for row 
 _ENVELOPE = ("preamble", "file meta information")  # places of a file that are no attribute
 
 
+@lru_cache(4096)  # the same attributes in every slice
 def _named(path: str) -> str:
     """A change's place with its item numbers gone, and with "other" for whatever is neither keyword nor tag."""
     if path in _ENVELOPE:
@@ -203,9 +205,10 @@ def _rule(rule: str) -> str:
 
 
 def _paths(header: Dataset, before: str = "") -> Iterable[str]:
-    for element in header:
-        path = before + (element.keyword or f"({element.tag.group:04X},{element.tag.element:04X})")
-        if element.VR == "SQ":
-            for item in element.value:
+    """The place of every attribute; values are left as they lie, but where a sequence may be one (PS3.5 6.2.2)."""
+    for tag in header.keys():  # noqa: SIM118 - iterating over a data set converts every value
+        path = before + (keyword_for_tag(tag) or f"({tag.group:04X},{tag.element:04X})")
+        if header.get_item(tag).VR in (None, "SQ", "UN") and header[tag].VR == "SQ":
+            for item in header[tag].value:
                 yield from _paths(item, f"{path}.")
         yield path[:PATH_CHARACTERS_MAX]

@@ -29,7 +29,7 @@ from appliance.world.ledger import moves, stray_files, strays, studies, watch
 
 LIBRARIES = (
     *("cryptography", "imagecodecs", "jinja2", "numpy", "onnx", "onnxruntime", "opencv-python-headless", "paho-mqtt"),
-    *("pydantic", "pydicom", "pynetdicom", "pysqlite3", "sqlalchemy", "starlette", "uvicorn", "watchfiles"),
+    *("pydantic", "pydicom", "pynetdicom", "pysqlite3", "sqlalchemy", "starlette", "uvicorn"),
 )
 CODES_MAX = 200
 HOUR_S = 3600

@@ -8,10 +8,8 @@ made is known by its event, and an attempt is counted before it is made.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from io import BytesIO
 from typing import Any
 
-import pydicom
 from sqlalchemy import Connection, Engine, Row
 
 from appliance.config import Config, Places
@@ -33,7 +31,7 @@ from appliance.core.correction import (
 )
 from appliance.core.decide import Model
 from appliance.core.document import URGENCIES, encode
-from appliance.core.identity import identity, joined
+from appliance.core.identity import identity_of, joined
 from appliance.core.inspect import inspect
 from appliance.core.study import Instance
 from appliance.errors import Fault, Quarantined
@@ -145,13 +143,12 @@ class Corrections:
             instances = ledger.instances_of(c, number)
         if not instances:
             raise Quarantined("inspect-unreadable", "study")
-        # One object at a time: a data set holds on to all the bytes that it was read from.
-        inspect(data, joined(*(identity(self._header(each)) for each in instances)), self._vocabulary())
+        # One object at a time: what was read is let go of before the next.
+        inspect(data, joined(*(identity_of(self._read(each)) for each in instances)), self._vocabulary())
         return made
 
-    def _header(self, instance: Instance) -> pydicom.FileDataset:
-        data = archive.read_instance(self.places.instances, instance.sha256)
-        return pydicom.dcmread(BytesIO(data), stop_before_pixels=True)
+    def _read(self, instance: Instance) -> bytes:
+        return archive.read_instance(self.places.instances, instance.sha256)
 
     def _vocabulary(self) -> frozenset[str]:
         """What a correction can bear that was fixed before the patient came: its own words, the installed models'."""

@@ -22,7 +22,7 @@ from appliance.core.compose import compose, said_by
 from appliance.core.decide import REASONS, Model
 from appliance.core.document import Code, Hex64, decode, encode
 from appliance.core.gates import Measure
-from appliance.core.identity import Identity, identity, joined
+from appliance.core.identity import Identity, identity_of, joined
 from appliance.core.inspect import inspect
 from appliance.core.key_images import chosen, decoded, key_images, share
 from appliance.core.options import Options
@@ -145,8 +145,9 @@ def sealed_case(
     case = case.model_copy(update={"receipt": receipt.stamp})
     documents: dict[Tier, bytes] = {1: wire_case.final(case)} if case.key_images else {}
     documents[0] = wire_case.final(wire_case.without_pictures(case))
-    # One object at a time: a data set holds on to all the bytes that it was read from.
-    who = joined(*(identity(_header(read(instance))) for instance in instances))
+    # One object at a time: what was read is let go of before the next.
+    rest = (instance for instance in instances if instance.sha256 not in material.known)
+    who = joined(*material.known.values(), *(identity_of(read(instance)) for instance in rest))
     for document in documents.values():
         inspected(document, who, _vocabulary(models), cleaning.look)
     shown = (Shown(each.id, material.sources[each.sop_instance_uid], each.frame) for each in case.key_images)
@@ -171,6 +172,7 @@ class _Material:
 
     pictures  the one most needed first
     sources   pseudonym of an object -> SHA-256 of the file as it came
+    known     SHA-256 of each file that was cleaned -> whose it is
     """
 
     header: pydicom.Dataset
@@ -179,6 +181,7 @@ class _Material:
     pictures: tuple[wire_case.KeyImage, ...]
     aliases: tuple[Alias, ...]
     sources: Mapping[str, str]
+    known: Mapping[str, Identity] = field(repr=False)
 
 
 def _material(
@@ -190,8 +193,10 @@ def _material(
     needed = {each.sha256: each for each in (first, *(place.instance for place in places))}
     headers, objects, aliases, sources = {}, [], dict[Alias, None](), dict[str, str]()
     made: dict[int, list[wire_case.KeyImage]] = {}
+    known: dict[str, Identity] = {}
     for digest, instance in needed.items():
-        cleaned = clean(read(instance))
+        data = read(instance)
+        cleaned, known[digest] = clean(data), identity_of(data)
         header = headers[digest] = _header(cleaned.bytes)
         options = cleaned.options
         objects.append(accounted(header, cleaned, site_key))
@@ -203,7 +208,7 @@ def _material(
             for place in own:
                 made[place.place] = list(key_images(image, place, str(header.SOPInstanceUID), share(places)))
     pictures = [picture for place in places for picture in made.get(place.place, ())]
-    return _Material(headers[first.sha256], options, tuple(objects), tuple(pictures), tuple(aliases), sources)
+    return _Material(headers[first.sha256], options, tuple(objects), tuple(pictures), tuple(aliases), sources, known)
 
 
 def _aliases(instance: Instance, header: pydicom.Dataset) -> list[Alias]:

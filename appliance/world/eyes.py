@@ -9,11 +9,10 @@ import hashlib
 import importlib.util
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from appliance.core.eyes import Likelihood, Picture, Reading
@@ -121,7 +120,10 @@ class OcrEyes:
         return Recogniser(checked(self.folder, OTHER_RECOGNISER), checked(self.folder, OTHER_LETTERS))
 
 
-def _session(graph: bytes) -> onnxruntime.InferenceSession:
+def _session(graph: bytes) -> Any:
+    """An onnxruntime.InferenceSession; whoever looks first loads the runtime: 20 MB that many an hour needs none of."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

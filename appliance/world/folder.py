@@ -1,18 +1,15 @@
-"""The scanner's folder: what stands in it, read without trusting it, and hints that something changed.
+"""The scanner's folder: what stands in it, read without trusting it.
 
-Inotify may drop events (queue overflow, network file systems), so a hint only wakes the service; looking through the
-whole folder is the truth. Links are never followed: files are opened with O_NOFOLLOW and checked on the descriptor.
+Looking through the whole folder is the truth; hints (world.inotify) only say when. Links are never followed: files are
+opened with O_NOFOLLOW and checked on the descriptor.
 """
 
 import errno
 import os
 import stat
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import watchfiles
 
 from appliance.errors import Refused, Unavailable
 
@@ -142,20 +139,3 @@ def _same(look: Look, about: os.stat_result) -> None:
         raise Refused("file-link")
     if (about.st_size, about.st_mtime_ns, about.st_ino) != (look.size, look.mtime_ns, look.inode):
         raise Unavailable("file-changing")
-
-
-def hint(folder: Path, *, stop: threading.Event, wake: Callable[[], None]) -> threading.Thread:
-    """Starts a thread that calls wake whenever inotify says that something changed; it promises nothing."""
-
-    def listen() -> None:
-        try:
-            for _ in watchfiles.watch(
-                folder, stop_event=stop, step=20, debounce=50, rust_timeout=500, raise_interrupt=False
-            ):
-                wake()
-        except (OSError, RuntimeError):
-            return  # the folder went away or inotify is exhausted: the rescan is the truth
-
-    thread = threading.Thread(target=listen, name="folder-hint", daemon=True)
-    thread.start()
-    return thread

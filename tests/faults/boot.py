@@ -118,6 +118,7 @@ class Boot:
             ("disk full, room again", self.full),
             ("books", self.books),
             ("memory", self.memory),
+            ("prove, beside all that runs", self.prove),
             ("remove, purge", self.purge),
         ):
             self.step(name, work)
@@ -371,6 +372,16 @@ class Boot:
             told.append(f"{name} {sum(int(line.split()[1]) for line in said.splitlines()) // 1024}")
         peak = self.machine.memory_peak() // 2**20
         return f"machine held to 4096 MiB; peak {peak or '?'} MiB with page cache; resident MiB: {', '.join(told)}"
+
+    def prove(self) -> str:
+        """With what the package brings and nothing else: the machine's mosquitto is out of sight."""
+        program = "/usr/sbin/mosquitto"
+        command = f"mv {program} {program}.aside; appliance prove --quick -o /var/tmp/prove.html; status=$?"
+        said = self.machine.do(f"{command}; mv {program}.aside {program}; exit $status", timeout_s=900)
+        told = json.loads(self.machine.do("cat /var/tmp/prove.json"))
+        seen = {name: told[name] for name in ("broker", "broken", "generator")}
+        assert seen == {"broker": "iotcore", "broken": [], "generator": True}, seen
+        return "; ".join(said.splitlines()[-5:-1])
 
     def purge(self) -> str:
         machine, package = self.machine, "edge-diagnostic-appliance"

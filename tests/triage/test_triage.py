@@ -3,6 +3,7 @@
 import base64
 import errno
 import json
+import math
 import os
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from appliance.core.case import Case, Reader, Verdict
 from appliance.core.document import decode, encode
 from appliance.core.letter import sealed
 from appliance.core.messages import verdict_place
+from appliance.core.structure import Data
 from appliance.errors import Quarantined, Unavailable
 from appliance.loop import Moment
 from appliance.triage import Triage, handover, intake, judge, looking, sealing
@@ -358,10 +360,10 @@ def test_a_file_that_kills_the_process_costs_no_other_file(
     others = [bench.put(tiny(f"{UID}.{number}", 1, "PAT-1", "MR", number)) for number in range(5)]
     real = intake.admit
 
-    def admit(data: bytes) -> Any:
-        if data.endswith(b"kills"):
+    def admit(data: Data, **known: str) -> Any:
+        if data[-5:] == b"kills":
             raise Killed
-        return real(data)
+        return real(data, **known)
 
     monkeypatch.setattr(intake, "admit", admit)
     deaths = 0
@@ -683,3 +685,13 @@ def test_a_released_study_gets_a_case_of_its_own(bench: Bench, film: bytes, monk
     say(bench, verdict(new))
     bench.step("absorb")
     assert bench.study().state == "answered"
+
+
+def test_triage_is_awake_when_a_study_may_have_been_quiet_long_enough(bench: Bench) -> None:
+    assert bench.triage.due(bench.now) == math.inf
+    bench.put(tiny(UID, 1, "PAT-1", "CT", 7))
+    bench.step("admit", "assemble")
+    assert bench.triage.due(bench.now) == bench.now + 1.0  # with evidence
+    assert bench.triage.due(bench.now + 1.0) == bench.now + 3.0  # without
+    bench.step("assemble", passed=9.0)
+    assert bench.triage.due(bench.now) == math.inf

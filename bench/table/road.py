@@ -1,0 +1,41 @@
+"""Row: processor time a file, from incoming/ to decided, de-identified, inspected, sealed and committed."""
+
+from bench.table.measured import Figure, How, Row, ms, side
+
+NAME = "road"
+# kind and how: what is compared, files quick and whole
+ROADS = {
+    ("CT raw", "whole"): (3, 12),
+    ("CT raw", "header"): (10, 100),
+    ("CT raw", "uninspected"): (10, 100),
+    ("CT jpeg-ls", "header"): (10, 100),
+    ("CT raw", "series"): (30, 200),
+    ("film raw", "whole"): (3, 12),
+    ("film raw", "header"): (10, 100),
+}
+AGAINST_PYDICOM = {("CT raw", "header"), ("CT raw", "series"), ("CT jpeg-ls", "header")}
+SAID = {
+    "whole": "everything on, pictures cleaned and read again",
+    "header": "header inspected, no picture leaves",
+    "uninspected": "the same without the inspector",
+    "series": "one study of all slices, header inspected",
+}
+
+
+def measure(how: How) -> Row:
+    figures = []
+    for (kind, road), counts in ROADS.items():
+        sides = ["ours", "floor", *(["pydicom"] if (kind, road) in AGAINST_PYDICOM else [])]
+        spent: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(how.repeats):
+            for name in sides:  # in turn: a busy spell meets all
+                count = str(how.count(*counts))
+                spent[name].append(side(how, name, kind, road, count)["cpu_s"])
+        beside = {name: ms(values) for name, values in spent.items()}
+        key, what = f"{kind} {road}".replace(" ", "-").lower(), f"{kind}, {SAID[road]}"
+        ratios = tuple(floor / mine for floor, mine in zip(spent["floor"], spent["ours"], strict=True))
+        figures.append(Figure(f"{key}-of-floor", f"{what}: floor / ours", ratios, "x", beside))
+        if "pydicom" in spent:
+            times = tuple(theirs / mine for theirs, mine in zip(spent["pydicom"], spent["ours"], strict=True))
+            figures.append(Figure(f"{key}-of-pydicom", f"{what}: pydicom / ours", times, "x", beside))
+    return Row(NAME, tuple(figures))

@@ -31,10 +31,9 @@ from tuf.api.metadata import (
 from tuf.api.serialization.json import JSONSerializer
 from tuf.repository import Repository
 
-from appliance.core.updates import ROLES, TARGETS_MAX, Kind, Ring, Terms, offer
+from appliance.core.updates import ROLE_BYTES_MAX, ROLES, TARGETS_MAX, Kind, Ring, Terms, offer
 from appliance.errors import Misconfigured
 from appliance.world.keyfile import put
-from appliance.world.updates import LIMITS
 
 ONLINE = (Snapshot.type, Timestamp.type)
 DAYS: Mapping[str, int] = {Root.type: 730, Targets.type: 730, Snapshot.type: 14, Timestamp.type: 14}
@@ -106,7 +105,7 @@ class Published(Repository):
         for signed in (delegator, before):
             self._sign(md, role, signed)
         data = md.to_bytes(PLAIN)
-        if len(data) > LIMITS["targets_max_length"] or len(getattr(md.signed, "targets", ())) > TARGETS_MAX:
+        if len(data) > ROLE_BYTES_MAX or len(getattr(md.signed, "targets", ())) > TARGETS_MAX:
             raise Misconfigured("publish-full", role)
         for signed in (delegator, before):
             if signed is not None and not signed.get_verification_result(role, md.signed_bytes, md.signatures).verified:

@@ -20,7 +20,7 @@ from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from appliance.core.updates import KIND_OF, TARGETS_MAX, Offer, offer
+from appliance.core.updates import KIND_OF, ROLE_BYTES_MAX, TARGETS_MAX, Offer, offer
 from appliance.errors import Fault, Misconfigured, Quarantined, Unavailable
 
 # Of each file of metadata; python-tuf's own are ten times as much.
@@ -30,7 +30,7 @@ LIMITS = {
     "root_max_length": 64 * 1024,
     "timestamp_max_length": 16 * 1024,
     "snapshot_max_length": 64 * 1024,
-    "targets_max_length": 512 * 1024,
+    "targets_max_length": ROLE_BYTES_MAX,
 }
 ROOT_BYTES_MAX = LIMITS["root_max_length"]
 BYTES_MAX = max(value for name, value in LIMITS.items() if name.endswith("_length"))

@@ -5,7 +5,7 @@ ARGS ?=
 TOOLS := .venv-tools/bin
 TOOLS_PINNED := pip-tools==7.6.2 cyclonedx-bom==7.5.0 hatchling==1.33.0
 
-.PHONY: help demo town test check faults prove power crashpoints seven-days hospital bench bench-ingest bench-cstore bench-deid bench-draft bench-review load simulate docs evaluate deid-report system-packages lock sbom wheel boot deb
+.PHONY: help demo town test check faults prove power crashpoints seven-days hospital bench bench-cstore bench-deid bench-draft bench-review load central-simulate simulate docs evaluate deid-report system-packages lock sbom wheel boot deb bench-large bench-ingest
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ hospital: system-packages .venv/made-test  ## scanner over TLS, readers, Orthanc
 load: system-packages .venv/made-test  ## cases a second by workers, percentiles, fairness, into bench/RESULTS.md
 	@$(PY) -m bench.load $(ARGS)
 
+central-simulate: system-packages .venv/made-test  ## splits and balance: simulated appliances, real workers; ARGS='--only thin --keep'
+	@$(PY) -m bench.simulate $(ARGS)
+
 bench: system-packages .venv/made-test  ## every promise of bench/budget.toml beside floors and peers, into bench/RESULTS.md; ARGS=--quick
 	@$(PY) -m bench.table $(ARGS)
 
@@ -83,6 +86,9 @@ bench-review: .venv/made-test  ## the viewer's first image, scroll and drag in C
 
 bench-cstore: system-packages .venv/made-test  ## C-STORE in, durable, beside storescp, pynetdicom and Orthanc
 	$(PY) -m bench.cstore $(ARGS)
+
+bench-large: system-packages .venv/made-test  ## a CT of 2,000 slices and an object of 1 GiB: memory; ARGS='--slices 2000'
+	$(PY) -m bench.large $(ARGS)
 
 bench-deid: .venv/made-test  ## de-identification beside its peers; ARGS='--files 200 --repeats 5'
 	$(PY) -m bench.deid $(ARGS)

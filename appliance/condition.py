@@ -15,6 +15,7 @@ from appliance.core.volume import history_s, silence
 from appliance.silence import silent_models
 from appliance.world import archive, keyring, ledger, release, targets, wire
 from appliance.world.keyring import CENTRE_FILE
+from appliance.world.ledger import promotion
 from appliance.world.wire import freight, pulses, queue
 
 DAY_S = 86_400.0
@@ -78,12 +79,13 @@ def _days_left(config: Config, places: Places, now: float) -> dict[str, float | 
 
 
 def _updates(c: Connection, now: float) -> dict[str, Any]:
+    models = {"models_fallen": tuple(promotion.fallen(c)), "models_offered": tuple(promotion.offered(c))}
     stands = ledger.updates.stands(c)
     if stands is None:
-        return {}
+        return models
     ended = stands.expires is not None and stands.expires < now
     refused = sum(row.state == "refused" for row in ledger.updates.everything(c))
-    return {"updates_stand": bool(ended or stands.code in STANDS_STILL), "updates_refused": refused}
+    return {**models, "updates_stand": bool(ended or stands.code in STANDS_STILL), "updates_refused": refused}
 
 
 def _releases(config: Config) -> dict[str, str]:

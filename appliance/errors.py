@@ -195,7 +195,9 @@ CATALOGUE: dict[str, Entry] = {
         "person", "the image holds values that are no numbers", "Look at the study on the modality; send it again."
     ),
     "pixel-too-large": Entry(
-        "person", "the image is larger than the limit", "Raise triage.pixels_max or read it elsewhere."
+        "person",
+        "the image is larger than the limit",
+        "Read it elsewhere, or raise triage.pixels_max or triage.object_bytes_max.",
     ),
     "pixel-rescale": Entry(
         "person", "the rescale slope is zero or not finite", "Ask the modality's service to mend the header."
@@ -893,23 +895,23 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "report-malformed": Entry(
         "person",
-        "a message of HL7 v2 is none, or one that cannot be read",
-        "It is kept as it came; have the interface send ORU^R01 in UTF-8, ISO 8859-1 or ISO 8859-15.",
+        "a message of HL7 v2 or a structured report is none, or one that cannot be read",
+        "It is kept as it came; have ORU^R01 sent in UTF-8, ISO 8859-1 or ISO 8859-15, or a whole DICOM object.",
     ),
     "file-not-hl7": Entry(
         "sender",
-        "the file is no message of HL7 v2",
-        "It lies in refused/ of the folder of final reports; put one ORU^R01 a file there.",
+        "the file is neither a message of HL7 v2 nor a DICOM object",
+        "It lies in refused/ of the folder of final reports; put one ORU^R01 or structured report a file there.",
     ),
     "report-stranger": Entry(
         "person",
         "a final report comes from an application that is not named here",
-        "It is kept and counts for nothing; name its MSH-3 and MSH-4 in reports.senders, and have it sent again.",
+        "It is kept and counts for nothing; name in reports.senders its MSH-3 and MSH-4, or maker and institution.",
     ),
     "report-kind": Entry(
         "person",
-        "what came as a final report is another message, or one for tests",
-        "It is kept and counts for nothing; have the interface send ORU^R01 with processing id P only.",
+        "what came as a final report is another message or object, or one for tests",
+        "It is kept and counts for nothing; have ORU^R01 with processing id P and structured reports sent there only.",
     ),
     "hl7-error": Entry(
         "person",
@@ -1082,6 +1084,9 @@ CATALOGUE: dict[str, Entry] = {
     "update-other-ring": Entry(
         "time", "an update is not rolled out to this appliance yet", "Nothing to do: it comes when its ring grows."
     ),
+    "update-other-site": Entry(
+        "operator", "a certificate that came as an update is another site's", "Nothing to do: it is left for that site."
+    ),
     "update-tampered": Entry(
         "person",
         "the file of an update is not what was signed",
@@ -1099,6 +1104,17 @@ CATALOGUE: dict[str, Entry] = {
         "person",
         "taking an update in ended the service too often",
         "It is left alone and does nothing. Send the journal to support and tell whoever published it.",
+    ),
+    "model-fell-back": Entry(
+        "person",
+        "a model that had been activated gave no answer, failed its own test or lost its certificate; the version "
+        "before decides again, under its own certificate",
+        "The page of the models says when. Do not activate that version again before it is known why.",
+    ),
+    "model-offered": Entry(
+        "operator",
+        "a model that runs beside is certified here and its figures are as they must be",
+        "`appliance models list` shows them; activate it, or leave it beside.",
     ),
     "release-waits": Entry(
         "operator",
@@ -1169,6 +1185,24 @@ CATALOGUE: dict[str, Entry] = {
         "operator",
         "what should be published is not what its kind must be",
         "A model is a signed package's folder, a policy is docs/updates.md's, a certificate one that `certify` wrote.",
+    ),
+    "balance-where": Entry(
+        "operator",
+        "nobody says where the policy of the balance goes",
+        "Give --repository with --publish-keys, or --out for whoever keeps the key elsewhere, or --dry-run to look.",
+    ),
+    "balance-limits": Entry(
+        "operator",
+        "the limits of the balance contradict each other",
+        "The low ones lie below the high ones; --first is a list of modalities as DICOM writes them: CT,MR.",
+    ),
+    "balance-taken": Entry(
+        "time", "another balance looked at the same time", "Nothing was decided twice; run only one of it."
+    ),
+    "simulate-source": Entry(
+        "operator",
+        "the simulated appliances are not installed here",
+        "They are tools of the source tree: run it there, after `make test` has made its environment.",
     ),
     "publish-serve": Entry(
         "operator",

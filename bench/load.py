@@ -96,9 +96,9 @@ def cpu_s(process: "Popen[bytes] | None") -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def model(latency_s: float) -> tuple[Popen[bytes], str]:
+def model(latency_s: float, *more: str) -> tuple[Popen[bytes], str]:
     port = free_port()
-    command = [sys.executable, "-m", "bench.fixed_latency", "--port", str(port), "--latency-s", str(latency_s)]
+    command = [sys.executable, "-m", "bench.fixed_latency", "--port", str(port), "--latency-s", str(latency_s), *more]
     child = Popen(command, stdout=DEVNULL, preexec_fn=die_with(os.getpid()), start_new_session=True)
     return child, f"http://127.0.0.1:{port}/v1"
 

@@ -19,7 +19,18 @@ from appliance.core.messages import PARTITIONS
 from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.loop import Step, run
 from appliance.world.mqtt import Link
-from central import corrections, enrol, fleet, local_model, overview, publishing, series, store
+from central import (
+    balancing,
+    corrections,
+    enrol,
+    fleet,
+    local_model,
+    overview,
+    publishing,
+    series,
+    simulating,
+    store,
+)
 from central.asking import Asking, Gate
 from central.llm import STRUCTURED, Endpoint, read_key
 from central.no_model import NoModel
@@ -37,8 +48,11 @@ WAIT_S = 0.5
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status: 0, 1 when a service failed, 78 for a wrong set-up."""
+    given = sys.argv[1:] if argv is None else list(argv)
     parser = _parser()
-    options = parser.parse_args(argv)
+    # The simulation has a command line of its own: everything behind its verb is its.
+    told = given[:1] if given[:1] == list(simulating.VERBS) else given
+    options = parser.parse_args(told)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
@@ -57,6 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return publishing.run(options)
             case verb if verb in fleet.VERBS:
                 return fleet.run(options)
+            case verb if verb in balancing.VERBS:
+                return balancing.run(options)
+            case verb if verb in simulating.VERBS:
+                return simulating.run(given[1:])
             case verb if verb in local_model.VERBS:
                 return local_model.run(options)
             case _:
@@ -121,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     local_model.arguments(commands)
     publishing.arguments(commands)
     fleet.arguments(commands)
+    balancing.arguments(commands)
+    simulating.arguments(commands)
     return parser
 
 

@@ -33,6 +33,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 KEY_BYTES = 32  # RFC 8032, RFC 7748
 DEVICES, CENTRE = "devices", "centre"  # the two authorities
 FILE_BYTES_MAX = 64 * 1024
+ROOT_FILE, NO_ROOT = "updates-root.json", "none"
 NEXT = "next-"  # a key that is told to the appliances and not used yet
 
 
@@ -57,6 +58,11 @@ def arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     accept.add_argument("--fingerprint", default="", help="as the appliance's operator reads it to you")
     accept.add_argument("-o", "--output", type=Path, required=True, help="the answer, a file")
     accept.add_argument("--days", type=_days, default=DEVICE_DAYS, help="the certificate's life (default %(default)s)")
+    accept.add_argument(
+        "--updates-root",
+        metavar="FILE",
+        help=f"root of updates for the appliance to believe, or none (default: {ROOT_FILE} in --keys, if it is there)",
+    )
     made["revoke"].add_argument("device", help="the appliance's device id")
     made["rotate"].add_argument("--promote", action="store_true", help="use the next key, once every appliance has it")
     broker.add_argument("-o", "--output", type=Path, required=True, help="folder for mosquitto's files")
@@ -77,7 +83,17 @@ def run(told: argparse.Namespace, *, now_s: float | None = None) -> int:
             case "init":
                 init(told.keys, signing, now_s=now_s)
             case "enrol-accept":
-                accept(told.keys, signing, told.request, told.fingerprint, told.output, days=told.days, now_s=now_s)
+                root = updates_root(told.keys, told.updates_root)
+                accept(
+                    told.keys,
+                    signing,
+                    told.request,
+                    told.fingerprint,
+                    told.output,
+                    days=told.days,
+                    now_s=now_s,
+                    root=root,
+                )
             case "revoke":
                 revoke(told.keys, signing, told.device, now_s=now_s)
             case "rotate":
@@ -116,8 +132,30 @@ def init(keys: Path, signing: Path, *, now_s: float) -> None:
     print(f"centre {enrolment.centre_fingerprint(_public(keys))}")
 
 
+def updates_root(keys: Path, told: str | None) -> str | None:
+    """The root that an answer carries. Raises Misconfigured("updates-root-invalid"): what was named is none."""
+    if told == NO_ROOT or (told is None and not (keys / ROOT_FILE).exists()):
+        return None
+    path = keys / ROOT_FILE if told is None else Path(told)
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise Misconfigured("updates-root-invalid", path.name) from None
+    if len(text) > enrolment.ROOT_LENGTH_MAX or not enrolment.is_updates_root(text):
+        raise Misconfigured("updates-root-invalid", path.name)
+    return text
+
+
 def accept(
-    keys: Path, signing: Path, request: Path, fingerprint: str, output: Path, *, days: int, now_s: float
+    keys: Path,
+    signing: Path,
+    request: Path,
+    fingerprint: str,
+    output: Path,
+    *,
+    days: int,
+    now_s: float,
+    root: str | None = None,
 ) -> None:
     """Checks a request, makes the appliance known, and writes the answer.
 
@@ -147,6 +185,7 @@ def accept(
         centre=_public(keys),
         certificate=certificate.public_bytes(Encoding.PEM).decode(),
         authority=_authority(signing, CENTRE).pem.decode(),
+        updates_root=root,
     )
     put(output, encode(enrolment.answer(grant, Registry(keys).own[0])))
     print(f"centre {enrolment.centre_fingerprint(grant.centre)}")

@@ -18,6 +18,7 @@ from appliance.core.transfer import SEALED_PART_BYTES
 from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.world.sqlite import open_reader
 from central import store
+from central.balanced import balance_lines, balance_now
 from central.registry import enrolled
 from central.store import lives, looking
 from central.store.leases import clock
@@ -88,6 +89,7 @@ def overview(c: Connection, names: Collection[str] | None, at: float) -> dict[st
     found["series_parts_dropped_ago_s"] = _ago(dropped_at, now)
     found["transfers_lost"], _ = lives.tally(c, "spool-damaged")
     found["devices"] = _devices(c, names, now)
+    found["balance"], _ = balance_now(c, now)
     found["shares"] = [
         {"share": row.name, "worker": row.owner if row.until >= now else "", "left_s": _left(row.until, now)}
         for row in looking.shares_known(c, LISTED_MAX)
@@ -173,6 +175,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{found[name]:>8}  {words}"
     if found["series_parts_dropped_ago_s"] is not None:
         yield f"{'':>8}  the last of them dropped {length_of_time(found['series_parts_dropped_ago_s'])} ago"
+    yield from balance_lines(found["balance"])
     rows: dict[str, list[Sequence[str]]] = {
         "devices": [_device_row(each) for each in found["devices"]],
         "shares": [

@@ -1,4 +1,5 @@
-"""A scanner that does not exist: `python -m sample_dicom.scanner --out FOLDER`. Drops studies and tells what they are.
+"""A scanner that does not exist: `python -m sample_dicom.scanner --out FOLDER`. Drops studies and tells what they are;
+with `--to AE@HOST:PORT` it sends them over the network and asks whether they are kept (sample_dicom.modality).
 
 Synthetic films, or labelled films of the data folder, become DICOM with whole headers and invented people; real CT,
 MR, US, NM and CR files of pydicom are dropped as they are; between them come files that are no study at all. What each
@@ -253,22 +254,44 @@ def record(story: Story) -> dict[str, object]:
 def main(argv: list[str] | None = None) -> int:
     """Drops studies at a rate and prints the truth of each, a JSON line a story."""
     options = _parser().parse_args(argv)
-    options.out.mkdir(parents=True, exist_ok=True)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
     told: Iterable[Story]
     if options.synthetic is not None:
         told = synthetic(options.seed, options.synthetic, options.prevalence, PROCESSES_MAX)
     else:
         told = stories(options.seed, options.data, options.films, options.site, options.prevalence)
-    for story in told if options.studies is None else itertools.islice(told, options.studies):
+    chosen = told if options.studies is None else itertools.islice(told, options.studies)
+    if options.to is not None:
+        from sample_dicom.modality import play  # the folder needs no protocol
+
+        return play(chosen, options.title, options.to, options.answers, wait_s=options.wait_s, rate=options.rate)
+    for story in chosen:
         drop(story, options.out, pieces=options.pieces, pause_s=options.pause_s)
         print(json.dumps(record(story)), flush=True)
         time.sleep(60 / options.rate if options.rate else 0)
     return 0
 
 
+def peer(told: str) -> tuple[str, str, int]:
+    """AE@HOST:PORT, for argparse."""
+    title, _, place = told.rpartition("@")
+    host, _, port = place.rpartition(":")
+    if not (title and host and port.isdigit()):
+        raise argparse.ArgumentTypeError(f"{told} is not AE@HOST:PORT")
+    return title, host, int(port)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sample_dicom.scanner", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="the watched folder")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", type=Path, help="the watched folder")
+    where.add_argument("--to", type=peer, metavar="AE@HOST:PORT", help="or the appliance's door for scanners")
+    parser.add_argument("--title", default="SYNTHETIC_1", help="with --to: own AE title (default %(default)s)")
+    parser.add_argument(
+        "--answers", type=int, default=0, metavar="PORT", help="with --to: asks for commitment, hears here"
+    )
+    parser.add_argument("--wait-s", type=float, default=120.0, help="for the answers, s (default %(default)s)")
     parser.add_argument("--site", choices=SITES, default=SITES[0], help="whose films (default %(default)s)")
     parser.add_argument("--synthetic", type=int, metavar="N", help="for load: N synthetic films and nothing else")
     parser.add_argument("--prevalence", type=share, default=PREVALENCE, help="of synthetic films (default %(default)s)")

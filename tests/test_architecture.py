@@ -261,3 +261,24 @@ def test_no_two_test_files_have_the_same_name() -> None:
     """pytest knows a file outside a package by its name alone: of two of one name only the first would be run."""
     names = [path.name for path in ROOT.glob("tests/**/test_*.py")]
     assert sorted(names) == sorted(set(names))
+
+
+# Whoever reads the policy of the centre; who decides is not among them (docs/decisions/0055-what-policy-may-move.md).
+POLICY_READERS = {
+    *("triage.bulletins", "triage.drafting", "triage.handover", "triage.lineup", "triage.series", "triage.spool"),
+    *("triage.updates", "world.ledger.updates", "cli.updates", "core.policy"),
+}
+
+
+def test_who_decides_reads_no_policy() -> None:
+    """`Lineup` reads one field of it, the share of shadows, which run after the decision and beside it."""
+    readers = {
+        module_of(path).removeprefix("appliance.")
+        for path in ROOT.glob("appliance/**/*.py")
+        if "appliance.core.policy" in imports(path.read_text(), module_of(path), path.name == "__init__.py")
+        or re.search(r"updates\.policy\(|handover\.policy\(", path.read_text())
+    }
+    assert readers <= POLICY_READERS
+    lineup = (ROOT / "appliance/triage/lineup.py").read_text()
+    assert re.findall(r"updates\.policy\(c\)(\.\w+)?", lineup) == [".shadows"]
+    assert not readers & {"triage.judge", "triage.looking", "triage.watch", "triage.released", "core.decide"}

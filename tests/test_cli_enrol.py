@@ -16,6 +16,7 @@ from appliance.core.keys import CentreKeys
 from appliance.core.letter import opened, sealed
 from appliance.errors import Misconfigured, Quarantined
 from appliance.world import keyring
+from appliance.world.updates import mirror
 from central import cli as central_cli
 from central.registry import Registry
 
@@ -77,6 +78,66 @@ def test_two_houses_enrol_and_can_write_to_each_other(centre, house, capsys):
     assert opened(letter, place="x", senders=[device.triage], recipients=registry.own) == b"a case"
     back = sealed(b"a verdict", place="y", sender=registry.own[0], recipient=device.triage)
     assert opened(back, place="y", senders=ours.keys, recipients=[triage]) == b"a verdict"
+
+
+# The root of updates comes with the answer
+
+
+def root_of(folder: Path, keys: Path, capsys) -> bytes:
+    """A repository's first root, laid where enrol-accept takes it from."""
+    words = ("--repository", folder / "repository", "--keys", folder / "roles", "--offline", folder / "offline")
+    assert central_cli.main(["publish", "init", *map(str, words)]) == 0
+    capsys.readouterr()
+    root = (folder / "repository/metadata/1.root.json").read_bytes()
+    (keys / "updates-root.json").write_bytes(root)
+    return root
+
+
+def test_the_root_of_updates_comes_with_the_answer_and_never_replaces_one(centre, house, tmp_path, capsys):
+    root, laid = root_of(tmp_path, centre, capsys), house.folder / "updates-root.json"
+    with house.config.open("a") as more:
+        more.write(f'[updates]\nroot = "{laid}"\n')
+    enrolled(centre, house, capsys)
+    assert laid.read_bytes() == root
+    mirror.verified(tmp_path / "repository", laid, tmp_path / "memory")  # it is one that the workflow starts from
+    laid.write_bytes(b"given in person")
+    assert house.ask("--renew") == 0
+    assert accept(centre, house) == 0
+    assert house.enrol("--answer", house.answer) == 0
+    assert "another root of updates" in capsys.readouterr().out
+    assert laid.read_bytes() == b"given in person"
+
+
+def test_an_answer_without_a_root_is_what_it_was_and_is_accepted(centre, house, tmp_path, capsys):
+    root_of(tmp_path, centre, capsys)
+    assert house.ask() == 0
+    assert accept(centre, house, said(capsys, "appliance"), "--updates-root", "none") == 0
+    assert b"updates_root" not in house.answer.read_bytes()  # an appliance of before reads no other
+    assert house.enrol("--answer", house.answer, "--fingerprint", said(capsys, "centre")) == 0
+
+
+@pytest.mark.parametrize("altered", ["another", "none", "rubbish"])
+def test_a_root_that_the_centre_did_not_sign_is_refused(centre, house, tmp_path, capsys, altered):
+    root_of(tmp_path, centre, capsys)
+    assert house.ask() == 0
+    assert accept(centre, house, said(capsys, "appliance")) == 0
+    fingerprint = said(capsys, "centre")
+    told = decode(EnrolmentAnswer, house.answer.read_bytes())
+    root = {"another": (told.grant.updates_root or "").replace("2", "3", 1), "none": None, "rubbish": "{}"}[altered]
+    changed = told.grant.model_copy(update={"updates_root": root})
+    house.answer.write_bytes(encode(told.model_copy(update={"grant": changed})))
+    assert house.enrol("--answer", house.answer, "--fingerprint", fingerprint) == 1
+    assert "enrolment-invalid" in capsys.readouterr().err
+    assert not (house.folder / "keys/centre.json").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"signed": {"_type": "timestamp"}, "signatures": [1]}', "[" * 30_000])
+def test_what_is_no_root_is_put_into_no_answer(centre, house, tmp_path, capsys, text):
+    (tmp_path / "odd.json").write_text(text)
+    assert house.ask() == 0
+    told = said(capsys, "appliance")
+    assert accept(centre, house, told, "--updates-root", str(tmp_path / "odd.json")) != 0
+    assert not house.answer.exists()
 
 
 def test_private_files_are_for_their_owner_only_and_nothing_private_travels(centre, house, capsys):

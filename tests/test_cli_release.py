@@ -14,7 +14,7 @@ import pytest
 
 from appliance.cli.release import JUDGE, former_goes_on
 from appliance.cli.updates import lines
-from appliance.errors import Misconfigured, Unavailable
+from appliance.errors import Misconfigured, Quarantined, Unavailable
 from appliance.world import ledger, release, sqlite
 from tests.publisher import Publisher
 from tests.releases import NEWER, RUNNING, House, Killed
@@ -155,8 +155,12 @@ def test_tampered_bytes_metadata_of_before_another_ring_and_a_withdrawn_one(hous
     target.write_bytes(target.read_bytes()[:-1] + b"?")
     with house.versions.alone():
         house.made().run()
-    assert house.stands == f"{RUNNING} update-tampered"
+    record = release.read(house.home)
+    assert (house.stands, record.code) == (RUNNING, "update-tampered")
     assert not house.said
+    with house.versions.alone(), pytest.raises(Quarantined, match="update-tampered"):
+        house.made(NEWER).run()
+    assert record.failed == (), "whoever can write there must not keep a release away for ever"
     shutil.rmtree(house.places.mirror)
     shutil.copytree(house.root / "before", house.places.mirror)  # older than what root has seen
     with house.versions.alone():
@@ -165,6 +169,44 @@ def test_tampered_bytes_metadata_of_before_another_ring_and_a_withdrawn_one(hous
     publisher.change(path, withdrawn=True)
     with pytest.raises(Misconfigured, match="release-unknown"):
         house.run(NEWER)
+
+
+def test_other_bytes_in_uplinks_folder_do_not_hinder_those_that_triage_keeps(house: House) -> None:
+    house.publish()
+    house.lay()
+    (target,) = (house.places.mirror / "targets/releases").glob("*.deb")
+    house.places.releases.mkdir(parents=True)
+    shutil.copy(target, house.places.releases / target.name.partition(".")[2])
+    target.write_bytes(b"?")
+    with house.versions.alone():
+        house.made().run()
+    assert house.stands == NEWER
+
+
+def test_what_is_withdrawn_while_it_waits_beside_the_running_one_is_dropped(
+    house: House, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = house.publish()
+    house.lay()
+    real = house.versions.place
+
+    def place(version: str, former: str) -> None:
+        real(version, former)
+        (house.places.incoming / "a.dcm").write_bytes(b"")  # a case comes at the last moment
+
+    made = house.made()
+    monkeypatch.setattr(made.versions, "place", place)
+    with made.versions.alone():
+        made.run()
+    trial = release.read(house.home).trial
+    assert trial is not None
+    assert trial.stage == "placed"
+    publisher.change(path, withdrawn=True)
+    (house.places.incoming / "a.dcm").unlink()
+    assert house.run() == RUNNING
+    assert release.read(house.home).trial is None
+    assert house.kept() == [RUNNING]
+    assert not house.said
 
 
 def test_without_room_or_without_its_bytes_it_waits_and_says_why(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from typing import IO, Any
 from sqlalchemy import Connection, func, select
 
 from appliance import __version__
+from appliance.cli.salvage import take_certificates_away
 from appliance.config import Config, Places
 from appliance.core.lifecycle import State
 from appliance.errors import Misconfigured, Quarantined, Unavailable
@@ -32,6 +33,7 @@ from appliance.world.ledger import epochs
 SCHEMA = "backup/1"
 UNSEALED: tuple[State, ...] = ("received", "complete", "hard")
 MANIFEST = "manifest.json"
+BECAUSE = "a backup was restored, and what the watch found since is not in it"
 CONFIGURATION = "configuration/"  # before the names of what does not lie in the state folder
 DATABASES = ("phi/studies.db", "wire/cases.db", "wire/link.db", "review/review.db")  # in the order of pens
 FOLDERS = (
@@ -40,11 +42,14 @@ FOLDERS = (
     "phi/outbox",
     "phi/receipts",
     "phi/reports",
+    "phi/updates/memory",
+    "phi/updates/models",
+    "phi/updates/certificates",
     "wire/parts",
     "review/keys",
     "models",
     "certificates",
-)  # phi/frames is a cache, the ballast is empty space, wire/targets is fetched again
+)  # phi/frames is a cache, the ballast empty space; wire/targets is fetched again, releases with it
 CHUNK_BYTES = 2**20
 MANIFEST_BYTES_MAX = 2**30
 
@@ -58,7 +63,8 @@ class Copied:
 
 def run(config: Config, places: Places, told: argparse.Namespace) -> int:
     if told.verb == "restore":
-        return restore(places, told.file, told.key, told.configuration)
+        stand = told.certificates_stand
+        return restore(places, told.file, told.key, told.configuration, config=config, certificates_stand=stand)
     if told.new_key is not None:
         return _new_key(told.new_key)
     if told.out is None or told.to is None:
@@ -171,8 +177,19 @@ def _add_databases(tar: tarfile.TarFile, copied: Copied, places: Places) -> None
             _add(tar, copied, name, target, 1)
 
 
-def restore(places: Places, file: Path, key: Path, configuration: Path | None) -> int:
-    """Into a state folder in which nothing is kept yet. configuration: where settings and keys of the backup go."""
+def restore(
+    places: Places,
+    file: Path,
+    key: Path,
+    configuration: Path | None,
+    *,
+    config: Config | None = None,
+    certificates_stand: bool = False,
+) -> int:
+    """Into a state folder in which nothing is kept yet. configuration: where settings and keys of the backup go.
+
+    certificates_stand  somebody knows that none was taken away since the backup; else all of them are
+    """
     kept = [name for name in (*DATABASES, "incoming", "phi", "wire") if (places.root / name).exists()]
     if kept or (configuration is not None and configuration.exists() and any(configuration.iterdir())):
         raise Misconfigured("backup-over", kept[0] if kept else "configuration")
@@ -185,6 +202,7 @@ def restore(places: Places, file: Path, key: Path, configuration: Path | None) -
         age.read(file, key, lambda stream: _unpack(stream, beside, found))
         about = _verified(beside, found)
         sorted_out = _sort_out(Places(beside), about["members"])
+        taken = 0 if certificates_stand else _take_certificates_away(Places(beside), config or Config())
         made = time.strftime("%Y-%m-%d %H:%M", time.gmtime(about["at"]))
         print(f"read and compared: {len(found) - 1} files of {made} UTC")
         for name in DATABASES:
@@ -204,7 +222,10 @@ def restore(places: Places, file: Path, key: Path, configuration: Path | None) -
             archive.rename(beside, places.root)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    print(f"{sorted_out} files that came while the backup was made are taken in anew\nnext: appliance reconcile --deep")
+    print(f"{sorted_out} files that came while the backup was made are taken in anew")
+    if taken:
+        print(f"{taken} certificates are taken away: what the watch found since the backup is lost (docs/backup.md)")
+    print("next: appliance reconcile --deep")
     return 0
 
 
@@ -262,6 +283,18 @@ def _sort_out(places: Places, members: dict[str, list[Any]]) -> int:
         else:
             path.unlink()
     return again
+
+
+def _take_certificates_away(places: Places, config: Config) -> int:
+    """What the watch or a reader took away after the backup would open its lane again; how many."""
+    if not places.studies_db.exists():
+        return 0
+    engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
+    with engine.begin() as c:
+        taken = take_certificates_away(c, config, places, time.time(), BECAUSE)
+    sqlite.write_through(engine)
+    engine.dispose()
+    return taken
 
 
 def _begin_epoch(c: Connection, at: float) -> None:

@@ -6,6 +6,7 @@ an interrupted installation is mended by repeating the command.
 """
 
 import argparse
+import hashlib
 import os
 import subprocess
 import sys
@@ -106,10 +107,24 @@ def install(config: Config, answer: Path, fingerprint: str, *, now_s: float) -> 
     put(folder / keyring.AUTHORITY_FILE, grant.authority.encode())
     put(folder / keyring.LINE_FILE, grant.certificate.encode() + _pem(line_key), private=True)
     put(folder / keyring.CENTRE_FILE, encode(grant.centre))
+    if grant.updates_root is not None:
+        _believe(config.updates.root, grant.updates_root.encode())
     remove(folder / NEXT_LINE_FILE)
     ends = enrolment.ends_at(grant.certificate.encode())
     assert ends is not None, "checked when it was granted"
     print(f"installed; the certificate lasts {round((ends - now_s) / DAY_S)} days. Restart the services to use it.")
+
+
+def _believe(path: Path, root: bytes) -> None:
+    """The root of updates is laid where it is looked for. One that is there stays: it was given in person, or follows
+    the repository's own rotations, and no answer takes its place."""
+    if path.exists():
+        if path.read_bytes() != root:
+            print(f"another root of updates lies at {path.name} and stays: to replace it take it away first")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    put(path, root)
+    print(f"root of updates {hashlib.sha256(root).hexdigest()}")
 
 
 def _own(config: Config, party: keyring.Party, *, make: bool) -> PrivateKeys:

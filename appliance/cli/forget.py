@@ -19,7 +19,7 @@ from appliance.cli.look import show
 from appliance.config import Config, Places
 from appliance.core.retention import KEPT, why_kept
 from appliance.errors import Misconfigured
-from appliance.triage.forgetting import known_of
+from appliance.triage.forgetting import in_force, known_of
 from appliance.world import desk, ledger, retention_desk, sqlite
 from appliance.world.ledger import forgetting
 
@@ -75,7 +75,8 @@ def _list(config: Config, places: Places, as_json: bool) -> int:
         waiting = []
         chosen = select(ledger.studies).where(ledger.studies.c.state == "reviewed")
         for study in c.execute(chosen.order_by(ledger.studies.c.state_since).limit(SHOWN)).all():
-            ordered = study.number in orders and orders[study.number].id not in done
+            order = in_force(orders.get(study.number), study)
+            ordered = order is not None and order.id not in done
             facts = known_of(c, cases, study, holds, ordered=ordered, config=config)[2]
             kept = why_kept(facts, days=knobs.keep_days, evidence=knobs.copy_kept_by, now=now)
             waiting.append(

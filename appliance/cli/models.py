@@ -19,10 +19,12 @@ from appliance.config import Config, Places
 from appliance.core.command import signed_command
 from appliance.core.document import encode
 from appliance.core.package import Package
+from appliance.core.promotion import WAITS
 from appliance.core.roles import ORDER_KINDS, Order, Roles, roles, why_malformed
 from appliance.errors import Misconfigured
 from appliance.world import desk, ledger, models, sqlite
 from appliance.world.inference import Bench
+from appliance.world.ledger import promotion
 from appliance.world.models import making
 
 
@@ -58,12 +60,13 @@ def show(config: Config, places: Places, *, verify: bool, as_json: bool) -> int:
     packages, damaged = models.load_packages(folders, config.triage.trusted_keys, *places.site_certificates)
     with Bench(packages if verify else []) as bench:
         faults = dict(bench.faults)
-    standing = _roles(config, places, packages)
+    standing, beside = _roles(config, places, packages)
     today = datetime.now(UTC).date()
     rows = []
     for package in packages:
         code = faults[package.title].code if package.title in faults else ""
-        rows.append({**_row(package, standing, today), "damage": code, "verified": verify})
+        row = {**_row(package, standing, today), "damage": code, "verified": verify}
+        rows.append({**row, "beside": beside.get(package.title)})
     rows += [
         {"model": f"{each.folder.parent.name}/{each.folder.name}", "damage": each.fault.code, "place": each.fault.place}
         | {"sites": [], "verified": verify}
@@ -121,23 +124,38 @@ def _line(row: dict[str, Any]) -> str:
     told = [f"{each['site']} {_days(each['days_left'])}" for each in row["certificates"]]
     random = "  RANDOM WEIGHTS: it only escalates" if row["weights"] == "random" else ""
     words = f"{row['model']}  {row['damage'] or 'ok'}  {row['role']}  {row['sha256'][:16]}"
-    return f"{words}  certificates: {', '.join(told) or 'none'}{random}"
+    return f"{words}  certificates: {', '.join(told) or 'none'}{random}{_beside(row['beside'])}"
+
+
+def _beside(told: dict[str, Any] | None) -> str:
+    """What a shadow came to, and what holds it up."""
+    if told is None:
+        return ""
+    seen = "  beside {present}: {seen} studies, {silent} without an answer, {decided} decided (it: {present_decided})"
+    seen += (
+        ", of {flagged} flagged it would clear {crossed}, of {read} read as the finding {misses} (it: {present_misses})"
+    )
+    why = f"NOT OFFERED: {WAITS.get(told['code'], told['code'])}" if told["code"] else "OFFERED: it can be activated"
+    return f"{seen.format(**told)}\n    {why}".replace("  beside", "\n    beside", 1)
 
 
 def _days(left: int) -> str:
     return f"({left} days left)" if left >= 0 else "(EXPIRED)"
 
 
-def _roles(config: Config, places: Places, packages: list[Package]) -> Roles:
-    """What stands by triage's own book, or would stand where it has none yet."""
+def _roles(config: Config, places: Places, packages: list[Package]) -> tuple[Roles, dict[str, dict[str, Any]]]:
+    """What stands by triage's own book, or would stand where it has none yet; and by title what shadows came to."""
     shipped, _ = models.load_packages([config.triage.model_folder], config.triage.trusted_keys)
     given: list[Order] = []
+    beside: dict[str, dict[str, Any]] = {}
     if places.studies_db.exists():
         engine = sqlite.open_reader(places.studies_db)
         with engine.connect() as c:
             given = ledger.roles.done(c) if ledger.roles.is_made(c) else []
+            for row in promotion.everything(c):
+                beside[row.title] = {**row.figures, "code": row.code, "present": row.present or "nobody"}
         engine.dispose()
-    return roles(given, [each.title for each in shipped], [each.title for each in packages])
+    return roles(given, [each.title for each in shipped], [each.title for each in packages]), beside
 
 
 def _check(folder: Path, trusted: Path, *, renew_golden: bool, as_json: bool) -> int:

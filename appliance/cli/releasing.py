@@ -70,7 +70,7 @@ class Releases:
         trial = self.record.trial
         if trial is None:
             self.versions.clean()  # where the end of the last one was cut off
-        if trial is None or trial.stage in ("chosen", "tested"):
+        if trial is None or trial.stage in ("chosen", "tested") or (trial.stage == "placed" and trial.tries == 0):
             self._look()
         if self.ordered and self.unbelieved is not None:
             raise self.unbelieved
@@ -170,13 +170,15 @@ class Releases:
         match step:
             case "drop":
                 LOG.info("release %s: %s", trial.version, "no longer for this appliance")
+                if trial.stage == "placed":
+                    self.versions.unplace(trial.version)
                 self._end()
             case "fail":
                 self._failed(trial, "release-attempts-spent")
             case "test":
                 told = guarded("release.test", partial(self._tested, trial))
-                if isinstance(told, Unavailable):
-                    self._end(code=told.code)  # no room, or its bytes are not here yet
+                if isinstance(told, Fault) and (isinstance(told, Unavailable) or told.code == "update-tampered"):
+                    self._end(code=told.code)  # no room, or the signed bytes are not here: not the release's fault
                     self.found = None
                     if self.ordered:
                         raise told
@@ -204,16 +206,13 @@ class Releases:
     def _tested(self, trial: Trial) -> None:
         """Its bytes in root's own hands, its tree aside, and its own test: nothing that runs has changed.
 
-        raises  Unavailable("updates-away"): not here yet; Quarantined: it does not do here
+        raises  as _take; else Quarantined: it does not do here
         """
         offer = self._offer(trial)
         assert offer is not None, "the step is only for what is offered"
         if archive.free_bytes(self.versions.home) < FREE_FACTOR * offer.length:
             raise Unavailable("disk-low")
-        kept = self.places.releases / offer.path.rpartition("/")[2]
-        sources = (mirror.target(self.places.mirror, offer), kept)
-        if not any(self.versions.take(each, offer.sha256, offer.length) for each in sources):
-            raise Unavailable("updates-away")
+        self._take(offer)
         self.at_step("taken")
         self.versions.unpack(trial.version)
         self.at_step("unpacked")
@@ -227,6 +226,17 @@ class Releases:
         if what := worse(before, {name: ok for name, ok in after.items() if name in before}, (), ()):
             raise Quarantined("release-selftest", what)
         self._trial(trial, stage="tested", tries=0)
+
+    def _take(self, offer: Offer) -> None:
+        """Raises Unavailable("updates-away"); Quarantined("update-tampered"): only other bytes lie under its name."""
+        other, kept = None, self.places.releases / offer.path.rpartition("/")[2]
+        for each in (kept, mirror.target(self.places.mirror, offer)):
+            try:
+                if self.versions.take(each, offer.sha256, offer.length):
+                    return
+            except Quarantined as fault:
+                other = fault
+        raise other or Unavailable("updates-away")
 
     def _checked(self, version: str) -> dict[str, bool]:
         return release.checked(self.versions.of(version), self.config_file)
@@ -296,14 +306,8 @@ class Releases:
 
     def _failed(self, trial: Trial, code: str, what: str = "") -> None:
         LOG.error("release %s: %s; %s runs", trial.version, code, trial.former)
-        failed = Ended(
-            version=trial.version,
-            former=trial.former,
-            sha256=trial.sha256,
-            at=self.wall(),
-            code=code,
-            what=what[:200],
-        )
+        which = {"version": trial.version, "former": trial.former, "sha256": trial.sha256}
+        failed = Ended(**which, at=self.wall(), code=code, what=what[:200])
         others = tuple(each for each in self.record.failed if each.sha256 != trial.sha256)
         self.ended.add(trial.version)
         self._end(failed=(*others, failed)[-KEPT_MAX:], waits="")

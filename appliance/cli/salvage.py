@@ -15,12 +15,15 @@ from sqlalchemy import Connection, Engine, func, select
 
 from appliance import review
 from appliance.config import Config, Places
+from appliance.core.updates import ROLES
 from appliance.errors import Misconfigured
-from appliance.world import archive, audit_desk, desk, ledger, models, reading_desk, sqlite, wire
+from appliance.world import archive, audit_desk, desk, ledger, reading_desk, sqlite, wire
 from appliance.world.ledger import epochs
 from appliance.world.ledger import watch as watching
+from appliance.world.models.papers import certificates_lying
 
 PENS = ("studies.db", "studies.db-wal", "studies.db-shm")
+BECAUSE = "the ledger was lost, and with it what the watch knew"
 
 
 def run(config: Config, places: Places, *, sure: bool) -> int:
@@ -42,7 +45,7 @@ def run(config: Config, places: Places, *, sure: bool) -> int:
     engine = sqlite.open_writer(done, ledger.METADATA)
     with engine.begin() as c:
         cases = _begin(c, places, digests, at)
-        taken = _take_certificates_away(c, config, places, at)
+        taken = take_certificates_away(c, config, places, at, BECAUSE)
     sqlite.write_through(engine)
     engine.dispose()
     _withdraw(places, cases, at)
@@ -90,14 +93,18 @@ def _begin(c: Connection, places: Places, digests: list[str], at: float) -> list
     return cases
 
 
-def _take_certificates_away(c: Connection, config: Config, places: Places, at: float) -> int:
-    folders = [config.triage.model_folder, places.models]
-    packages, _ = models.load_packages(folders, config.triage.trusted_keys, places.certificates)
-    papers = {each.digest for package in packages for each in package.model.certificates}
-    who, because = f"command-line:{os.getuid()}", "the ledger was lost, and with it what the watch knew"
-    for digest in papers:
-        watching.revoke(c, digest, at=at, cause="state", who=who, because=because)
-    return len(papers)
+def take_certificates_away(c: Connection, config: Config, places: Places, at: float, because: str) -> int:
+    """Every certificate that lies here or that the watch ever met, so that only new ones open a lane; how many.
+
+    Those too that no package can use today, and those that uplink has fetched and triage has not taken in.
+    """
+    from appliance.world.updates import mirror  # and with it the library that verifies: not for every verb
+
+    fetched = places.mirror / mirror.TARGETS / ROLES["certificate"]
+    papers = certificates_lying([config.triage.model_folder, *places.beside], places.site_certificates, [fetched])
+    papers |= set(c.execute(select(watching.monitors.c.certificate)).scalars())
+    who = f"command-line:{os.getuid()}"
+    return sum(watching.revoke(c, each, at=at, cause="state", who=who, because=because) for each in sorted(papers))
 
 
 def _withdraw(places: Places, cases: list[str], at: float) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.config import Config, Places
+from appliance.core.policy import NONE, here, taken_away
 from appliance.errors import CATALOGUE, Misconfigured
 from appliance.world import ledger, release, sqlite, wire
 from appliance.world.wire import updates as link
@@ -54,7 +55,7 @@ def bring(config: Config, places: Places, source: Path) -> int:
 
 def show(config: Config, places: Places, *, as_json: bool) -> int:
     """Every update and its state, how the repository stands, and what uplink says of the line."""
-    found = standing(places)
+    found = standing(places, config.site.device_id)
     found["root"] = config.updates.root.is_file()
     found["releases"] = release.read().model_dump(mode="json")
     if as_json:
@@ -66,15 +67,22 @@ def show(config: Config, places: Places, *, as_json: bool) -> int:
     return 1 if wrong or any(each["state"] == "refused" for each in found["updates"]) else 0
 
 
-def standing(places: Places) -> dict[str, Any]:
-    """What the two ledgers say; nothing of it where they are not there yet."""
-    found: dict[str, Any] = {"verified": None, "fetched": None, "updates": [], "files": []}
+def standing(places: Places, device_id: str = "") -> dict[str, Any]:
+    """What the two ledgers say; nothing of it where they are not there yet.
+
+    device_id  of this appliance, for what the policy in force says to it
+    """
+    found: dict[str, Any] = {"verified": None, "fetched": None, "policy": None, "updates": [], "files": []}
     if places.studies_db.exists():
         engine = sqlite.open_reader(places.studies_db)
         with engine.connect() as c:
             stands = ledger.updates.stands(c)
             rows = ledger.updates.everything(c)
+            policy = ledger.updates.policy(c)
         engine.dispose()
+        if policy is not NONE:
+            mine = here(policy, device_id)
+            found["policy"] = {"number": policy.number, "takes_away": taken_away(mine)}
         found["verified"] = None if stands is None else dict(stands._mapping)
         columns = ("path", "kind", "title", "ring", "state", "code", "installed", "at")
         found["updates"] = [{name: getattr(row, name) for name in columns} for row in rows]
@@ -109,6 +117,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     for each in found["updates"]:
         words = (each["path"], each["title"], f"ring {each['ring'] or '?'}", each["state"], _said(each["code"]))
         told.append("  ".join(words).rstrip())
+    if policy := found.get("policy"):
+        told.append(
+            f"policy {policy['number']} is in force: {'; '.join(policy['takes_away']) or 'nothing is taken away'}"
+        )
     told += _releases(found.get("releases"))
     return told or ["nothing came yet"]
 

@@ -91,6 +91,8 @@ def _keeping(verb: Callable[..., argparse.ArgumentParser]) -> None:
     back.add_argument("file", type=Path, metavar="IN")
     back.add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key")
     back.add_argument("--configuration", type=Path, metavar="DIR", help="an empty folder for its settings and keys")
+    said = "you know that none was taken away since the backup; else all are, and new ones must come"
+    back.add_argument("--certificates-stand", action="store_true", help=said)
     anew = verb("salvage", "Take every study in anew from its kept files, when the clinical ledger is gone or damaged.")
     anew.add_argument("--even-so", action="store_true", help="also where the ledger is sound")
     kept = verb("hold", "Keep a study from being forgotten, until the hold is lifted.")

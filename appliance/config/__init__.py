@@ -70,6 +70,12 @@ class Triage(Section):
     pixels_max: int = Field(
         320 * MIB, ge=MIB, le=4096 * MIB, description="Largest image decoded, in samples over all frames."
     )
+    object_bytes_max: int = Field(
+        512 * MIB,
+        ge=MIB,
+        le=65_536 * MIB,
+        description="Largest object that is looked into: it is held whole in memory. A larger one is a person's.",
+    )
     frames_cache_bytes_max: int = Field(
         20_480 * MIB, ge=0, le=16_777_216 * MIB, description="Decoded frames kept for the page; the oldest go first."
     )

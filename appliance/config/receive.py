@@ -24,9 +24,7 @@ class Receive(Section):
         le=604_800,
         description="How long a taken file is watched for changes (then deleted, if so set).",
     )
-    file_bytes_max: int = Field(
-        512 * MIB, ge=MIB, le=65_536 * MIB, description="Larger files are refused; triage holds a whole one in memory."
-    )
+    file_bytes_max: int = Field(4096 * MIB, ge=MIB, le=65_536 * MIB, description="Larger files are refused.")
     disk_reserve_bytes: int = Field(
         512 * MIB, ge=0, le=1_048_576 * MIB, description="With less free space nothing more is taken."
     )

@@ -13,10 +13,11 @@ OFF = Path()
 
 class Reports(Section):
     folder: Folder = Field(
-        OFF, description="Folder into which the RIS puts final reports, ORU^R01 a file (docs/final-reports.md); .: off."
+        OFF, description="Folder into which RIS or PACS put final reports, one a file (docs/final-reports.md); .: off."
     )
     senders: Annotated[tuple[Annotated[str, Field(pattern=SENDER)], ...], Field(strict=False, max_length=50)] = Field(
-        (), description="Whose reports are believed, each as APPLICATION@FACILITY (MSH-3 and MSH-4)."
+        (),
+        description="Whose reports are believed, each as APPLICATION@FACILITY or MANUFACTURER@INSTITUTION.",
     )
     findings: Annotated[tuple[Reading, ...], Field(strict=False, max_length=100)] = Field(
         (), description="How reports say a finding: label, observation, values for present and absent; codes only."

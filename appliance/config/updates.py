@@ -1,6 +1,7 @@
 """The section of updates: where they come from, who vouches for them, and how far they may go by themselves."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -40,6 +41,14 @@ class Updates(Section):
     )
     shadow_share_max: float = Field(
         1.0, ge=0, le=1, description="Share of studies that a model which came runs beside; 0: it only lies there."
+    )
+    models: Literal["ask", "activate"] = Field(
+        "ask",
+        description="A model beside whose figures hold and that has a certificate of this site: ask, it is offered; "
+        "activate, it decides where its signed terms name this appliance's ring.",
+    )
+    promote_after: int = Field(
+        200, ge=20, le=100_000, description="Studies a model runs beside under its certificate before it is offered."
     )
     releases: Mode = Field(
         "ask",

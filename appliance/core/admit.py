@@ -15,10 +15,11 @@ from typing import Any
 import pydicom
 from pydicom import uid as known_uids
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from pydicom.valuerep import STANDARD_VR
 
-from appliance.core.structure import LONG_VRS, ends_where_it_says
+from appliance.core.structure import LONG_VRS, Data, places_of
 from appliance.core.study import Instance, Patient
 from appliance.errors import Quarantined
 
@@ -48,6 +49,8 @@ AGE = re.compile(r"[0-9]{3}[DWMY]")
 TEXT_MAX = 256
 COUNT_MAX = 2**31 - 1
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PIXEL_TAGS = frozenset(int(Tag(keyword)) for keyword in PIXELS)
+BULK = PIXEL_TAGS | {int(Tag("EncapsulatedDocument"))}  # long, and nothing here is asked of them
 PREAMBLE_BYTES = 132
 # Facts of an Instance that are kept as the header words them, and the element of each.
 TOLD = {
@@ -73,21 +76,24 @@ KNOWN_VRS = frozenset(vr.value.encode() for vr in STANDARD_VR)
 # A deflated data set of a few bytes unfolds a thousandfold, and pydicom holds it twice: reports and segmentations are
 # far smaller than this, and triage must live through it within its MemoryMax.
 INFLATED_BYTES_MAX = 256 * 2**20
+DEFLATED_HEADROOM_BYTES = 2**20  # what cannot be packed grows by five bytes in 64 KiB (RFC 1951 3.2.4)
+HEAD_BYTES_MAX = 16 * 2**20  # of a file that is cut: as much is looked at to say why
 
 
-def admit(data: bytes) -> Instance:
-    """What a file says it is.
+def admit(data: Data, *, sha256: str = "") -> Instance:
+    """What a file says it is. Of pixels and documents only the length is read, so a mapped file may have any size.
 
     data    a whole file as received, Part 10 with preamble (PS3.10 7.1)
+    sha256  its digest in hex, where it is known
     raises  Quarantined("header-unreadable" | "header-truncated" | "header-uid-missing" | "media-directory")
     """
     try:
-        return _admitted(data)
+        return _admitted(data, sha256)
     except DAMAGE:
         raise Quarantined("header-unreadable") from None
 
 
-def broken_of(data: bytes) -> tuple[str, str]:
+def broken_of(data: Data) -> tuple[str, str]:
     """Study and SOP Instance UID of a file that cannot be admitted, as far as they can be read; "" where they cannot.
 
     It raises nothing. What it tells is only ever a reason for doubt: an image of that study came and nobody can see it.
@@ -97,7 +103,7 @@ def broken_of(data: bytes) -> tuple[str, str]:
         if syntax == DeflatedExplicitVRLittleEndian:
             return "", ""  # unfolding a damaged stream is not worth its risk
         wanted = ["StudyInstanceUID", "SOPInstanceUID"]
-        dataset = pydicom.dcmread(BytesIO(data), stop_before_pixels=True, specific_tags=wanted)
+        dataset = pydicom.dcmread(BytesIO(data[:HEAD_BYTES_MAX]), stop_before_pixels=True, specific_tags=wanted)
         study = _uid(dataset, "StudyInstanceUID")
     except (Quarantined, *DAMAGE):
         return "", ""
@@ -107,14 +113,18 @@ def broken_of(data: bytes) -> tuple[str, str]:
         return study, ""
 
 
-def _admitted(data: bytes) -> Instance:
+def _admitted(data: Data, sha256: str) -> Instance:
     syntax, start = file_meta(data)
-    body = _inflated(data[start:]) if syntax == DeflatedExplicitVRLittleEndian else data[start:]
-    dataset = pydicom.dcmread(BytesIO(data), defer_size=None)
+    if syntax == DeflatedExplicitVRLittleEndian:
+        places = places_of(_inflated(data, start), big_endian=False)
+        dataset = pydicom.dcmread(BytesIO(data[:]), defer_size=None)
+    else:
+        places = places_of(data, big_endian=syntax == ExplicitVRBigEndian, start=start)
+        dataset = pydicom.dcmread(BytesIO(_without_bulk(data, places)), defer_size=None)
     if "DirectoryRecordSequence" in dataset:  # PS3.3 F.3: it names files and is none of a study
         raise Quarantined("media-directory")
     # pydicom reads what is left of a cut file and says nothing.
-    if not len(dataset) or not ends_where_it_says(body, big_endian=syntax == ExplicitVRBigEndian):
+    if places is None or not len(dataset):
         raise Quarantined("header-truncated")
     return Instance(
         study_instance_uid=_uid(dataset, "StudyInstanceUID"),
@@ -122,7 +132,7 @@ def _admitted(data: bytes) -> Instance:
         sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
         sop_class_uid=_text(dataset, "SOPClassUID").strip("\0 "),
         transfer_syntax_uid=syntax,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256 or hashlib.sha256(data).hexdigest(),
         bytes_count=len(data),
         patient=Patient(
             patient_id=_text(dataset, "PatientID"),
@@ -144,7 +154,7 @@ def _admitted(data: bytes) -> Instance:
         number_of_frames=_count(dataset, "NumberOfFrames") or 1,
         rows=_count(dataset, "Rows") or 0,
         columns=_count(dataset, "Columns") or 0,
-        has_pixels=any(keyword in dataset for keyword in PIXELS),
+        has_pixels=not PIXEL_TAGS.isdisjoint(places),
         bits_stored=_count(dataset, "BitsStored"),
         pixel_representation=_count(dataset, "PixelRepresentation"),
         request_priority=_text(dataset, "RequestedProcedurePriority") or _text(dataset, "StudyPriorityID"),
@@ -152,12 +162,23 @@ def _admitted(data: bytes) -> Instance:
     )
 
 
+def _without_bulk(data: Data, places: dict[int, tuple[int, int]] | None) -> bytes:
+    """The file without what is long and not asked for; of one that is cut, its first bytes."""
+    if places is None:
+        return data[:HEAD_BYTES_MAX]
+    lean, at = [], 0
+    for begin, end in sorted(places[tag] for tag in BULK & places.keys()):
+        lean.append(data[at:begin])
+        at = end
+    return b"".join((*lean, data[at:]))
+
+
 def announces_image(instance: Instance) -> bool:
     """Whether an object should bear pixels by its class or its size: one that does not was cut or stripped."""
     return instance.rows > 0 or "Image Storage" in known_uids.UID(instance.sop_class_uid).name
 
 
-def file_meta(data: bytes) -> tuple[str, int]:
+def file_meta(data: Data) -> tuple[str, int]:
     """What must be known before pydicom may see a file, as pydicom would unfold it whole.
 
     returns  its transfer syntax ("" where it says none), and where its data set begins: behind the elements of
@@ -180,10 +201,12 @@ def file_meta(data: bytes) -> tuple[str, int]:
     return syntax.decode("latin-1").strip("\0 "), at
 
 
-def _inflated(body: bytes) -> bytes:
+def _inflated(data: Data, start: int) -> bytes:
     """The data set of a deflated file (PS3.5 A.5), within the limit."""
+    if len(data) - start > INFLATED_BYTES_MAX + DEFLATED_HEADROOM_BYTES:
+        raise Quarantined("header-unreadable", "deflated data set")
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    found = inflater.decompress(body, INFLATED_BYTES_MAX)
+    found = inflater.decompress(data[start:], INFLATED_BYTES_MAX)
     if inflater.eof:
         return found
     if inflater.unconsumed_tail:

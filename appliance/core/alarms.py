@@ -60,6 +60,8 @@ class Condition:
     line_gone_s    seconds since the broker was lost, by uplink's word; None: it is there, or nothing was said yet
     updates_stand  no list of updates that may be believed is in force, although a root of updates was given
     updates_refused  updates that came and were refused
+    models_fallen   names of models whose newer version was left by itself
+    models_offered  titles of models beside whose figures hold and that a certificate of this site lets decide
     release_failed, release_waits  versions of the appliance: did not do here; can be installed by root
     uplink_said_s  seconds since uplink's last word; None: it never said one
     """
@@ -85,6 +87,8 @@ class Condition:
     line_days: float | None = None
     updates_stand: bool = False
     updates_refused: int = 0
+    models_fallen: tuple[str, ...] = ()
+    models_offered: tuple[str, ...] = ()
     release_failed: str = ""
     release_waits: str = ""
 
@@ -265,6 +269,12 @@ def _updates(now: Condition) -> Iterator[Alarm]:
             now.updates_refused,
         )
         yield Alarm("updates-refused", "warning", said)
+    for name in now.models_fallen:
+        said = say("The newer version of %(model)s did not do here; the one before decides again.", model=name)
+        yield Alarm("model-fell-back", "warning", said)
+    for title in now.models_offered:
+        said = say("%(model)s runs beside, is certified here and its figures hold: it can be activated.", model=title)
+        yield Alarm("model-offered", "notice", said)
     if now.release_failed:
         said = say("Version %(version)s did not do here; the former one runs.", version=now.release_failed)
         yield Alarm("release-failed", "warning", said)

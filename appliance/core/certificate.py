@@ -289,9 +289,12 @@ def why_invalid(
     preparation_digest: str,
     selection_sha256: str | None,
     site: str,
-    instance: Instance,
+    instance: Instance | None,
 ) -> Reason | None:
-    """The first reason why a certificate opens no lane for a study; None: it does. The last day still counts."""
+    """The first reason why a certificate opens no lane for a study; None: it does. The last day still counts.
+
+    instance  of the study; None where no study is meant: then of which films it speaks is not asked
+    """
     plan = certificate.plan
     frozen = (plan.model_sha256, plan.gates_digest, plan.preparation_digest)
     checks: tuple[tuple[bool, str], ...] = (
@@ -300,7 +303,7 @@ def why_invalid(
         (frozen == (model_sha256, gates_digest, preparation_digest), "certificate-other-model"),
         (plan.selection_sha256 == selection_sha256, "certificate-other-rules"),
         (certificate.site == site, "certificate-other-site"),
-        (certificate.group.holds(instance), "certificate-other-group"),
+        (instance is None or certificate.group.holds(instance), "certificate-other-group"),
         (certificate.created <= today, "certificate-not-yet-valid"),
         (today <= certificate.expires, "certificate-expired"),
     )

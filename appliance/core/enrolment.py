@@ -7,6 +7,7 @@ sources: RFC 2986 (certificate requests), RFC 5280 (certificates).
 """
 
 import hashlib
+import json
 from typing import Annotated, ClassVar, Literal
 
 from cryptography import x509
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from appliance.core import signature
 from appliance.core.document import Document, encode
@@ -26,6 +27,7 @@ from appliance.errors import Quarantined
 
 FINGERPRINT_DIGITS = 32
 PEM_LENGTH_MAX = 8 * 1024
+ROOT_LENGTH_MAX = 24 * 1024
 WISH, GRANT = b"edge enrolment request 1\0", b"edge enrolment answer 1\0"
 
 Pem = Annotated[str, Field(max_length=PEM_LENGTH_MAX, pattern=r"^-----BEGIN [A-Z ]+-----\n[A-Za-z0-9+/=\n-]+")]
@@ -57,15 +59,25 @@ class EnrolmentRequest(Document):
 class Grant(Document):
     """What the centre grants.
 
-    keys         what the centre now knows of the appliance
-    certificate  for the line, in the device's name, PEM
-    authority    who signed the brokers' certificates, PEM
+    keys          what the centre now knows of the appliance
+    certificate   for the line, in the device's name, PEM
+    authority     who signed the brokers' certificates, PEM
+    updates_root  the root of the repository of updates, JSON as it was signed; None, and not written: the centre names
+                  none, as no centre of before could
     """
 
     keys: DeviceKeys
     centre: CentreKeys
     certificate: Pem
     authority: Pem
+    updates_root: Annotated[str, Field(max_length=ROOT_LENGTH_MAX)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_was_a_root(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        told: dict[str, object] = plain(self)
+        if self.updates_root is None:  # what was signed without it must stay what was signed
+            told.pop("updates_root", None)
+        return told
 
 
 class EnrolmentAnswer(Document):
@@ -158,7 +170,19 @@ def granted(
         raise Quarantined("enrolment-foreign", "certificate")
     if certificate.not_valid_after_utc.timestamp() <= now_s:
         raise Quarantined("enrolment-invalid", "expired")
+    if grant.updates_root is not None and not is_updates_root(grant.updates_root):
+        raise Quarantined("enrolment-invalid", "updates-root")
     return grant
+
+
+def is_updates_root(text: str) -> bool:
+    """Whether this says that it is a root of The Update Framework. Whether it holds, its own signatures say later."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    signed = told.get("signed") if isinstance(told, dict) else None
+    return isinstance(signed, dict) and signed.get("_type") == "root" and bool(told.get("signatures"))
 
 
 def ends_at(pem: bytes) -> float | None:

@@ -30,8 +30,8 @@ class Reading(Strict):
     """How this site's reports say one finding.
 
     label        the finding, by the name that a model's manifest gives its label
-    observation  the OBX that speaks of it (OBX-3), as CODE^SYSTEM
-    present      values of OBX-5 that say it is there, as CODE^SYSTEM
+    observation  the OBX that speaks of it (OBX-3; in a structured report the concept name), as CODE^SYSTEM
+    present      values of OBX-5 (of a CODE item) that say it is there, as CODE^SYSTEM
     absent       values that say it is not
     """
 
@@ -115,12 +115,15 @@ def _truth(made: hl7.Read, rows: Sequence[tuple[str, ...]], reading: Reading) ->
             continue
         final = row[2:3] and row[2] in CODED and made.first(row, 11) in FINAL
         for value in made.repetitions(row, 5) if final else ("",):
-            codes = _concepts(made, value)
-            there, not_there = codes & set(reading.present), codes & set(reading.absent)
-            said |= {"present"} if there else set()
-            said |= {"absent"} if not_there else set()
-            said |= set() if there or not_there else {"undecided"}
+            said |= meaning(_concepts(made, value), reading)
     return "present" if said == {"present"} else "absent" if said == {"absent"} else "undecided"
+
+
+def meaning(codes: set[str], reading: Reading) -> set[str]:
+    """What the codes of one value say of a finding; both of two, or that nobody can tell."""
+    said = {"present"} if codes & set(reading.present) else set()
+    said |= {"absent"} if codes & set(reading.absent) else set()
+    return said or {"undecided"}
 
 
 def _concepts(made: hl7.Read, value: str) -> set[str]:

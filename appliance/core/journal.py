@@ -66,6 +66,14 @@ EVENTS: Mapping[str, tuple[str, str]] = {
     ),
     "model folders have changed and are read again": ("event-models-read", "Packages or certificates changed."),
     "%s %s: %s": ("event-model-order", "An order about a model was obeyed or refused."),
+    "model %s goes back to %s by itself: %s": (
+        "event-model-back",
+        "The deciding version gave no answer, failed its test or lost its certificate; the one before decides again.",
+    ),
+    "model %s is activated as its terms say": (
+        "event-model-activated",
+        "A model that ran beside decides: its terms, this site and its own figures and certificate allow it.",
+    ),
     "an order about a model bears no signature of a trusted key": (
         "event-order-unsigned",
         "Somebody without a trusted key tried to order which model decides; nothing was changed.",

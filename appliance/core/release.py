@@ -111,6 +111,8 @@ def next_step(now: Facts) -> Step:
     spent = trial.tries >= TRIES_MAX
     match trial.stage:
         case "placed":
+            if now.offered is False and trial.tries == 0:  # taken back while it waited: nothing was switched
+                return "drop"
             if now.busy and trial.tries == 0:  # cut off before anything was switched, and a case came meanwhile
                 return "wait"
             return "go back" if spent else "install"

@@ -70,7 +70,7 @@ def roles(orders: Sequence[Order], shipped: Sequence[str], sound: Collection[str
              of each name decides. What a person installed decides only when it was activated
     sound    titles of all packages that may run: what is not among them decides nothing, whatever was ordered
     """
-    chosen = _histories(orders, shipped)
+    chosen = histories(orders, shipped)
     shadows: dict[str, float] = {}
     stopped: set[str] = set()
     for order in orders:
@@ -89,7 +89,7 @@ def roles(orders: Sequence[Order], shipped: Sequence[str], sound: Collection[str
     return Roles(active, running, frozenset(stopped))
 
 
-def _histories(orders: Sequence[Order], shipped: Sequence[str]) -> dict[str, list[str]]:
+def histories(orders: Sequence[Order], shipped: Sequence[str]) -> dict[str, list[str]]:
     """Of each name the titles that came to decide, the present one last; never empty."""
     found: dict[str, list[str]] = {}
     for title in shipped:
@@ -114,7 +114,7 @@ def why_not(order: Order, orders: Sequence[Order], shipped: Sequence[str], sound
     if order.kind == "model-resume":
         return None if order.subject in now.stopped else "nothing"
     if order.kind == "model-rollback":
-        before = _histories(orders, shipped).get(name, [])
+        before = histories(orders, shipped).get(name, [])
         if len(before) < 2:
             return "nothing"
         return None if before[-2] in sound else "unknown"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from appliance.core.document import Document, Hex64
 from appliance.core.roles import TITLE_PATTERN
@@ -51,6 +51,8 @@ class Terms(Document):
     app_version_min  an appliance of an older version leaves it
     certificate      digest of the certificate that a model is published with, for people; it opens nothing by itself
     withdrawn        taken back: who has it must use it no more
+    activate         of a model, how far it may come to decide by itself, where the site allows that, its figures are as
+                     they must be and it holds a certificate made there; None, and not written: by a person's order only
     """
 
     schema_version: Literal["update/1"] = "update/1"
@@ -60,6 +62,14 @@ class Terms(Document):
     app_version_min: Annotated[str, Field(pattern=rf"^{VERSION}$")] = "0.0.0"
     certificate: Hex64 | None = None
     withdrawn: bool = False
+    activate: Ring | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_older_versions_read_it(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        told: dict[str, object] = plain(self)
+        if self.activate is None:  # an appliance of before leaves terms in which there is a word that it does not know
+            told.pop("activate", None)
+        return told
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 It can only add. It reads no data set, opens no database and deletes nothing that is not safe in incoming/. A file is
 taken when its size and time held still over two looks and it bears the magic of what the folder is for: DICOM, or HL7
-where final reports of the RIS are left in a folder of their own. What cannot be taken is moved to
+and DICOM where final reports of RIS and PACS are left in a folder of their own. What cannot be taken is moved to
 refused/ beside it, and a note in incoming/ says so by a code, so that the page can name it.
 """
 
@@ -30,6 +30,8 @@ FILES_A_STEP = 64
 LOOKS_MAX = 20_000  # more files than this at once are looked at in turns
 HELD_MAX = 50_000  # of more taken files than this the longest held are watched no longer
 NAME_BYTES_MAX = 200
+IMAGE_KINDS: dict[str, Magic] = {".dcm": folder.DICOM}
+REPORT_KINDS: dict[str, Magic] = {".hl7": folder.HL7, ".sr": folder.DICOM}
 
 
 @dataclass(slots=True)
@@ -52,14 +54,13 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What one folder is for. suffix: of its files in incoming/; magic: what they begin with; unlike: the code
-    of a file that does not; steps: their prefix.
+    """What one folder is for. kinds: what its files begin with, by the suffix they get in incoming/; unlike: the
+    code of a file that does not; steps: their prefix.
     """
 
     folder: Path
-    suffix: str
+    kinds: dict[str, Magic]
     bytes_max: int
-    magic: Magic
     unlike: str
     steps: str
 
@@ -68,9 +69,7 @@ def reports(config: Config) -> Kind | None:
     """The folder of final reports, where a site has one."""
     knobs = config.reports
     return (
-        None
-        if knobs.folder == OFF
-        else Kind(knobs.folder, ".hl7", REPORT_BYTES_MAX, folder.HL7, "file-not-hl7", "reports.")
+        None if knobs.folder == OFF else Kind(knobs.folder, REPORT_KINDS, REPORT_BYTES_MAX, "file-not-hl7", "reports.")
     )
 
 
@@ -80,7 +79,7 @@ class Receive:
     def __init__(self, config: Config, places: Places, kind: Kind | None = None) -> None:
         self.knobs = config.receive
         self.kind = kind or Kind(
-            config.receive.watched_folder, ".dcm", config.receive.file_bytes_max, folder.DICOM, "file-not-dicom", ""
+            config.receive.watched_folder, IMAGE_KINDS, config.receive.file_bytes_max, "file-not-dicom", ""
         )
         self.folder = self.kind.folder
         self.incoming = places.incoming
@@ -188,7 +187,7 @@ class Receive:
             raise Refused("file-link")
         if look.size > self.kind.bytes_max:
             raise Refused("file-too-large")
-        if look.size == 0 or not folder.bears_magic(look.path, self.kind.magic):
+        if look.size == 0 or not self._suffix(look):
             if moment.mono - watched.since < self.knobs.unlike_dicom_s:
                 return False  # perhaps its first bytes are still to come
             raise Refused("file-empty" if look.size == 0 else self.kind.unlike)
@@ -197,8 +196,14 @@ class Receive:
         return True
 
     def _copy(self, look: Look) -> str:
-        digest, _ = archive.put_stream(self.incoming, folder.read_whole(look), f"take-{look.inode}", self.kind.suffix)
-        return digest
+        if archive.free_bytes(self.incoming) - look.size < self.knobs.disk_reserve_bytes:
+            raise Unavailable("disk-low")  # a large file must not eat what the others are kept by
+        suffix = self._suffix(look) or next(iter(self.kind.kinds))  # a taken file may have become anything since
+        return archive.put_stream(self.incoming, folder.read_whole(look), f"take-{look.inode}", suffix)[0]
+
+    def _suffix(self, look: Look) -> str:
+        """By what a file begins with; "" where it is of no kind."""
+        return next((name for name, magic in self.kind.kinds.items() if folder.bears_magic(look.path, magic)), "")
 
     def _refuse(self, look: Look, code: str, moment: Moment) -> bool:
         """Note first, then move: dying in between writes the same note again."""

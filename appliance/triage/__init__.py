@@ -10,7 +10,8 @@ model draft words while the centre is silent, results makes objects for the PACS
 answers scanners that ask what is kept here; final_reports takes in what the RIS reported; corrections keeps, and where
 the site says so sends, what signers said, for training; released believes what receive noted of associations, performed
 what modalities tell of their procedure steps; forgetting lets go of what was reviewed long ago and is kept elsewhere;
-updates verifies what came down and hands it to the lineup; bulletins hands uplink coded numbers of the whole appliance.
+updates verifies what came down and hands it to the lineup; promotion says which model beside may decide, and goes back
+from one that must not; bulletins hands uplink coded numbers of the whole appliance.
 """
 
 from collections.abc import Callable
@@ -43,6 +44,7 @@ from appliance.triage.looking import Court
 from appliance.triage.mending import Mending
 from appliance.triage.performed import PerformedSteps
 from appliance.triage.post import Post
+from appliance.triage.promotion import Promotion
 from appliance.triage.released import Released
 from appliance.triage.results import Results
 from appliance.triage.sealing import Cleaning
@@ -117,6 +119,7 @@ class Triage:
         self.parts: tuple[Part, ...] = (
             self.lineup,
             self.watch,
+            Promotion(config, site_key, lineup, self._standing),
             PerformedSteps(config, places, self.engine),  # before what it may hold back
             intake,
             Released(places, self.engine),

@@ -132,11 +132,7 @@ class Commitments:
         return max(left, 1)
 
     def _whole(self, row: Row[Any]) -> bool:
-        try:
-            archive.read_instance(self.places.instances, row.sha256)
-        except Quarantined:
-            return False
-        return True
+        return archive.is_whole(self.places.instances, row.sha256)
 
     def _reply(self, name: str, request: Request, moment: Moment) -> None:
         """The order, then the row, then the request goes: what a kill leaves undone is done again, the same."""

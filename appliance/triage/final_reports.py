@@ -1,4 +1,4 @@
-"""Triage, final reports of the RIS: out of incoming/ into the ledger, to their studies, and into the audits.
+"""Triage, final reports of RIS and PACS: out of incoming/ into the ledger, to their studies, and into the audits.
 
 A report can only speak against a certificate. It answers an audit, in the place of a blinded read, where chance drew
 the study, nobody has answered yet, and it says that the finding is there. That it says *absent* answers nothing:
@@ -17,13 +17,14 @@ from sqlalchemy import Connection, Engine
 from appliance.config import Config, Places
 from appliance.config.reports import OFF
 from appliance.core.final_report import FinalReport, reports_in
+from appliance.core.final_report_object import report_in
 from appliance.errors import Fault, Quarantined
 from appliance.loop import FAULTS, Moment, Step, guarded
 from appliance.world import archive, ledger
 from appliance.world.ledger import final_reports
 
 LOG = logging.getLogger("appliance.triage")
-SUFFIX = ".hl7"
+SUFFIXES = (".hl7", ".sr")  # messages, structured reports
 FILES_A_STEP = 20
 MATCH_PERIOD_S = 30.0
 
@@ -50,7 +51,7 @@ class FinalReports:
     def read(self, moment: Moment) -> bool:
         """Files of incoming/ to rows, then to their folder, good and bad alike, as they came."""
         with os.scandir(self.places.incoming) as entries:
-            names = sorted(each.name for each in entries if each.name.endswith(SUFFIX))[:FILES_A_STEP]
+            names = sorted(each.name for each in entries if each.name.endswith(SUFFIXES))[:FILES_A_STEP]
         for name in names:
             self._read_one(self.places.incoming / name, moment)
         return bool(names)
@@ -76,7 +77,8 @@ class FinalReports:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != path.stem:  # receive names a file by its digest
             raise Quarantined("instance-damaged")
-        return reports_in(data, self.knobs.findings, self.knobs.senders)
+        told = self.knobs.findings, self.knobs.senders
+        return [report_in(data, *told)] if path.suffix == ".sr" else reports_in(data, *told)
 
     def count(self, moment: Moment) -> bool:
         """Ties reports to studies, and lets those that say *present* answer the audits that chance drew."""

@@ -45,7 +45,7 @@ class Forgetting:
         self.desk: Engine | None = None
         self.next_pass = 0.0
         self.after = 0  # the last study looked at in this pass
-        self.waits_until = 0.0  # mono seconds; a clock that jumped is not believed before
+        self.waits_until: float | None = None  # mono seconds; a clock that jumped is not believed before
         self.next_emptying = 0.0
         self.log_holds_old = True  # until the write-ahead log is emptied once
 
@@ -83,14 +83,21 @@ class Forgetting:
         return held, {number: row for number, row in orders.items() if row.id not in done}
 
     def _clock(self, moment: Moment) -> bool:
-        """Whether the wall clock may be believed: one that is days ahead of the last look waits a day of running."""
+        """Whether the wall clock may be believed: one that is days ahead of the last look waits a day of running.
+
+        Until then the last look stays on file: a service that starts again meanwhile waits anew.
+        """
         with self.engine.begin() as c:
             last = forgetting.last_look(c)
+            if last is not None and moment.wall - last > CLOCK_JUMP_S:
+                if self.waits_until is None:
+                    self.waits_until = moment.mono + CLOCK_WAIT_S
+                    LOG.warning("forget: the clock went days ahead; nothing is forgotten for a day")
+                if moment.mono < self.waits_until:
+                    return False
+            self.waits_until = None
             forgetting.looked(c, moment.wall)
-        if last is not None and moment.wall - last > CLOCK_JUMP_S:
-            self.waits_until = moment.mono + CLOCK_WAIT_S
-            LOG.warning("forget: the clock went days ahead; nothing is forgotten for a day")
-        return moment.mono >= self.waits_until
+        return True
 
     def _look(self, number: int, before: float, held: Orders, orders: Orders, moment: Moment) -> None:
         """Decides about one study and carries it out, in one transaction."""
@@ -98,7 +105,7 @@ class Forgetting:
             study = ledger.study_by_number(c, number)
             if study is None or study.state != "reviewed":
                 return
-            order = orders.get(number)
+            order = in_force(orders.get(number), study)
             with self.cases.connect() as own:
                 files, asked, facts = known_of(c, own, study, held, ordered=order is not None, config=self.config)
             days = self.knobs.keep_days if before > NEVER else 0
@@ -163,6 +170,11 @@ class Forgetting:
         if row.place == "report":
             return sorted(self.places.final_reports.glob(f"{row.name}.*"))
         return [archive.instance_path(self.places.instances, row.name)]
+
+
+def in_force(order: Row[Any] | None, study: Row[Any]) -> Row[Any] | None:
+    """An order is none for what came after it: whoever gave it had not seen that."""
+    return None if order is None or order.at < study.last_received_at else order
 
 
 def known_of(

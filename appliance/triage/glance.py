@@ -81,7 +81,7 @@ class Glancing:
             LOG.info("study %d: worth repeating: %s", film.study_number, ", ".join(each.code for each in told))
 
     def _read(self, instance: Instance) -> bytes:
-        return archive.read_instance(self.places.instances, instance.sha256)
+        return archive.read_instance(self.places.instances, instance.sha256, self.knobs.object_bytes_max)
 
 
 def single_films(court: Court) -> Court:

@@ -17,7 +17,7 @@ from appliance.core import case as wire_case
 from appliance.core.decide import Model
 from appliance.core.document import Urgency, encode
 from appliance.core.enclosure import Enclosed, Sender, enclosed
-from appliance.core.policy import place
+from appliance.core.policy import Policy, here, pictures_of, place
 from appliance.core.schedule import SERIES_TIER
 from appliance.core.study import Instance
 from appliance.core.transfer import KEY_BYTES, Manifest, Tier
@@ -51,7 +51,7 @@ class Handover:
         cleaning: Cleaning,
         post: Post,
     ) -> None:
-        self.knobs = config.triage
+        self.knobs, self.device = config.triage, config.site.device_id
         self.post = post
         self.places = places
         self.site_key = site_key
@@ -78,7 +78,7 @@ class Handover:
 
     def _next(self, c: Connection) -> list[Row[Any]]:
         """The hard studies that are sealed now: the longest waiting, unless a policy of the centre prefers others."""
-        policy = updates.policy(c)
+        policy = self.policy(c)
         if not policy.first:
             return ledger.in_state(c, "hard", STUDIES_A_STEP)
 
@@ -88,6 +88,10 @@ class Handover:
             return place(policy, attempts=study.attempts, urgency=urgency, modality=study.modality)
 
         return sorted(ledger.in_state(c, "hard", PREFERRED_AMONG), key=where)[:STUDIES_A_STEP]
+
+    def policy(self, c: Connection) -> Policy:
+        """What the policy in force says for this appliance."""
+        return here(updates.policy(c), self.device)
 
     def _seal_one(self, study: Row[Any], sender: Sender, moment: Moment) -> None:
         case_id = wire_case.case_id(self.site_key, study.study_instance_uid, study.revision)
@@ -144,7 +148,7 @@ class Handover:
     ) -> Leaving:
         """What would leave of a study, cleaned and inspected. Raises Quarantined where in doubt."""
         with self.engine.connect() as c:
-            most = updates.policy(c).key_images
+            most = pictures_of(self.policy(c), urgency)
         return sealed_case(
             case_id,
             revision,
@@ -199,7 +203,7 @@ class Handover:
             departures.put_key_images(c, leaving.case_id, number, shown)
 
     def _read(self, instance: Instance) -> bytes:
-        return archive.read_instance(self.places.instances, instance.sha256)
+        return archive.read_instance(self.places.instances, instance.sha256, self.knobs.object_bytes_max)
 
     def withdraw(self, moment: Moment) -> bool:
         """Cases of superseded results are taken back; what the centre still says of them becomes an addendum."""

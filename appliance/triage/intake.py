@@ -112,7 +112,7 @@ class Intake:
         instance = guarded("triage.admit", partial(_read_file, path))
         if not isinstance(instance, Fault):
             return instance
-        whose = guarded("triage.broken", lambda: broken_of(path.read_bytes()))
+        whose = guarded("triage.broken", partial(_whose, path))
         return Broken(instance) if isinstance(whose, Fault) else Broken(instance, *whose)
 
     def _file(self, c: Connection, name: str, found: Instance | Broken | dict[str, Any], moment: Moment) -> None:
@@ -202,10 +202,16 @@ class Intake:
 
 
 def _read_file(path: Path) -> Instance:
-    instance = admit(path.read_bytes())
-    if instance.sha256 != path.stem:  # receive names a file by its digest
+    with archive.mapped(path) as data:
+        instance = admit(data, sha256=path.stem)
+    if archive.digest_of(path) != path.stem:  # receive names a file by its digest
         raise Quarantined("instance-damaged")
     return instance
+
+
+def _whose(path: Path) -> tuple[str, str]:
+    with archive.mapped(path) as data:
+        return broken_of(data)
 
 
 def _read_note(path: Path) -> dict[str, Any]:

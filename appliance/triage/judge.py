@@ -173,7 +173,7 @@ class Judging:
                     shadows.put(c, study.number, study.revision, row)
 
     def _read(self, instance: Instance) -> bytes:
-        return archive.read_instance(self.places.instances, instance.sha256)
+        return archive.read_instance(self.places.instances, instance.sha256, self.knobs.object_bytes_max)
 
     def _keep(self, instance: Instance, image: Image) -> None:
         """The decoded frames for the page, a cache: the description last, so that a folder with one is whole."""

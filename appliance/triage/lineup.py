@@ -17,7 +17,7 @@ from appliance.core.command import Command, why_not_believed
 from appliance.core.decide import Model
 from appliance.core.document import decode
 from appliance.core.package import Package
-from appliance.core.roles import Order, OrderKind, Roles, roles, why_malformed, why_not
+from appliance.core.roles import Order, OrderKind, Roles, histories, roles, why_malformed, why_not
 from appliance.errors import Fault
 from appliance.loop import Moment, Step, guarded
 from appliance.triage.looking import Court
@@ -177,6 +177,17 @@ class Lineup:
         sound = self._sound()
         return roles(book.done(c), [title for title in self.shipped if title in sound], sound)
 
+    def histories(self, c: Connection) -> dict[str, list[str]]:
+        """Of each name the titles that came to decide, the present one last."""
+        sound = self._sound()
+        return histories(book.done(c), [title for title in self.shipped if title in sound])
+
+    def sound(self, title: str) -> Model | None:
+        """The model of a title under the site's rules, if it may run here."""
+        if title not in self.packages or title in self.bench.faults:
+            return None
+        return replace(self.packages[title].model, rules=self.config.rules.models)
+
     def _appoint(self) -> None:
         self.court = self._appointed()
         self.on_change(self.court)
@@ -215,9 +226,20 @@ class Lineup:
         self._load()
         self._appoint()
 
-    def _order(self, kind: OrderKind, title: str, share: float, nonce: str, moment: Moment) -> None:
+    def by_itself(self, kind: OrderKind, subject: str, nonce: str, moment: Moment, share: float = 1.0) -> bool:
+        """An order that follows from figures or an alarm; False where it was given before, whatever came of it then."""
+        with self.engine.connect() as c:
+            if book.is_filed(c, "promotion", nonce):
+                return False
+        self._order(kind, subject, share, nonce, moment, "promotion")
+        self._appoint()
+        return True
+
+    def _order(
+        self, kind: OrderKind, title: str, share: float, nonce: str, moment: Moment, source: book.Source = "updates"
+    ) -> None:
         # Issued at no time: what comes by itself must not make an order of a person or of the centre look old.
-        given = Given(0, "updates", nonce, Order(kind, title, share), "updates", 0.0, None)
+        given = Given(0, source, nonce, Order(kind, title, share), source, 0.0, None)
         with self.engine.begin() as c:
             self._obey(c, given, moment)
 

@@ -171,6 +171,8 @@ def _pictures(
             if announces_image(instance):
                 raise Quarantined("pixel-missing")
             continue
+        if instance.rows * instance.columns * instance.number_of_frames > pixels_max:
+            raise Quarantined("pixel-too-large", "Rows")  # before its bytes fill the memory
         with timings.take("decode"):
             image = decode(read(instance), pixels_max=pixels_max)
         if keep is not None:

@@ -27,7 +27,6 @@ from appliance.errors import Fault
 from appliance.loop import FAULTS, Moment, Step, guarded
 from appliance.triage.handover import TRANSFER_ID_BYTES, Handover
 from appliance.world import archive, ledger, sqlite, wire
-from appliance.world.ledger import updates
 from appliance.world.wire import freight
 
 LOG = logging.getLogger("appliance.triage")
@@ -110,7 +109,7 @@ class Series:
     def _policy_allows(self) -> bool:
         """What the site allows a policy of the centre may still take away."""
         with self.handover.engine.connect() as c:
-            return updates.policy(c).full_series == "on-request"
+            return self.handover.policy(c).full_series == "on-request"
 
     def _made(self, case_id: str) -> bool:
         """Sealed already. One that went from a full spool is not made again by itself: whoever wants it still waits."""

@@ -3,7 +3,8 @@
 When the line is down for long, bulk goes first: whole series, then the pictures of routine cases, the newest of them
 first and none of which the centre has a part already. Findings never go, nor anything of an urgent case. What went is
 made anew from the clinical side when there is room again, as is what a disk has damaged: nothing but time is lost by
-shedding. It refuses to shed a case's last way to the centre.
+shedding. It refuses to shed a case's last way to the centre. Pictures that a policy of the centre takes away
+(docs/balance.md) go the same way and come back the same way, when it takes them away no longer.
 """
 
 import logging
@@ -14,7 +15,9 @@ from typing import Any
 from sqlalchemy import Engine, Row
 
 from appliance.config import Config, Places
+from appliance.core.document import URGENCIES, Urgency
 from appliance.core.enclosure import Sender
+from appliance.core.policy import pictures_of
 from appliance.core.schedule import SERIES_TIER
 from appliance.errors import Fault
 from appliance.loop import FAULTS, Moment, Step, guarded
@@ -45,22 +48,23 @@ class Spool:
             return False
         self._shed_again = moment.mono + LOOK_PERIOD_S
         waiting = self._waiting()
-        over = sum(row.sealed_bytes for row in waiting) - self.bytes_max
-        if over <= 0:
-            return False
-        going: list[Row[Any]] = []
-        for row in self._sheddable(waiting):
+        going = self._taken_away(waiting)
+        over = -sum(row.sealed_bytes for row in going)
+        over += sum(row.sealed_bytes for row in waiting) - self.bytes_max
+        taken = {row.transfer_id for row in going}
+        for row in self._sheddable(waiting) if over > 0 else ():
             if over <= 0:
                 break
-            going.append(row)
-            over -= row.sealed_bytes
+            if row.transfer_id not in taken:
+                going.append(row)
+                over -= row.sealed_bytes
         if going:
             with self.cases.begin() as c:
                 for row in going:
                     freight.shed_transfer(c, row.transfer_id, moment.wall)
             for row in going:
                 archive.remove(self.places.parts / row.sha256)
-            FAULTS["spool-shed"] += len(going)
+            FAULTS["spool-shed"] += len(going) - len(taken)
             LOG.warning("triage.shed: %d transfers went from the spool, to be made again later", len(going))
         if over > 0:
             FAULTS["spool-full"] += 1
@@ -78,6 +82,8 @@ class Spool:
         room = self.bytes_max * ROOM_SHARE - used
         lost = [*damaged, *(row for row in self._shed() if row.sealed_bytes <= room)]
         lost = [row for row in lost if (row.case_id, row.tier) not in self._in_vain]
+        bare = self._bare() if lost else ()
+        lost = [row for row in lost if row.tier != PICTURES_TIER or row.urgency not in bare]
         if not lost:
             self._mend_again = moment.mono + LOOK_PERIOD_S
             return False
@@ -109,6 +115,22 @@ class Spool:
         ]
         for crowd in (series, pictures):
             yield from sorted(crowd, key=lambda row: (row.transfer_id in begun, -row.created_at, row.id))
+
+    def _taken_away(self, waiting: list[Row[Any]]) -> list[Row[Any]]:
+        """Pictures with which no case of their urgency goes now, by the policy in force; what has begun to go, goes."""
+        bare = self._bare()
+        if not bare:
+            return []
+        begun = self._begun()
+        twins = {row.case_id for row in waiting if row.tier < PICTURES_TIER}
+        pictures = [row for row in waiting if row.tier == PICTURES_TIER and row.urgency in bare]
+        return [row for row in pictures if row.case_id in twins and row.transfer_id not in begun]
+
+    def _bare(self) -> set[Urgency]:
+        """Urgencies whose cases go without pictures by the policy in force."""
+        with self.engine.connect() as c:
+            policy = self.handover.policy(c)
+        return {urgency for urgency in URGENCIES if pictures_of(policy, urgency) == 0}
 
     def _damaged(self, waiting: list[Row[Any]]) -> list[Row[Any]]:
         """Those uplink could not send or the centre lost; a series is asked for again by whoever wants it."""

@@ -11,22 +11,26 @@ import logging
 import shutil
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
+from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from appliance import __version__
 from appliance.config import Config, Places
 from appliance.core import parcel
+from appliance.core.certificate import Certificate
 from appliance.core.document import decode
 from appliance.core.policy import Policy
 from appliance.core.updates import Kind, Offer, why_not_taken
-from appliance.errors import Fault, Quarantined, Unavailable
+from appliance.errors import Fault, Misconfigured, Quarantined, Unavailable
 from appliance.loop import Moment, Step, guarded
 from appliance.triage.lineup import Lineup
 from appliance.world import archive
 from appliance.world import updates as repository
 from appliance.world.ledger import updates as book
+from appliance.world.ledger import watch
 from appliance.world.models import load_packages, making, trusted_keys
 from appliance.world.models.trust import look_of
 from appliance.world.updates import mirror
@@ -75,7 +79,7 @@ class Updates:
                 return False
             roles = ",".join(f"{role}={code}" for role, code in told.faults)
             book.verified(c, told.number, told.expires, roles, moment.wall)
-        self.todo.extend(sorted(told.offers, key=lambda each: (ORDER.index(each.kind), each.path)))
+        self.todo.extend(sorted(told.offers, key=_turn))
         return bool(self.todo)
 
     def _verified(self) -> repository.Seen:
@@ -104,7 +108,7 @@ class Updates:
         elif isinstance(told, Unavailable):
             self._end(offer, "awaited", told.code, moment)
         elif isinstance(told, Fault):
-            self._end(offer, "refused", told.code, moment)
+            self._end(offer, "left" if told.code == "update-other-site" else "refused", told.code, moment)
         else:
             self._end(offer, "held", "", moment, *told)
             if offer.kind in ("policy", "certificate"):
@@ -157,6 +161,13 @@ class Updates:
         return title
 
     def _certificate(self, data: bytes) -> str:
+        """Where it lies; another site's is left: a package holds few certificates, and a fleet has many sites."""
+        try:
+            site = Certificate.model_validate_json(data).site
+        except ValidationError:
+            raise Misconfigured("certificate-untrusted", "certificate.json") from None
+        if site != self.config.site.name:
+            raise Misconfigured("update-other-site", "certificate.json")
         folder = self.places.updates / "unpacked"
         archive.cache(folder / "certificate.json", data)
         trusted, _ = trusted_keys(self.config.triage.trusted_keys)
@@ -176,13 +187,32 @@ class Updates:
         self.at_step("withdraw")
         if offer.kind == "model" and offer.terms is not None:
             self.lineup.withdrawn(offer.terms.title, _nonce("stop", offer), moment)
-        elif offer.kind == "certificate" and installed:
-            archive.remove(self.places.delivered_certificates / installed)
+        elif offer.kind == "certificate":
+            self._take_away(offer, moment)
         elif offer.kind == "release" and installed:
             archive.remove(self.places.releases / installed)
         self.at_step("withdrawn")
         self._end(offer, "withdrawn", "", moment)
         self.lineup.changed()
+
+    def _take_away(self, offer: Offer, moment: Moment) -> None:
+        """A certificate by its bytes, whatever a row says: removed where updates laid it, revoked where a person did.
+
+        What cannot be read opens no lane either.
+        """
+        for path in [path for folder in self.places.site_certificates for path in folder.glob("*/*/*.json")]:
+            try:
+                data = path.read_bytes()
+            except OSError:
+                continue
+            if hashlib.sha256(data).hexdigest() != offer.sha256:
+                continue
+            if path.is_relative_to(self.places.delivered_certificates):
+                archive.remove(path)
+                continue
+            told = {"cause": "person", "who": "updates", "because": "withdrawn by whoever published it"}
+            with suppress(ValidationError), self.engine.begin() as c:
+                watch.revoke(c, Certificate.model_validate_json(data).digest, at=moment.wall, **told)
 
     def _end(
         self, offer: Offer, state: str, code: str, moment: Moment, installed: str = "", body: str | None = None
@@ -190,6 +220,12 @@ class Updates:
         with self.engine.begin() as c:
             if book.end(c, offer, state, moment.wall, code=code, installed=installed, body=body):
                 LOG.warning("update %s %s: %s %s", offer.kind, offer.sha256[:16], state, code)
+
+
+def _turn(offer: Offer) -> tuple[bool, int, str]:
+    """What is taken back goes first: no golden film of another package is run while it still counts."""
+    withdrawn = offer.terms is not None and offer.terms.withdrawn
+    return not withdrawn, ORDER.index(offer.kind), offer.path
 
 
 def _nonce(what: str, offer: Offer) -> str:

@@ -5,6 +5,7 @@ A reader sees the whole file or none. Names are digests or numbers, never anythi
 
 import errno
 import hashlib
+import mmap
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -67,18 +68,48 @@ def instance_path(root: Path, sha256: str) -> Path:
     return root / sha256[:2] / f"{sha256}.dcm"
 
 
-def read_instance(root: Path, sha256: str) -> bytes:
+def read_instance(root: Path, sha256: str, bytes_max: int | None = None) -> bytes:
     """An archived file, compared with its name: a disk that changed a film must not change what is decided on it.
 
-    raises  Quarantined("instance-damaged"): it is gone, cannot be read, or holds other bytes than came
+    bytes_max  a larger one is not read: whoever reads holds it whole in memory
+    raises  Quarantined("instance-damaged"): it is gone, cannot be read, or holds other bytes than came;
+            ("pixel-too-large")
     """
+    path = instance_path(root, sha256)
     try:
-        data = instance_path(root, sha256).read_bytes()
+        if bytes_max is not None and path.stat().st_size > bytes_max:
+            raise Quarantined("pixel-too-large")
+        data = path.read_bytes()
     except OSError:
         raise Quarantined("instance-damaged") from None
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Quarantined("instance-damaged")
     return data
+
+
+def is_whole(root: Path, sha256: str) -> bool:
+    """Whether an archived file still holds the bytes that came; a file of any size, in pieces."""
+    try:
+        return digest_of(instance_path(root, sha256)) == sha256
+    except OSError:
+        return False
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file in hex, read in pieces. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[bytes | mmap.mmap]:
+    """A file that nobody writes to any more, as bytes that are read where they are asked for. Raises OSError."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:  # nothing to map
+            yield b""
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
 
 
 def sweep(folder: Path) -> int:

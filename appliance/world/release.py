@@ -124,6 +124,11 @@ class Versions:
             self.unpacked(version).rename(self.of(version))
         os.sync()
 
+    def unplace(self, version: str) -> None:
+        """Takes a tree away again that was placed and never ran."""
+        if self.running != version:
+            _away(self.of(version))
+
     def point(self, version: str) -> None:
         """What runs from now on, by one rename of a link."""
         following = self.home / ".next"

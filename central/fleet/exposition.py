@@ -14,6 +14,10 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "appliances_former": ("Revoked and silent ones, which nothing else here counts.", ()),
     "appliances_not_shown": ("Names on file that no appliance can have.", ()),
     "count": ("Cases, verdicts and what waits at the centre.", ("what",)),
+    "balance_rung": ("How far pictures are taken away of every case while the centre is pressed; 0: not.", ()),
+    "balance_thin_lines": ("Appliances whose line counts as thin.", ()),
+    "balance_policy": ("Number of the policy that should be in force by the balance; 0: none.", ()),
+    "balance_look_seconds": ("Age of its last look; absent where it never ran.", ()),
     "appliance_life": ("1 for how it stands, 0 for the others.", ("device", "life")),
     "appliance_needs_person": ("1 where an alarm stands there, or it is silent or was never heard.", ("device",)),
     "appliance_status_seconds": ("Age of its last status; absent before the first.", ("device",)),
@@ -46,6 +50,11 @@ def exposition(now: Mapping[str, Any]) -> bytes:
     gauges["appliances_not_shown"].set(now["not_shown"])
     for what, count in now["centre"].items():
         gauges["count"].labels(what).set(count)
+    for gauge, field in (("rung", "rung"), ("thin_lines", "thin"), ("policy", "policy"), ("look_seconds", "looked_s")):
+        if now["balance"] is None:
+            registry.unregister(gauges[f"balance_{gauge}"])
+        else:
+            gauges[f"balance_{gauge}"].set(now["balance"][field])
     for each in now["devices"]:
         _device(gauges, each)
         if each["bulletin"]:

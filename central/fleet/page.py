@@ -23,6 +23,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from appliance.errors import CATALOGUE, Misconfigured, Unavailable
+from central.balance import RUNGS
+from central.balanced import STALE_S, WHY_WORDS, taken_away
 from central.fleet.exposition import exposition
 from central.fleet.view import FOUND, ORDERS, Order, in_order
 from central.overview import WORDS, length_of_time
@@ -129,5 +131,6 @@ async def _trouble(_request: Request, fault: Exception) -> Response:
 def _environment() -> Environment:
     made = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     made.filters["span"] = lambda seconds: "not said" if seconds is None else length_of_time(seconds)
+    made.globals.update(taken_away=lambda rung: taken_away(RUNGS[rung]), why_words=WHY_WORDS, stale_s=STALE_S)
     made.globals.update(catalogue=CATALOGUE, found_words=FOUND, levels=LEVEL_WORDS, orders=ORDERS, centre_words=WORDS)
     return made

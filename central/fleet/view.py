@@ -16,6 +16,7 @@ from appliance.core.bulletin import Bulletin
 from appliance.core.document import URGENCIES, decode
 from appliance.core.messages import Status
 from appliance.errors import CATALOGUE, Quarantined
+from central.balanced import balance_now
 from central.overview import WORDS
 from central.registry import DEVICE_ID
 from central.store import lives, looking
@@ -38,6 +39,7 @@ FOUND: Mapping[str, str] = {
     "line-broke": "the broker says that its line broke",
     "triage-silent": "triage there has said nothing of late: is it running?",
     "queue-old": "a case waits there for more than an hour",
+    "line-thin": "its line is thin: until it is well, pictures go of critical cases only",
     "line-ends": "the certificate of its line ends within two weeks",
     "updates-ended": "its list of updates has ended",
     "not-enrolled": "revoked, and heard a short while ago",
@@ -52,7 +54,8 @@ def fleet_now(c: Connection, names: Collection[str] | None, at: float) -> dict[s
     rows = {row.device_id: row for row in lives.devices_heard(c)}
     every = sorted(rows.keys() | set(names or ()))
     shown = [name for name in every if DEVICE_ID.fullmatch(name)]
-    devices = [_device(name, rows.get(name), names, now) for name in shown]
+    balance, thin = balance_now(c, now)
+    devices = [_device(name, rows.get(name), names, now, thin=name in thin) for name in shown]
     former = [each for each in devices if each["enrolled"] is False and each["life"] != "alive"]
     devices = [each for each in devices if each not in former]
     counted = looking.counts(c)
@@ -64,6 +67,7 @@ def fleet_now(c: Connection, names: Collection[str] | None, at: float) -> dict[s
         "lives": {life: sum(each["life"] == life for each in devices) for life in lives.LIVES},
         "levels": {level: sum(each["level"] == level for each in devices) for level in LEVELS},
         "versions": dict(sorted(Counter(each["version"] or "not said" for each in devices).items())),
+        "balance": balance,
         "centre": {word: counted[word] for word in WORDS if word in counted},
     }
 
@@ -79,10 +83,11 @@ def in_order(devices: Sequence[Mapping[str, Any]], order: Order) -> list[Any]:
     return sorted(devices, key=keys[order])
 
 
-def _device(name: str, row: Any, names: Collection[str] | None, now: float) -> dict[str, Any]:
+def _device(name: str, row: Any, names: Collection[str] | None, now: float, *, thin: bool) -> dict[str, Any]:
     lived_at = None if row is None else row.lived_at
     life = lives.standing_of(lived_at, None if row is None else row.gone_at, now)
     found = {"silent": {"silent"}, "never": {"never-heard"}, "away": {"line-broke"}}.get(life, set())
+    found |= {"line-thin"} if thin else set()
     if names is not None and name not in names:
         found |= {"not-enrolled"}
     said = None

@@ -198,17 +198,27 @@ def add(made: Published, kind: Kind, name: str, data: bytes, terms: Terms) -> st
     return path
 
 
-def change(made: Published, named: str, *, ring: Ring | None = None, withdrawn: bool | None = None) -> str:
+def change(
+    made: Published,
+    named: str,
+    *,
+    ring: Ring | None = None,
+    withdrawn: bool | None = None,
+    activate: Ring | None = None,
+) -> str:
     """Other terms for what is published already, named by path or title; returns its path.
 
-    raises  Misconfigured("publish-unknown"): nothing is called so
+    raises  Misconfigured("publish-unknown"): nothing is called so; ("publish-source"): only a model is activated
     """
     for role in ROLES.values():
         for path, target in made.targets(role).targets.items():
             terms = Terms.model_validate(target.custom)
             if named not in (path, terms.title):
                 continue
-            told = {"ring": ring or terms.ring, "withdrawn": terms.withdrawn if withdrawn is None else withdrawn}
+            told: dict[str, Any] = {"ring": ring or terms.ring, "activate": activate or terms.activate}
+            told["withdrawn"] = terms.withdrawn if withdrawn is None else withdrawn
+            if activate is not None and terms.kind != "model":
+                raise Misconfigured("publish-source", named)
             with made.edit_targets(role) as targets:
                 changed = terms.model_copy(update=told).model_dump(mode="json")
                 targets.targets[path].unrecognized_fields["custom"] = changed

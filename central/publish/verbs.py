@@ -35,6 +35,9 @@ def run(told: argparse.Namespace, *, now_s: float | None = None) -> int:
             print(f"{publish.add(made, told.kind, name, data, terms)}: published to ring {terms.ring}")
         case "promote":
             print(f"{publish.change(made, told.name, ring=told.to)}: now in ring {told.to}")
+        case "activate":
+            path = publish.change(made, told.name, activate=told.to)
+            print(f"{path}: may decide by itself in ring {told.to}, where the site allows it and certified it")
         case "withdraw":
             print(f"{publish.change(made, told.name, withdrawn=True)}: withdrawn")
         case "timestamp":

@@ -175,6 +175,16 @@ workers = Table(
     Column("name", String(64), primary_key=True),
     Column("until", Float, nullable=False),
 )
+balances = Table(  # one row: how `central balance` stands, and what it published last
+    "balances",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),  # of the look; who writes says which it has seen
+    Column("looked_at", Float, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # central.balance.Standing
+    Column("policy", BigInteger, nullable=False),  # the number of what was published last; 0: nothing yet
+    Column("published_at", Float),
+)
 
 # Append-only by the database itself: SQLite by triggers, PostgreSQL by one that raises.
 APPEND_ONLY = {

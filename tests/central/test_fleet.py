@@ -22,11 +22,13 @@ from appliance.core.messages import Status, Waiting
 from appliance.core.roles import TITLE_PATTERN
 from appliance.errors import CATALOGUE, Misconfigured
 from central import fleet, store
+from central.balance import RUNGS, Limits, Standing, Watched
+from central.balanced import WHY_WORDS, taken_away
 from central.cli import main
 from central.fleet import exposition, looked, page, view
 from central.overview import WORDS
 from central.registry import DEVICE_ID
-from central.store import lives
+from central.store import lives, loading
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium-headless-shell"
@@ -278,6 +280,7 @@ FIELDS = frozenset(
         "refused",
         "left",
         "withdrawn",
+        *("balance", "rung", "rungs", "word", "why", "moved_s", "looked_s", "thin"),
     ]
 )
 OUR_WORDS = {
@@ -289,6 +292,8 @@ OUR_WORDS = {
     *view.LEVELS,
     *view.FOUND,
     *CATALOGUE,
+    *WHY_WORDS,
+    *(rung.word for rung in RUNGS),
     *("alarm", "warning", "notice", "deciding", "beside", "stopped", "not said", "unknown-code"),
 }
 SHAPES = re.compile(rf"{DEVICE_ID.pattern}|{TITLE_PATTERN}|[0-9a-f]{{16}}|[0-9]{{1,4}}(\.[0-9]{{1,4}}){{2}}")
@@ -304,6 +309,36 @@ def is_digest(word: str) -> bool:
     return bool(re.fullmatch(r"[0-9a-f]{16}", word))
 
 
+def weigh(engine: Engine, now: float, *thin: str, rung: int = 2) -> None:
+    """What `central balance` left there."""
+    line = Watched(thin=True, since=now, waiting=40, calm=None, patience=1800.0, gave=None, seen=now)
+    told = {"rung": rung, "moved": now - 700, "patience": Limits().patience_s, "why": ("queue-long", "line-thin")}
+    standing = Standing(**told, lines=dict.fromkeys(thin, line))
+    with store.transaction(engine) as c:
+        assert loading.look(c, 1, encode(standing), now - 50)
+        loading.published(c, 12, now - 50)
+
+
+def test_the_balance_is_shown_and_whose_line_is_thin(sqlite_store: Engine) -> None:
+    now = time.time()
+    names, client = fill(sqlite_store, now, 50), Door(sqlite_store)
+    assert client.get("/fleet.json").json()["balance"] is None
+    assert "central_balance" not in client.get("/metrics").text
+    assert "The balance" not in client.get("/").text
+    weigh(sqlite_store, now, names[20])
+    told = client.get("/fleet.json").json()["balance"]
+    assert (told["rung"], told["word"], told["policy"], told["thin"]) == (2, "one-picture", 12, 1)
+    assert by_name(client)[names[20]]["found"] == ["line-thin"]
+    assert by_name(client)[names[20]]["level"] == "warning"
+    shown = client.get("/").text
+    assert "at most 1 picture a case, no whole series" in shown
+    assert "does <code>central balance</code> still run?" not in shown
+    assert "central_balance_rung 2.0" in client.get("/metrics").text
+    with store.transaction(sqlite_store) as c:
+        c.execute(store.METADATA.tables["balances"].update().values(looked_at=now - 3000))
+    assert "does <code>central balance</code> still run?" in client.get("/").text
+
+
 def test_nothing_that_is_shown_can_identify_a_patient(sqlite_store: Engine, tmp_path: Path) -> None:
     """Of page, metrics and JSON: no planted word, and no word at all that is not on a closed list or of a shape."""
     now = time.time()
@@ -311,6 +346,7 @@ def test_nothing_that_is_shown_can_identify_a_patient(sqlite_store: Engine, tmp_
     client = Door(sqlite_store, enrol(tmp_path / "keys", *names))
     shapes_before = {path: len(client.get(path).text) for path in ("/", "/metrics", "/fleet.json")}
     plant(sqlite_store, names, now)
+    weigh(sqlite_store, now, names[20], NAME)
     for path in shapes_before:
         shown = client.get(path).text
         assert [word for word in PLANTED if word in shown] == [], path
@@ -341,6 +377,7 @@ def strange_on_page(text: str, told: Any) -> set[str]:
     """Runs of letters on the page that stand neither in the template, nor in our lists of words, nor in the JSON."""
     template = (page.HERE / "fleet.html").read_text("utf-8")
     hints = [each.text for each in CATALOGUE.values()] + list(view.FOUND.values()) + list(WORDS.values())
+    hints += [*WHY_WORDS.values(), *map(taken_away, RUNGS)]
     ours = [template, *hints, *OUR_WORDS, *all_words(told), *(word for _, word in page.LEVEL_WORDS.values())]
     known = set(LETTERS.findall(" ".join(ours))) | {"min"}
     # A digest is cut shorter on the page: its letters are no word.

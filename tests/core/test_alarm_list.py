@@ -60,6 +60,8 @@ PLANTED = [
     ("line-certificate", "warning", {"line_days": 13.0}),
     ("line-certificate", "alarm", {"line_days": 2.0}),
     ("release-failed", "warning", {"release_failed": "0.2.0"}),
+    ("model-fell-back", "warning", {"models_fallen": ("chest",)}),
+    ("model-offered", "notice", {"models_offered": ("chest/1.1.0",)}),
     ("release-waits", "notice", {"release_waits": "0.2.0"}),
     ("model-silent", "notice", {"models": ("Certificate harbour: the model has not flagged a study for 20 days.",)}),
 ]

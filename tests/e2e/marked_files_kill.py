@@ -10,16 +10,17 @@ from typing import Any
 
 from appliance.cli import main
 from appliance.core import admit, pixels
+from appliance.core.structure import Data
 from appliance.triage import intake, looking
 
 HEADER_MARK, IMAGE_MARK = b"ENDS THE READER", b"ENDS THE DECODER"
 SEGMENTATION_FAULT = 139
 
 
-def fragile_admit(data: bytes) -> Any:
-    if HEADER_MARK in data:
+def fragile_admit(data: Data, **known: str) -> Any:
+    if data.find(HEADER_MARK) >= 0:
         os._exit(SEGMENTATION_FAULT)
-    return admit.admit(data)
+    return admit.admit(data, **known)
 
 
 def fragile_decode(data: bytes, **limits: Any) -> Any:

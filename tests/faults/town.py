@@ -97,6 +97,7 @@ class Town:
     dice      what is scanned comes from it
     around    what else stands in the environment of the appliances' services
     record    keep every byte that passes a line
+    asking    more options of every worker: how it asks the model
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Town:
         dice: random.Random | None = None,
         around: dict[str, str] | None = None,
         record: bool = True,
+        asking: tuple[str, ...] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.dice, self.book, self.studies = dice or random.Random(0), External(folder / "dropped.jsonl"), 0
@@ -123,7 +125,7 @@ class Town:
         self.stack = ExitStack()
         self.edges: list[Edge] = []
         self.centre: Parent | None = None
-        self.endpoint, self.worker_count = endpoint, workers
+        self.endpoint, self.worker_count, self.asking = endpoint, workers, asking
         self.centre_clock = Clock(folder / "centre-clock")
         try:
             self.come_broker()
@@ -179,7 +181,7 @@ class Town:
             endpoint = f"http://127.0.0.1:{model}/v1"
             children.append(Child("no-model", [*command, "no-model", "--port", str(model)], watched=False))
         run = [*command, "run", "--state", str(self.central), "--keys", str(self.keys)]
-        run += ["--broker", f"127.0.0.1:{self.port}", "--endpoint", endpoint]
+        run += ["--broker", f"127.0.0.1:{self.port}", "--endpoint", endpoint, *self.asking]
         run += ["--store", self.postgres.url] if self.postgres else []
         children += [Child(f"worker-{n}", run, watched=False) for n in range(1, self.worker_count + 1)]
         self.centre = Parent(children, self.folder / "centre-log.txt", inbox, dict(self.centre_clock.environment))

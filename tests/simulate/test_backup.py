@@ -11,11 +11,13 @@ import pytest
 
 from appliance.cli import backup, main
 from appliance.cli.reconcile import reconcile
-from appliance.config import Places
+from appliance.config import Config, Places
 from appliance.errors import Fault
 from appliance.triage import judge as judging
-from appliance.world import age, sqlite, wire
+from appliance.world import age, ledger, sqlite, wire
+from appliance.world.ledger import watch
 from central import store
+from tests.core.test_decide import a_certificate
 from tests.simulate.house import CENTRAL_DB, House, fate
 
 
@@ -150,6 +152,51 @@ def sealed_elsewhere(house: House) -> list[str]:
     centre.dispose()
     assert own & set(held)
     return [name for name in own & set(held) if held[name] not in sealed_as[name]]
+
+
+class Still:
+    """A state folder in which nothing runs: a ledger, and what the updates brought."""
+
+    def __init__(self, root: Path) -> None:
+        self.places, self.key, self.out = Places(root / "state"), root / "backup.key", root / "backup.age"
+        private, self.public = age.new_key()
+        self.key.write_text(private + "\n")
+        self.config = Config.model_validate({"triage": {"model_folder": root / "shipped"}})
+        self.certificate = a_certificate()
+        paper = self.places.delivered_certificates / "chest" / "1.1.0" / f"{self.certificate.digest}.json"
+        paper.parent.mkdir(parents=True)
+        paper.write_text(self.certificate.model_dump_json())
+        self.places.updates_memory.mkdir()
+        (self.places.updates_memory / "timestamp.json").write_text("{}")
+        sqlite.open_writer(self.places.studies_db, ledger.METADATA).dispose()
+
+    def backup(self) -> None:
+        assert backup.backup(self.config, self.places, None, self.out, self.public, secrets=False) == 0
+
+    def restored(self, to: Path, **told: Any) -> Places:
+        places = Places(to)
+        assert backup.restore(places, self.out, self.key, None, config=self.config, **told) == 0
+        return places
+
+    @staticmethod
+    def revoked(places: Places) -> set[str]:
+        engine = sqlite.open_reader(places.studies_db)
+        with engine.connect() as c:
+            found = {row.certificate for row in watch.revoked(c)}
+        engine.dispose()
+        return found
+
+
+@pytest.fixture
+def still(tmp_path: Path) -> Still:
+    return Still(tmp_path)
+
+
+def test_what_the_watch_took_away_after_the_backup_opens_no_lane_again(still: Still, tmp_path: Path) -> None:
+    still.backup()
+    assert still.revoked(still.restored(tmp_path / "afresh")) == {still.certificate.digest}
+    kept = still.restored(tmp_path / "vouched", certificates_stand=True)
+    assert still.revoked(kept) == set(), "a person says that none was taken away since"
 
 
 def test_as_typed(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

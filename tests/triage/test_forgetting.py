@@ -167,6 +167,27 @@ def test_an_order_goes_before_time_and_proof_and_counts_once(tmp_path: Path) -> 
     house.triage.close()
 
 
+def test_an_order_is_none_for_an_image_that_came_after_it(tmp_path: Path) -> None:
+    """Whoever gave it had not seen that image, and no other system is known to keep it."""
+    house = House(tmp_path)
+    number = house.read()
+    house.order(number, "hold")
+    house.order(number, "forget")
+    house.wait(DAY)
+    house.put(tiny(UID, 2, "PAT-1", "CR", 3))
+    house.step("admit", "assemble", passed=1)
+    house.step("assemble", "judge", "seal", passed=9)
+    house.sign()
+    house.close_cases()
+    house.order(number, "lift")
+    house.wait(3 * DAY)
+    assert house.row(number).state == "reviewed"
+    house.order(number, "forget")
+    house.wait(DAY)
+    assert house.row(number).state == "forgotten"
+    house.triage.close()
+
+
 OPEN: dict[str, Any] = {
     "case": lambda house, number: reopen(house),
     "audit": lambda house, number: insert(
@@ -219,6 +240,18 @@ def test_a_clock_that_jumped_is_not_believed_for_a_day_of_running(house: House) 
     number = house.read()
     house.step("forget", passed=1)
     house.now += 400 * DAY  # the wall clock and the other one alike, as after years switched off
+    house.step("forget", "forget.wipe", passed=700)
+    assert house.row(number).state == "reviewed"
+    house.wait(2 * DAY)
+    assert house.row(number).state == "forgotten"
+
+
+def test_a_service_that_starts_again_under_a_clock_that_jumped_does_not_believe_it_either(house: House) -> None:
+    number = house.read()
+    house.step("forget", passed=1)
+    house.now += 400 * DAY
+    house.step("forget", passed=700)
+    house.start()
     house.step("forget", "forget.wipe", passed=700)
     assert house.row(number).state == "reviewed"
     house.wait(2 * DAY)

@@ -2,7 +2,7 @@
 
 from appliance.core.case import Case
 from appliance.core.document import decode, encode
-from appliance.core.policy import NONE, Policy, may_draft, place
+from appliance.core.policy import NONE, Policy, Thin, may_draft, place, taken_away
 from appliance.core.updates import Offer, Terms
 from appliance.loop import Moment
 from appliance.world.ledger import updates
@@ -19,7 +19,9 @@ def hold(bench: Bench, policy: Policy) -> None:
 def test_it_has_no_word_for_anything_else():
     assert set(Policy.model_fields) == {
         *("schema_version", "number", "first", "key_images", "full_series", "drafts", "shadows"),
+        *("pictures_from", "thin"),
     }
+    assert set(Thin.model_fields) == {"lines", "key_images", "pictures_from", "full_series"}
 
 
 def test_what_it_prefers_is_sealed_first_but_never_before_the_critical():
@@ -34,6 +36,18 @@ def test_what_it_prefers_is_sealed_first_but_never_before_the_critical():
     order = sorted(waiting, key=lambda each: place(policy, attempts=each[0], urgency=each[1], modality=each[2]))
     assert order == [waiting[3], waiting[2], waiting[1], waiting[0], waiting[4]]
     assert {place(NONE, attempts=0, urgency="routine", modality=each) for each in ("CR", "MR")} == {(0, True, 0)}
+
+
+def test_what_it_takes_away_is_said_in_words():
+    told = Policy(number=1, key_images=1, pictures_from="urgent", full_series="never", first=("CT",), drafts=0.5)
+    assert taken_away(told) == [
+        "pictures of a case: 1 at most",
+        "pictures only of cases that are at least urgent",
+        "no whole series",
+        "sealed first: CT",
+        "local drafts of 50% of overdue cases",
+    ]
+    assert taken_away(NONE) == []
 
 
 def test_drafts_are_a_share_of_the_cases():

@@ -1,6 +1,5 @@
 """The ledger is gone or damaged: everything is taken in anew, nothing is routine, and no name is given twice."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -11,17 +10,15 @@ from sqlalchemy import select
 
 from appliance.cli import salvage
 from appliance.config import Places
-from appliance.core.decide import Model
 from appliance.errors import Fault
-from appliance.triage.looking import Court
 from appliance.world import archive, ledger
 from appliance.world.ledger import epochs, watch
-from tests.core.test_decide import MODEL, a_certificate
+from tests.core.test_decide import a_certificate
 from tests.tiny import tiny
 from tests.triage.test_broken_beside import clearing
 from tests.triage.test_forgetting import House
 from tests.triage.test_glance import FILM_UID
-from tests.triage.test_headers import DATA, Clearing
+from tests.triage.test_headers import DATA
 
 
 def gone(path: Path) -> None:
@@ -91,18 +88,31 @@ def rows(house: House, table: Any) -> list[Any]:
         return list(c.execute(select(table)))
 
 
-def test_a_certificate_that_the_watch_took_away_does_not_come_back(house: House) -> None:
-    """Even where the court still holds it: the ledger that knew of the alarm is lost."""
-    certificate = a_certificate(created=date(1970, 1, 1), expires=date(1971, 1, 1))
-    model: Model = dataclasses.replace(MODEL, certificates=(certificate,))
+def test_every_certificate_that_lies_anywhere_is_taken_away(house: House) -> None:
+    """The ledger that knew of an alarm is lost: one that came with the updates opens no lane again either, nor one
+    whose package cannot be read today, nor one that uplink has fetched and triage would take in once more."""
+    places = house.places
+    folders = {
+        "beside": places.certificates / "chest" / "1.1.0",
+        "delivered": places.delivered_certificates / "chest" / "1.1.0",
+        "in a delivered package": places.delivered_models / "chest" / "1.1.0" / "certificates",
+        "in a package of this site": places.models / "chest" / "1.0.0" / "certificates",
+        "fetched": places.mirror / "targets" / "certificates",
+    }
+    digests = set()
+    for day, folder in enumerate(folders.values()):
+        folder.mkdir(parents=True)
+        made = a_certificate(created=date(2026, 11, 1 + day), expires=date(2027, 11, 1))
+        (folder / f"{made.digest}.json").write_text(made.model_dump_json())
+        (folder / "odd.json").write_text("{}")
+        digests.add(made.digest)
     house.triage.close()
-    gone(house.places.studies_db)
-    assert salvage.run(house.config, house.places, sure=False) == 0
-    house.start(Court((model,), Clearing(), "harbour"))
-    house.step("admit", "assemble")
-    house.step("assemble", "judge", passed=9)
-    assert house.study(FILM_UID).state == "hard"
-    assert watch.revocations is not None
+    gone(places.studies_db)
+    assert salvage.run(house.config, places, sure=False) == 0
+    house.start()
+    with house.triage.engine.connect() as c:
+        assert digests <= {row.certificate for row in watch.revoked(c)}
+    assert len(digests) == len(folders)
 
 
 def test_a_salvage_that_died_is_done_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

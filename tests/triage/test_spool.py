@@ -9,10 +9,14 @@ from sqlalchemy import Row
 from appliance.cli.reconcile import reconcile
 from appliance.config import MIB
 from appliance.core.case import decode_case
+from appliance.core.document import encode
 from appliance.core.enclosure import enclosed
+from appliance.core.policy import Policy, Thin, mark_of
+from appliance.core.updates import Offer, Terms
 from appliance.loop import FAULTS, Moment
 from appliance.triage.spool import LOOK_PERIOD_S
 from appliance.world import ledger, wire
+from appliance.world.ledger import updates
 from appliance.world.wire import freight
 from tests.correspondents import SENDER, documents
 from tests.tiny import tiny
@@ -249,3 +253,48 @@ def test_a_crash_between_row_and_file_leaves_a_file_that_is_freed(full: Bench, m
     full.start()
     full.step("free")
     assert len(ready(full)) == 4
+
+
+def hold(bench: Bench, policy: Policy) -> None:
+    name = f"policy/{policy.number}.json"
+    offer = Offer(name, "policy", "a" * 64, 10, Terms(kind="policy", title=f"policy-{policy.number}", ring="all"))
+    with bench.triage.engine.begin() as c:
+        updates.end(c, offer, "held", bench.now, body=encode(policy).decode())
+
+
+def test_pictures_that_a_policy_takes_away_go_and_come_back_with_it(full: Bench) -> None:
+    urge(full, 1, "urgent")
+    urge(full, 2, "critical")
+    everything, before = ready(full), FAULTS["spool-shed"]
+    hold(full, Policy(number=1, pictures_from="critical"))
+    full.step("shed", passed=LOOK_PERIOD_S)
+    assert [row for row in ready(full) if row[2] == 1] == [(2, "critical", 1)]
+    assert len([row for row in ready(full) if row[2] == 0]) == 4, "findings never go"
+    full.step("mend", passed=LOOK_PERIOD_S)
+    assert [row for row in ready(full) if row[2] == 1] == [(2, "critical", 1)], "nor do they come back meanwhile"
+    hold(full, Policy(number=2))
+    full.step("mend", passed=LOOK_PERIOD_S)
+    assert ready(full) == everything
+    assert FAULTS["spool-shed"] == before, "a policy is no want of room"
+
+
+def test_a_policy_for_thin_lines_is_for_those_it_names(full: Bench) -> None:
+    everything = ready(full)
+    hold(full, Policy(number=1, thin=Thin(lines=(mark_of("another"),), pictures_from="critical")))
+    full.step("shed", passed=LOOK_PERIOD_S)
+    assert ready(full) == everything
+    mine = mark_of(full.config.site.device_id)
+    hold(full, Policy(number=2, thin=Thin(lines=(mark_of("another"), mine), pictures_from="critical")))
+    full.step("shed", passed=LOOK_PERIOD_S)
+    assert {tier for _, _, tier in ready(full)} == {0}
+
+
+def test_what_the_centre_has_a_part_of_goes_on_with_its_pictures(full: Bench) -> None:
+    row = next(row for row in transfers(full) if row.tier == 1 and row.case_id == full.result(UIDS[3]).case_id)
+    engine = full.link()
+    with engine.begin() as c:
+        freight.record_have(c, row, 1)
+    engine.dispose()
+    hold(full, Policy(number=1, pictures_from="critical"))
+    full.step("shed", passed=LOOK_PERIOD_S)
+    assert [each for each in ready(full) if each[2] == 1] == [(3, "routine", 1)]

@@ -20,6 +20,7 @@ from appliance.core.case import Case, Reader, Verdict
 from appliance.core.document import decode, encode
 from appliance.core.letter import sealed
 from appliance.core.messages import verdict_place
+from appliance.core.structure import Data
 from appliance.errors import Quarantined, Unavailable
 from appliance.loop import Moment
 from appliance.triage import Triage, handover, intake, judge, looking, sealing
@@ -359,10 +360,10 @@ def test_a_file_that_kills_the_process_costs_no_other_file(
     others = [bench.put(tiny(f"{UID}.{number}", 1, "PAT-1", "MR", number)) for number in range(5)]
     real = intake.admit
 
-    def admit(data: bytes) -> Any:
-        if data.endswith(b"kills"):
+    def admit(data: Data, **known: str) -> Any:
+        if data[-5:] == b"kills":
             raise Killed
-        return real(data)
+        return real(data, **known)
 
     monkeypatch.setattr(intake, "admit", admit)
     deaths = 0

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Row
 
+from appliance.cli import backup
 from appliance.config import Config, Places
 from appliance.core.certificate import signed
 from appliance.core.updates import in_tenth
 from appliance.loop import Moment
 from appliance.triage.lineup import Lineup
 from appliance.triage.updates import LOOK_PERIOD_S, Updates
-from appliance.world import ledger, sqlite
+from appliance.world import age, ledger, sqlite
 from appliance.world.ledger import roles as orders
 from appliance.world.ledger import updates as book
+from appliance.world.ledger import watch
 from appliance.world.models import load_packages
 from tests.core.drawn_graphs import net
 from tests.core.test_decide import a_certificate
@@ -39,7 +41,11 @@ class House:
         (root / "shipped").mkdir()
         told = {"model_folder": root / "shipped", "trusted_keys": trust(root / "trusted"), "attempts_max": 2}
         self.config = Config.model_validate(
-            {"triage": told, "updates": {"root": publisher.root, **knobs}, "site": {"device_id": "edge-a"}}
+            {
+                "triage": told,
+                "updates": {"root": publisher.root, **knobs},
+                "site": {"device_id": "edge-a", "name": "harbour"},
+            }
         )
         self.engine = sqlite.open_writer(self.places.studies_db, ledger.METADATA)
         self.now = NOW
@@ -166,20 +172,90 @@ def test_a_newer_appliance_is_asked_for(house: House, publisher: Publisher):
     assert house.state(path) == "left update-needs-newer"
 
 
+def a_paper(house: House, **changes: Any) -> bytes:
+    """A certificate for the package that is held, signed by a trusted key, as a file."""
+    found, _ = load_packages([house.places.delivered_models], house.config.triage.trusted_keys)
+    plan = a_certificate().plan.model_copy(update={"model_sha256": found[0].model.sha256})
+    made = a_certificate(**changes).model_copy(update={"plan": plan, "signature": None})
+    return json.dumps(signed(made, SECRET).model_dump(mode="json")).encode()
+
+
+def counted(house: House) -> list[str]:
+    return [each.name for each in house.lineup.packages["chest/1.1.0"].model.certificates]
+
+
 def test_a_certificate_finds_its_model_and_is_taken_away_again(house: House, publisher: Publisher, package: Path):
     publisher.model(package)
     house.step()
-    found, _ = load_packages([house.places.delivered_models], house.config.triage.trusted_keys)
-    plan = a_certificate().plan.model_copy(update={"model_sha256": found[0].model.sha256})
-    made = signed(a_certificate().model_copy(update={"plan": plan, "signature": None}), SECRET)
-    data = json.dumps(made.model_dump(mode="json")).encode()
-    path = publisher.add("certificate", "a.json", data)
+    path = publisher.add("certificate", "a.json", a_paper(house))
     house.step()
     assert house.state(path) == "held"
-    assert [each.name for each in house.lineup.packages["chest/1.1.0"].model.certificates] == [made.name]
+    assert counted(house) == [a_certificate().name]
     publisher.change(path, withdrawn=True)
     house.step()
-    assert house.lineup.packages["chest/1.1.0"].model.certificates == ()
+    assert counted(house) == []
+
+
+def test_a_certificate_is_withdrawn_by_its_bytes_whatever_it_was_called_and_whoever_laid_it_there(
+    house: House, publisher: Publisher, package: Path
+):
+    """Its row may have gone to other bytes of the same name, as only a captured key signs them; a person may have
+    installed it by hand, too, where triage cannot remove it."""
+    publisher.model(package)
+    house.step()
+    first, second = a_paper(house), a_paper(house, name="second")
+    path = publisher.add("certificate", "a.json", first)
+    house.step()
+    role = publisher.made()
+    with role.edit_targets("certificates") as targets:
+        old = targets.targets.pop(path)
+    role.say()
+    publisher.add("certificate", "a.json", second)
+    house.step()
+    assert len(counted(house)) == 2
+    own = house.places.certificates / "chest" / "1.1.0" / "by-hand.json"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(first)
+    old.path = "certificates/b.json"
+    old.unrecognized_fields["custom"] |= {"withdrawn": True, "title": "the-first"}
+    with role.edit_targets("certificates") as targets:
+        targets.targets["certificates/b.json"] = old
+    shutil.copy(
+        publisher.folder / "targets/certificates" / f"{old.hashes['sha256']}.a.json",
+        publisher.folder / "targets/certificates" / f"{old.hashes['sha256']}.b.json",
+    )
+    role.say()
+    house.step()
+    assert house.state("certificates/b.json") == "withdrawn"
+    left = [p.read_bytes() for p in house.places.delivered_certificates.rglob("*.json")]
+    assert left == [second]
+    with house.engine.connect() as c:
+        assert [row.certificate for row in watch.revoked(c)] == [json.loads(first)["digest"]]
+
+
+def test_another_sites_certificate_is_left(house: House, publisher: Publisher, package: Path):
+    """Or the fleet's fifty-first would be one too many for every package."""
+    publisher.model(package)
+    house.step()
+    path = publisher.add("certificate", "a.json", a_paper(house, site="elsewhere"))
+    house.step()
+    assert house.state(path) == "left update-other-site"
+    assert not list(house.places.delivered_certificates.rglob("*.json"))
+
+
+def test_what_is_withdrawn_goes_before_whatever_comes(house: House, publisher: Publisher, package: Path):
+    publisher.model(package)
+    house.step()
+    path = publisher.add("certificate", "a.json", a_paper(house))
+    house.step()
+    for number in range(3):
+        publisher.policy(number + 1)
+    publisher.change(path, withdrawn=True)
+    house.lay()
+    house.now += LOOK_PERIOD_S
+    assert house.updates.take(Moment(house.now, house.now))  # the look
+    assert house.updates.take(Moment(house.now, house.now))
+    assert house.state(path) == "withdrawn"
 
 
 def test_a_certificate_nobody_trusts_opens_nothing(house: House, publisher: Publisher, package: Path):
@@ -321,6 +397,15 @@ def test_a_captured_uplink_gains_nothing(house: House, publisher: Publisher, att
     assert house.code == ""
 
 
+def test_a_captured_timestamp_key_stops_no_decision(house: House, publisher: Publisher):
+    """A number that no ledger and no bulletin holds: whoever has the key that signs daily must not end the service."""
+    made = publisher.made()
+    with made.edit_timestamp() as timestamp:
+        timestamp.version = 2**70
+    house.step()
+    assert house.code == "updates-untrusted"
+
+
 def test_what_was_seen_is_never_older_again(house: House, publisher: Publisher):
     """Rollback, and parts of two states put together."""
     publisher.policy(1)
@@ -342,6 +427,30 @@ def test_what_was_seen_is_never_older_again(house: House, publisher: Publisher):
         stands = book.stands(c)
     assert stands is not None
     assert "policy=updates-untrusted" in stands.roles
+
+
+def test_what_came_and_what_was_seen_comes_back_with_a_backup(
+    house: House, publisher: Publisher, package: Path, tmp_path: Path
+):
+    """A model that decides here is no cache: its row says that it is held, so nobody would bring it again."""
+    path = publisher.model(package)
+    house.step()
+    older = shutil.copytree(publisher.folder, tmp_path / "older")
+    publisher.renew()
+    house.step()
+    private, public = age.new_key()
+    (tmp_path / "key").write_text(private)
+    assert backup.backup(house.config, house.places, None, tmp_path / "out", public, secrets=False) == 0
+    house.close()
+    shutil.rmtree(house.places.root)
+    assert backup.restore(house.places, tmp_path / "out", tmp_path / "key", None) == 0
+    house.engine = sqlite.open_writer(house.places.studies_db, ledger.METADATA)
+    house.start()
+    assert house.state(path) == "held"
+    assert house.shadows == {"chest/1.1.0": 1.0}
+    shutil.copytree(older, house.places.mirror)
+    house.step(lay=False)
+    assert house.code == "updates-untrusted", "older than what was seen before the backup"
 
 
 def test_a_target_of_other_bytes_is_refused_until_the_right_ones_come(house: House, publisher: Publisher):

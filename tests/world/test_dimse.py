@@ -481,7 +481,7 @@ class Talk:
             got += more
         return got
 
-    def command(self, *, CommandField: int, dataset: bool) -> None:
+    def command(self, *, CommandField: int, dataset: bool, uid: bytes = b"1.2.3\0") -> None:
         def element(tag: int, data: bytes) -> bytes:
             return struct.pack("<HHL", 0, tag, len(data)) + data
 
@@ -491,7 +491,7 @@ class Talk:
         inside = element(0x0002, b"1.2.840.10008.5.1.4.1.1.4\0")
         inside += element(0x0100, number(CommandField)) + element(0x0110, number(1))
         inside += element(0x0700, number(0)) + element(0x0800, number(0 if dataset else 0x0101))
-        inside += element(0x1000, b"1.2.3\0")
+        inside += element(0x1000, uid)
         self.pdv(element(0, struct.pack("<L", len(inside))) + inside, last=True, command=True)
 
     def pdv(self, data: bytes, *, last: bool, command: bool = False) -> None:

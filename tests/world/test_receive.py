@@ -235,9 +235,24 @@ def test_low_disk_takes_nothing_and_touches_nothing(tmp_path: Path, monkeypatch:
     room.rounds()
     assert room.safe() == set()
     assert (room.folder / "one.dcm").exists()
-    monkeypatch.setattr(archive, "free_bytes", lambda _: 2**20)
+    monkeypatch.setattr(archive, "free_bytes", lambda _: 2**20 + len(DICOM))
     room.rounds()
     assert room.safe() == {digest(DICOM)}
+
+
+def test_a_large_file_waits_where_it_would_eat_the_reserve_and_smaller_ones_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, large = Room(tmp_path, disk_reserve_bytes=2**20), DICOM + bytes(2**16)
+    room.write("large.dcm", large)
+    room.write("small.dcm", DICOM)
+    monkeypatch.setattr(archive, "free_bytes", lambda _: 2**20 + 2**15)
+    room.rounds(8)
+    assert room.safe() == {digest(DICOM)}
+    assert (room.folder / "large.dcm").exists()
+    monkeypatch.setattr(archive, "free_bytes", lambda _: 2**20 + 2**17)
+    room.rounds(8)
+    assert room.safe() == {digest(DICOM), digest(large)}
 
 
 def test_a_file_nobody_may_read_waits_and_stops_nobody(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,12 +470,19 @@ def test_final_reports_have_a_folder_of_their_own(tmp_path: Path) -> None:
     made.folder, made.service = tmp_path / "ris", Receive(config, made.places, kind)
     assert not set(made.service.steps()) & set(Receive(made.config, made.places).steps())
     message = b"MSH|^~\\&|RIS|H\rPID|1\r"
-    for name, data in (("a.hl7", message), ("b", b"\x0b" + message), ("film.dcm", DICOM), ("big", message * 60_000)):
+    for name, data in (
+        ("a.hl7", message),
+        ("b", b"\x0b" + message),
+        ("film.dcm", DICOM),
+        ("no", b"words"),
+        ("big", message * 60_000),
+    ):
         made.write(name, data)
     made.rounds()
     assert {path.name for path in made.places.incoming.glob("*.hl7")} == {
         f"{digest(each)}.hl7" for each in (message, b"\x0b" + message)
     }
+    assert {path.name for path in made.places.incoming.glob("*.sr")} == {f"{digest(DICOM)}.sr"}
     assert made.safe() == set(), "no image by that door"
     assert made.notes() == ["file-not-hl7", "file-too-large"]
     assert receive.reports(made.config) is None

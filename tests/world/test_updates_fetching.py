@@ -235,7 +235,9 @@ def test_a_stick_is_taken_in_after_the_same_checks(tmp_path: Path, capsys: pytes
     told = json.loads(capsys.readouterr().out)
     assert [(each["path"], each["state"]) for each in told["updates"]] == [("policy/1.json", "held")]
     assert types("list") == 0
-    assert "policy/1.json  policy-1  ring all  held" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "policy/1.json  policy-1  ring all  held" in shown
+    assert "policy 1 is in force: nothing is taken away" in shown
     (publisher.folder / "metadata/timestamp.json").write_text("{}")
     assert types("import", publisher.folder) == 1
     assert "updates-untrusted" in capsys.readouterr().err

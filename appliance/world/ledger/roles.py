@@ -24,15 +24,14 @@ from sqlalchemy import (
 from appliance.core.roles import Order, OrderKind
 from appliance.world.ledger.tables import METADATA
 
-Source = Literal["desk", "centre", "updates"]
+Source = Literal["desk", "centre", "updates", "promotion"]
 
 orders = Table(
     "model_orders",
     METADATA,
     Column("id", Integer, primary_key=True),
-    Column(
-        "source", String, nullable=False
-    ),  # desk: a row of review.db; centre: a signed message; updates: came verified
+    # desk: a row of review.db; centre: a signed message; updates: came verified; promotion: by figures or an alarm
+    Column("source", String, nullable=False),
     Column("nonce", String, nullable=False),  # of the form or the message: given twice, obeyed once
     Column("kind", String, nullable=False),
     Column("subject", String, nullable=False),

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance.core.document import decode
 from appliance.core.policy import NONE, Policy
-from appliance.core.updates import Offer
+from appliance.core.updates import RINGS, Offer, Ring
 from appliance.errors import Quarantined
 from appliance.world.ledger.tables import METADATA
 
@@ -28,6 +28,7 @@ targets = Table(
     Column("attempts", Integer, nullable=False),
     Column("installed", String, nullable=False),  # what it is called here: title, file or number
     Column("body", Text),  # of a policy, as it came
+    Column("activate", String),  # of a model, the ring in which it may come to decide by itself
     Column("at", Float, nullable=False),
 )
 repository = Table(  # one row
@@ -70,8 +71,8 @@ def end(
 ) -> bool:
     """What became of a target; an attempt that ended is none any more. False where all of that was on file."""
     known = of(c, offer.path)
-    told = (offer.sha256, state, code, *_terms(offer))
-    if known is not None and (known.sha256, known.state, known.code, known.title, known.ring) == told:
+    told = (offer.sha256, state, code, *_terms(offer).values())
+    if known is not None and (known.sha256, known.state, known.code, known.title, known.ring, known.activate) == told:
         return False
     kept = {} if state == "withdrawn" else {"installed": installed, "body": body}
     _put(c, offer, at, state=state, code=code, attempts=0, **kept)
@@ -79,14 +80,22 @@ def end(
 
 
 def _put(c: Connection, offer: Offer, at: float, **told: Any) -> None:
-    title, ring = _terms(offer)
-    row = {"sha256": offer.sha256, "kind": offer.kind, "title": title, "ring": ring, "at": at, **told}
+    row = {"sha256": offer.sha256, "kind": offer.kind, "at": at, **_terms(offer), **told}
     made = upsert(targets).values(path=offer.path, **{"installed": "", **row})
     c.execute(made.on_conflict_do_update(index_elements=["path"], set_=row))
 
 
-def _terms(offer: Offer) -> tuple[str, str]:
-    return ("", "") if offer.terms is None else (offer.terms.title, offer.terms.ring)
+def _terms(offer: Offer) -> dict[str, str | None]:
+    if offer.terms is None:
+        return {"title": "", "ring": "", "activate": None}
+    return {"title": offer.terms.title, "ring": offer.terms.ring, "activate": offer.terms.activate}
+
+
+def activates(c: Connection, title: str) -> Ring | None:
+    """How far a model that is held here may come to decide by itself, by the terms that were verified last."""
+    where = (targets.c.kind == "model", targets.c.title == title, targets.c.state == "held")
+    said = c.execute(select(targets.c.activate).where(*where)).scalars().first() if is_made(c) else None
+    return next((ring for ring in RINGS if ring == said), None)
 
 
 def policy(c: Connection) -> Policy:

@@ -35,6 +35,7 @@ LIMITS = {
 ROOT_BYTES_MAX = LIMITS["root_max_length"]
 BYTES_MAX = max(value for name, value in LIMITS.items() if name.endswith("_length"))
 CHUNK_BYTES = 64 * 1024
+NUMBER_MAX = 2**31  # of the timestamp: a signed number that no ledger holds must end a look, and not the service
 TOP = (Timestamp.type, Snapshot.type, Targets.type)
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # of metadata that is no metadata at all
 
@@ -85,6 +86,8 @@ def look(memory: Path, first_root: bytes, metadata_url: str, fetcher: FetcherInt
             faults.append((role, _fault(error).code))
     _durable(memory)
     signed = [_signed(memory, role) for role in (Root.type, *TOP)]
+    if signed[1].version > NUMBER_MAX:
+        raise Quarantined("updates-untrusted")
     expires = min(each.expires.timestamp() for each in signed)
     return Seen(signed[1].version, signed[0].version, expires, tuple(offers), tuple(faults))
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.draft import peak_mib
 from bench.table.corpus import ROOT, files
 from bench.table.measured import Figure, How, Row, child, environment
 
@@ -53,7 +54,7 @@ def main() -> None:
                 began = time.monotonic()
                 taken(given)
                 took = time.monotonic() - began
-            mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            mib = float(peak_mib(os.getpid()))
         else:
             source = folder / "in"
             source.mkdir()

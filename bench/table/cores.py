@@ -20,11 +20,11 @@ def measure(how: How) -> Row:
     cores = sorted(os.sched_getaffinity(0))[-2:]
     if len(cores) < 2:
         return Row(NAME, missing=dict.fromkeys(("triage", "deidentify", "deidentify-memory"), "one core here"))
-    count = str(how.count(6, 24))
+    count = str(how.count(4, 24))
     figures = []
     for what in ("triage", "deidentify"):
         found = [[], []]  # type: list[list[dict[str, float]]]
-        for _ in range(how.repeats):
+        for _ in range(how.count(1, how.repeats)):
             for number, pinned in enumerate((cores[:1], cores)):
                 told = ("-m", "bench.table.cores", what, count, str(len(pinned)), str(how.seed))
                 found[number].append(child(how, *told, cores=pinned))

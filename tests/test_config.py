@@ -78,7 +78,9 @@ def test_every_knob_has_a_sentence_and_a_unit_where_it_measures() -> None:
         assert sentence.endswith("."), key
         if kind in ("float", "int"):
             assert bounds, f"{key} has no bounds"
-            assert key.endswith(("_s", "_bytes", "_max", "_port", "port", "_days", "_per_day")), f"{key} names no unit"
+            assert key.endswith(("_s", "_bytes", "_max", "_port", "port", "_days", "_per_day", "_studies")), (
+                f"{key} names no unit"
+            )
 
 
 def test_defaults_are_valid() -> None:

@@ -85,7 +85,9 @@ def _updates(c: Connection, now: float) -> dict[str, Any]:
         return models
     ended = stands.expires is not None and stands.expires < now
     refused = sum(row.state == "refused" for row in ledger.updates.everything(c))
-    return {**models, "updates_stand": bool(ended or stands.code in STANDS_STILL), "updates_refused": refused}
+    # One role that is not here whole is enough: what is taken back there would never be seen.
+    stand = bool(ended or stands.code in STANDS_STILL or stands.roles)
+    return {**models, "updates_stand": stand, "updates_refused": refused}
 
 
 def _releases(config: Config) -> dict[str, str]:

@@ -1064,6 +1064,11 @@ CATALOGUE: dict[str, Entry] = {
         "updates are set up in halves",
         "updates.url begins with https://; the file of updates.ca_file must be there and readable by uplink.",
     ),
+    "updates-user": Entry(
+        "operator",
+        "the folder of updates belongs to another user",
+        "Run it as its owner: sudo -u appliance-uplink appliance updates import DIR.",
+    ),
     "updates-stale": Entry(
         "operator",
         "updates stand still: no list of updates that may be believed is in force",
@@ -1179,6 +1184,11 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "publish-known": Entry(
         "operator", "other bytes are published under this name", "Give it a new version; a name never changes meaning."
+    ),
+    "publish-full": Entry(
+        "operator",
+        "a role holds more than an appliance reads of it",
+        "Nothing was published. Begin a new repository for what is new.",
     ),
     "publish-unknown": Entry("operator", "nothing is published under this name", "`central publish status` lists all."),
     "publish-source": Entry(

@@ -78,7 +78,7 @@ def test_every_knob_has_a_sentence_and_a_unit_where_it_measures() -> None:
         assert sentence.endswith("."), key
         if kind in ("float", "int"):
             assert bounds, f"{key} has no bounds"
-            assert key.endswith(("_s", "_bytes", "_max", "_min", "_port", "port", "_days", "_per_day")), (
+            assert key.endswith(("_s", "_bytes", "_max", "_port", "port", "_days", "_per_day", "_studies")), (
                 f"{key} names no unit"
             )
 

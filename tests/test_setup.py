@@ -47,6 +47,14 @@ def test_every_mistake_is_said_at_once() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "odd", ["/srv/my scanner", "/srv/100%h", "/srv/a\nExecStart=/bin/sh", '/srv/"ct"', "/srv/c\\t"]
+)
+def test_a_folder_that_a_unit_would_read_otherwise_is_refused(odd: str) -> None:
+    """In two words it hides nothing from the other services: systemd would leave the line out and go on."""
+    assert wrong({"receive": {"watched_folder": odd}}) == {"receive.watched_folder"}
+
+
 def test_a_site_on_one_machine_opens_nothing() -> None:
     assert texts({}) == {}
 

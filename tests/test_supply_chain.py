@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+import zlib
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -83,3 +84,17 @@ def test_the_bill_has_a_licence_for_each_and_says_what_is_asked_for() -> None:
     assert all(each["licenses"][0] for each in made["components"])
     (root,) = [row for row in made["dependencies"] if row["ref"] == "root-component"]
     assert set(root["dependsOn"]) == direct()
+
+
+def test_the_page_is_light_and_all_of_it_is_ours() -> None:
+    """Under 1 MB of the wheel; whatever is somebody else's would need a licence and a digest beside it."""
+    room, packed = ROOT / "appliance" / "review", 0
+    for path in room.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            packed += len(zlib.compress(path.read_bytes(), 6))
+    assert packed < 1_000_000
+    kinds = {path.suffix for path in (room / "static").rglob("*") if path.is_file()}
+    assert kinds == {".js", ".css", ".svg"}
+    for path in (room / "static").rglob("*.js"):
+        assert "@license" not in path.read_text("utf-8"), path.name
+        assert max(map(len, path.read_text("utf-8").splitlines())) < 200, f"{path.name} is no source"

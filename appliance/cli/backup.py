@@ -6,6 +6,7 @@ whole; it writes beside, and renames once.
 """
 
 import argparse
+import fcntl
 import hashlib
 import io
 import json
@@ -16,6 +17,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -52,6 +54,7 @@ FOLDERS = (
 )  # phi/frames is a cache, the ballast empty space; wire/targets is fetched again, releases with it
 CHUNK_BYTES = 2**20
 MANIFEST_BYTES_MAX = 2**30
+COPIES = "backup-"  # before the name of a folder for copies of databases
 
 
 @dataclass(slots=True)
@@ -167,7 +170,8 @@ def _put(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 def _add_databases(tar: tarfile.TarFile, copied: Copied, places: Places) -> None:
     """Copies lie for a moment in the state folder: as well guarded as what they are copies of."""
     there = [name for name in DATABASES if (places.root / name).exists()]
-    with tempfile.TemporaryDirectory(dir=places.root, prefix="backup-") as folder:
+    _sweep(places.root)
+    with tempfile.TemporaryDirectory(dir=places.root, prefix=COPIES) as folder, _held(Path(folder)):
         pairs = [(places.root / name, Path(folder, name.replace("/", "-"))) for name in there]
         room = sum(source.stat().st_size for source, _ in pairs)
         if archive.free_bytes(places.root) < 2 * room:
@@ -175,6 +179,26 @@ def _add_databases(tar: tarfile.TarFile, copied: Copied, places: Places) -> None
         sqlite.snapshots(pairs)
         for name, (_, target) in zip(there, pairs, strict=True):
             _add(tar, copied, name, target, 1)
+            if name not in copied.members:
+                raise Unavailable("ledger-busy")  # taken from under our hands: a backup without it is none
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """While it is open no other backup takes the folder for one that died."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(root: Path) -> None:
+    """Copies in clear that a backup left which was killed: nobody would forget what stands in them."""
+    for folder in root.glob(f"{COPIES}*"):
+        with suppress(BlockingIOError, FileNotFoundError, NotADirectoryError), _held(folder):
+            shutil.rmtree(folder)
 
 
 def restore(
@@ -201,8 +225,8 @@ def restore(
     try:
         age.read(file, key, lambda stream: _unpack(stream, beside, found))
         about = _verified(beside, found)
-        sorted_out = _sort_out(Places(beside), about["members"])
-        taken = 0 if certificates_stand else _take_certificates_away(Places(beside), config or Config())
+        takes_away = None if certificates_stand else config or Config()
+        sorted_out, taken = _sort_out(Places(beside), about["members"], takes_away)
         made = time.strftime("%Y-%m-%d %H:%M", time.gmtime(about["at"]))
         print(f"read and compared: {len(found) - 1} files of {made} UTC")
         for name in DATABASES:
@@ -261,15 +285,16 @@ def _verified(folder: Path, found: dict[str, list[Any]]) -> dict[str, Any]:
     return about
 
 
-def _sort_out(places: Places, members: dict[str, list[Any]]) -> int:
+def _sort_out(places: Places, members: dict[str, list[Any]], config: Config | None) -> tuple[int, int]:
     """Images whose row is not in the ledger: those that came after its copy are taken in anew, those whose row had gone
-    were forgotten meanwhile and go; returns how many are taken in."""
+    were forgotten meanwhile and go; how many are taken in, and how many certificates away. config: None, none is."""
     if not places.studies_db.exists():
-        return 0
+        return 0, 0
     engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
     with engine.begin() as c:
         known = set(ledger.known_digests(c))
         _begin_epoch(c, time.time())
+        taken = 0 if config is None else take_certificates_away(c, config, places, time.time(), BECAUSE)
     sqlite.write_through(engine)
     engine.dispose()
     again = 0
@@ -282,19 +307,7 @@ def _sort_out(places: Places, members: dict[str, list[Any]]) -> int:
             again += 1
         else:
             path.unlink()
-    return again
-
-
-def _take_certificates_away(places: Places, config: Config) -> int:
-    """What the watch or a reader took away after the backup would open its lane again; how many."""
-    if not places.studies_db.exists():
-        return 0
-    engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
-    with engine.begin() as c:
-        taken = take_certificates_away(c, config, places, time.time(), BECAUSE)
-    sqlite.write_through(engine)
-    engine.dispose()
-    return taken
+    return again, taken
 
 
 def _begin_epoch(c: Connection, at: float) -> None:

@@ -286,7 +286,7 @@ class Releases:
     def _keep(self, trial: Trial) -> None:
         self.versions.put_back(trial.former)  # dpkg took it away: kept beside, for appliance-version
         self.at_step("kept")
-        done = Ended(version=trial.version, former=trial.former, sha256=trial.sha256, at=self.wall())
+        done = _ended(trial, self.wall())
         LOG.info("release %s: %s", trial.version, "in use, and well")
         failed = tuple(each for each in self.record.failed if each.sha256 != trial.sha256)
         self._remember(trial=None, waits="", failed=failed, installed=(*self.record.installed, done)[-KEPT_MAX:])
@@ -306,8 +306,7 @@ class Releases:
 
     def _failed(self, trial: Trial, code: str, what: str = "") -> None:
         LOG.error("release %s: %s; %s runs", trial.version, code, trial.former)
-        which = {"version": trial.version, "former": trial.former, "sha256": trial.sha256}
-        failed = Ended(**which, at=self.wall(), code=code, what=what[:200])
+        failed = _ended(trial, self.wall(), code, what[:200])
         others = tuple(each for each in self.record.failed if each.sha256 != trial.sha256)
         self.ended.add(trial.version)
         self._end(failed=(*others, failed)[-KEPT_MAX:], waits="")
@@ -325,3 +324,7 @@ class Releases:
     def _remember(self, **changed: Any) -> None:
         self.record = self.record.model_copy(update=changed)
         self.versions.write(self.record)
+
+
+def _ended(trial: Trial, at: float, code: str = "", what: str = "") -> Ended:
+    return Ended(version=trial.version, former=trial.former, sha256=trial.sha256, at=at, code=code, what=what)

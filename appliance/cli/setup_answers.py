@@ -21,6 +21,7 @@ from appliance.config import Config, ConfigMistakes, checked
 from appliance.config.section import LOOPBACK, Folder, Section
 
 UNSET = Path()
+PLAIN = re.compile(r"[A-Za-z0-9._/-]+")
 USERS = ("receive", "triage", "uplink", "review", "deliver")
 KEPT_OUT = ("/", "/etc", "/var", "/var/lib", "/var/lib/appliance", "/opt", "/usr", "/srv", "/tmp", "/run", "/boot")  # noqa: S108
 Networks = Annotated[list[Annotated[str, Field(max_length=50)]], Field(max_length=50)]
@@ -110,6 +111,9 @@ def _together(config: Config, once: Once) -> list[tuple[str, str]]:
     folder = config.receive.watched_folder
     if not folder.is_absolute() or str(folder) in KEPT_OUT or folder.is_relative_to(config.state.folder):
         found.append(("receive.watched_folder", f"{folder} is no folder of its own: take one such as /srv/scanner"))
+    for key, named in (("receive.watched_folder", folder), ("reports.folder", config.reports.folder)):
+        if named != UNSET and not PLAIN.fullmatch(str(named)):
+            found.append((key, "take letters, digits and -._/ alone: a unit reads anything else as another folder"))
     return found
 
 

@@ -6,6 +6,7 @@ anew.
 
 import argparse
 import json
+import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,13 +29,16 @@ def run(config: Config, places: Places, told: argparse.Namespace) -> int:
 def bring(config: Config, places: Places, source: Path) -> int:
     """Verifies a repository on a stick and lays it down for triage.
 
-    raises  as world.updates.look: what is not signed, ended, or older than what lies here is not taken
+    raises  Misconfigured("updates-user"); as world.updates.look: what is not signed, ended, or older than what lies
+            here is not taken
     """
     from appliance.world import updates as repository
     from appliance.world.updates import mirror
 
     if not places.root.is_dir():
         raise Misconfigured("state-folder", str(places.root))
+    if places.targets.exists() and places.targets.stat().st_uid != os.geteuid():
+        raise Misconfigured("updates-user")  # least of all root: the folder's owner could lay a link where it writes
     try:
         root = config.updates.root.read_bytes()[: repository.ROOT_BYTES_MAX]
     except OSError:
@@ -46,7 +50,7 @@ def bring(config: Config, places: Places, source: Path) -> int:
             repository.remember(Path(scratch), root, places.mirror)
         folder = repository.Folder(source)
         seen = repository.look(Path(scratch), root, f"{folder.URL}/{mirror.METADATA}/", folder)
-    count = mirror.take_in(source, places.mirror)
+    count = mirror.take_in(source, places.mirror, seen.offers)
     until = datetime.fromtimestamp(seen.expires, UTC)
     print(f"{source}: {count} files taken in, {len(seen.offers)} updates, to be believed until {until:%Y-%m-%d}.")
     print("Triage verifies them by itself; appliance updates list says what became of them.")

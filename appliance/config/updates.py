@@ -47,11 +47,8 @@ class Updates(Section):
         description="A model beside whose figures hold and that has a certificate of this site: ask, it is offered; "
         "activate, it decides where its signed terms name this appliance's ring.",
     )
-    shadow_studies_min: int = Field(
-        200,
-        ge=20,
-        le=100_000,
-        description="Studies that a model runs beside on, under its certificate, before it is offered.",
+    promote_after_studies: int = Field(
+        200, ge=20, le=100_000, description="Studies a model runs beside under its certificate before it is offered."
     )
     releases: Mode = Field(
         "ask",

@@ -25,7 +25,7 @@ UNCERTIFIED = frozenset(CERTIFICATE_REASONS) | {"clock-behind", "weights-random"
 # Why it is not offered: for the command line. "" is offered.
 WAITS: Mapping[str, str] = {
     "uncertified": "it holds no certificate that is valid at this site today",
-    "few": "it has run beside the present one on too few studies under its certificate (updates.shadow_studies_min)",
+    "few": "it has run beside the present one on too few studies certified (updates.promote_after_studies)",
     "silent": f"it gave no answer for more than {100 * SILENT_SHARE_MAX:g} % of them",
     "misses": "it would have cleared more of the films in which a blinded reader saw the finding than the present one",
     "crossed": "it would have cleared more of what the present one flagged than that one's contract lets be wrong",

@@ -33,6 +33,7 @@ BYTES_MAX: Mapping[Kind, int] = {
     "release": 1024 * 2**20,
 }
 TARGETS_MAX = 500  # of one role
+ROLE_BYTES_MAX = 512 * 1024  # of its metadata
 PATH = re.compile(r"(models|certificates|policy|releases)/[a-z0-9][a-z0-9_.-]{0,119}")
 
 # From the narrowest to the widest: who is in one is in all that follow.

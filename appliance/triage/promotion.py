@@ -159,7 +159,7 @@ class Promotion:
             counted,
             certified=bool(self._in_force(model, standing, moment)),
             false_discovery_max=wrong,
-            seen_min=self.config.updates.shadow_studies_min,
+            seen_min=self.config.updates.promote_after_studies,
         )
         return beside, code, counted
 

@@ -121,13 +121,15 @@ class Updates:
         """
         if archive.free_bytes(self.places.root) < FREE_FACTOR * offer.length:
             raise Unavailable("disk-low")
+        if not mirror.lies(self.places.mirror, offer):
+            return None
+        self.at_step("begin")
+        with self.engine.begin() as c:  # before it is read: what is large may end the service by that alone
+            if book.begin(c, offer, moment.wall) > self.config.triage.attempts_max:
+                raise Quarantined("update-attempts-spent", offer.kind)
         data = mirror.read_target(self.places.mirror, offer)
         if data is None:
             return None
-        self.at_step("begin")
-        with self.engine.begin() as c:
-            if book.begin(c, offer, moment.wall) > self.config.triage.attempts_max:
-                raise Quarantined("update-attempts-spent", offer.kind)
         self.at_step("install")
         match offer.kind:
             case "model":

@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.draft import peak_mib
 from bench.table.corpus import ROOT, files
 from bench.table.measured import Figure, How, Row, child, environment
 
@@ -19,11 +20,11 @@ def measure(how: How) -> Row:
     cores = sorted(os.sched_getaffinity(0))[-2:]
     if len(cores) < 2:
         return Row(NAME, missing=dict.fromkeys(("triage", "deidentify", "deidentify-memory"), "one core here"))
-    count = str(how.count(6, 24))
+    count = str(how.count(4, 24))
     figures = []
     for what in ("triage", "deidentify"):
         found = [[], []]  # type: list[list[dict[str, float]]]
-        for _ in range(how.repeats):
+        for _ in range(how.count(1, how.repeats)):
             for number, pinned in enumerate((cores[:1], cores)):
                 told = ("-m", "bench.table.cores", what, count, str(len(pinned)), str(how.seed))
                 found[number].append(child(how, *told, cores=pinned))
@@ -53,7 +54,7 @@ def main() -> None:
                 began = time.monotonic()
                 taken(given)
                 took = time.monotonic() - began
-            mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            mib = float(peak_mib(os.getpid()))
         else:
             source = folder / "in"
             source.mkdir()

@@ -19,7 +19,7 @@ SOURCES = ("CT", "CR")
 
 def measure(how: How) -> Row:
     figures, notes = [], []
-    for source in SOURCES:
+    for source in SOURCES[: how.count(1, len(SOURCES))]:
         for syntax in ENCODERS:
             kind = f"{source} {syntax}"
             calls = how.count(5, 15) if source == "CT" else how.count(2, 5)
@@ -31,7 +31,8 @@ def measure(how: How) -> Row:
     notes.append(
         "OpenJPH is not used although it is fast: its binding hands out wrong pixels for a cut frame (decision 0006)."
     )
-    return Row(NAME, tuple(figures), tuple(notes))
+    left = [f"cr-{syntax}" for syntax in ENCODERS] if how.quick else []
+    return Row(NAME, tuple(figures), tuple(notes), dict.fromkeys(left, "in a whole run only"))
 
 
 def ways(kind: str, data: bytes) -> dict[str, Callable[[], Any]]:

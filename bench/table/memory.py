@@ -1,11 +1,12 @@
 """Row: memory of an idle receive, of a whole idle appliance with one model, and of triage over a long CT."""
 
 import json
-import resource
+import os
 import sys
 import tempfile
 from pathlib import Path
 
+from bench.draft import peak_mib
 from bench.table.measured import Figure, How, Row, child
 from bench.table.running import house, pids, proportional_mib, resident_mib
 
@@ -46,7 +47,8 @@ def main() -> None:
     count, seed = int(sys.argv[1]), int(sys.argv[2])
     with tempfile.TemporaryDirectory(prefix="bench-ct-") as folder, road(Path(folder), "series") as taken:
         taken(files("CT raw", count, seed, one_study=True))
-    print(json.dumps({"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    # Not ru_maxrss: that begins with what the parent held when it started us (getrusage(2), execve(2)).
+    print(json.dumps({"peak_mib": peak_mib(os.getpid())}))
 
 
 if __name__ == "__main__":

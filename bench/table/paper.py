@@ -43,8 +43,8 @@ def put(text: str, path: Path = RESULTS) -> None:
     there = path.read_text()
     whole = f"{BEGIN}\n{text}\n{END}\n"
     if BEGIN in there and END in there:
-        before, _, rest = there.partition(BEGIN)
-        path.write_text(before + whole + rest.partition(END)[2].lstrip("\n").join(("\n", "")))
+        before, below = there.partition(BEGIN)[0], there.partition(END)[2].lstrip("\n")
+        path.write_text(f"{before}{whole}\n{below}")
         return
     head, mark, rest = there.partition("\n## ")
     path.write_text(f"{head.rstrip()}\n\n{whole}{mark}{rest}")

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from numpy.typing import NDArray
 from pydicom.encaps import generate_frames
 
+from appliance.core.pixels import decode
 from bench.table.corpus import KINDS, ROOT
 
 PIXEL_DATA = 0x7FE00010
@@ -122,13 +123,14 @@ def decoder(kind: str, data: bytes) -> Stage:
     if syntax not in BARE:
         return lambda data: np.frombuffer(data, np.uint8, len(dataset.PixelData), len(data) - len(dataset.PixelData))
     frames = list(generate_frames(dataset.PixelData, number_of_frames=int(dataset.get("NumberOfFrames", 1) or 1)))
-    decode = BARE[syntax]
-    return lambda _: [decode(frame) for frame in frames]
+    bare = BARE[syntax]
+    return lambda _: [bare(frame) for frame in frames]
 
 
 def stages(kind: str, how: str, files: list[bytes], folder: Path) -> Iterator[tuple[str, Stage]]:
     """Stage by stage; each is called once with each file."""
-    pixels = pydicom.dcmread(BytesIO(files[0])).pixel_array
+    stored = decode(files[0], pixels_max=2**28).stored
+    pixels = stored[0] if len(stored) == 1 else stored
     yield "read", partial(_read, folder / "one.dcm")
     yield "digest", lambda data: hashlib.sha256(data).digest()
     yield "walk", walk

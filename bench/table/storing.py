@@ -1,5 +1,6 @@
 """Row: C-STORE in, durable, by bench/cstore.py: with a sender as sites have it, and with everybody tuned."""
 
+import shutil
 import statistics
 from pathlib import Path
 
@@ -8,14 +9,13 @@ from bench.table.measured import Figure, How, Row
 
 NAME = "C-STORE in"
 STORESCP, OURS = "dcmtk storescp, nothing synced", "ours, durable"
+PEERS = {"storescp": STORESCP, "orthanc": "Orthanc", "pynetdicom": "pynetdicom, data set decoded and saved"}
 KEYS = {"sender as it comes": "untuned", "sender and receivers tuned": "tuned"}
 
 
 def measure(how: How) -> Row:
-    import shutil
-
-    missing = {} if shutil.which("storescp") else {"untuned-of-storescp": "dcmtk is not installed"}
-    if missing:
+    missing: dict[str, str] = {}
+    if not shutil.which("storescp"):
         return Row(
             NAME, missing={f"{key}-of-{peer}": "dcmtk is not installed" for key in KEYS.values() for peer in PEERS}
         )
@@ -32,9 +32,6 @@ def measure(how: How) -> Row:
     if "orthanc" not in peers:
         missing = {f"{key}-of-orthanc": "Orthanc is not installed" for key in KEYS.values()}
     return Row(NAME, tuple(figures), ("files a second by the clock: the sender shares the cores",), missing)
-
-
-PEERS = {"storescp": STORESCP, "orthanc": "Orthanc", "pynetdicom": "pynetdicom, data set decoded and saved"}
 
 
 def _rates(title: str, names: list[str], count: int, corpus: Path, how: How) -> dict[str, list[float]]:

@@ -7,12 +7,12 @@ from bench import worklist
 from bench.table.measured import Figure, How, Row
 
 NAME = "worklist"
-OPEN = 5000
+OPEN = 2000
 ASKED = {"one page by SQL": "page", "the tabs' counts": "counts", "/rows?lane=to-read": "rows", "/rows?lane=all": "all"}
 
 
 def measure(how: How) -> Row:
-    few = how.count(10_000, 100_000)
+    few = how.count(5_000, 100_000)
     found = []
     for studies in (few, 10 * few):
         folder = how.folder / f"worklist-{studies}"

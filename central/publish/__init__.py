@@ -31,7 +31,7 @@ from tuf.api.metadata import (
 from tuf.api.serialization.json import JSONSerializer
 from tuf.repository import Repository
 
-from appliance.core.updates import ROLES, Kind, Ring, Terms, offer
+from appliance.core.updates import ROLE_BYTES_MAX, ROLES, TARGETS_MAX, Kind, Ring, Terms, offer
 from appliance.errors import Misconfigured
 from appliance.world.keyfile import put
 
@@ -96,7 +96,7 @@ class Published(Repository):
         return Metadata(signed)
 
     def close(self, role: str, md: Metadata[Any]) -> None:
-        """One version further, signed by every key at hand that may; raises Misconfigured("publish-key")."""
+        """One version further, signed by every key that may. raises Misconfigured("publish-key" | "publish-full")"""
         md.signed.version += 1
         md.signed.expires = self.now + timedelta(days=DAYS.get(role, ROLE_DAYS))
         before = self.open(Root.type).signed if role == Root.type and md.signed.version > 1 else None
@@ -105,6 +105,8 @@ class Published(Repository):
         for signed in (delegator, before):
             self._sign(md, role, signed)
         data = md.to_bytes(PLAIN)
+        if len(data) > ROLE_BYTES_MAX or len(getattr(md.signed, "targets", ())) > TARGETS_MAX:
+            raise Misconfigured("publish-full", role)
         for signed in (delegator, before):
             if signed is not None and not signed.get_verification_result(role, md.signed_bytes, md.signatures).verified:
                 raise Misconfigured("publish-key", role)

@@ -48,6 +48,26 @@ def test_orthanc_commits_what_it_took(house: Callable[..., House], orthanc: Orth
     assert {uid for _, uid in orders} <= set(orthanc.objects())
 
 
+def test_any_workstation_gets_our_objects_from_it_as_they_were_sent(
+    house: Callable[..., House], orthanc: Orthanc, tmp_path: Path
+) -> None:
+    """dcmtk's movescu asks the PACS for the study (C-MOVE) and takes it itself."""
+    made = house(dimse(orthanc))
+    order, uid = made.film(15)
+    assert made.outcome(order) == ("stored", "")
+    sent = pydicom.dcmread(next(iter(made.places.outbox.glob("*.dcm"))))
+    assert sent.SOPInstanceUID == uid
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    who = ["-aet", "EDGE", "-aec", TITLE, "-aem", "EDGE", "+P", str(orthanc.answers_port), "-od", str(taken)]
+    keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={sent.StudyInstanceUID}"]
+    call = ["movescu", "-v", "-S", *who, *keys, "127.0.0.1", str(orthanc.dicom_port)]
+    said = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 0, said.stderr
+    got = {str(each.SOPInstanceUID): each for each in map(pydicom.dcmread, taken.iterdir())}
+    assert got[uid] == sent
+
+
 def test_over_https_s_way_in_too(house: Callable[..., House], orthanc: Orthanc, tmp_path: Path) -> None:
     made = house(stow(orthanc, tmp_path))
     order, uid = made.film(20, target="web")

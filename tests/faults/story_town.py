@@ -87,7 +87,7 @@ class Story:
 
     def _own(self, ring: str) -> Sections:
         updates = {"root": str(self.root), "url": self.url, "ca_file": str(self.folder / "ca.pem"), "ring": ring}
-        updates |= {"look_every_s": 10.0, "models": "activate", "shadow_studies_min": 20}
+        updates |= {"look_every_s": 10.0, "models": "activate", "promote_after_studies": 20}
         rates = CONTRACT.model_dump()
         return {
             "site": {"name": SITE, "device_id": f"edge-{1 if ring == 'site' else 2}"},

@@ -199,6 +199,19 @@ def test_what_the_watch_took_away_after_the_backup_opens_no_lane_again(still: St
     assert still.revoked(kept) == set(), "a person says that none was taken away since"
 
 
+def test_copies_that_a_backup_which_died_left_in_clear_go_with_the_next_and_those_of_a_running_one_stay(
+    still: Still,
+) -> None:
+    left, own = still.places.root / "backup-died", still.places.root / "backup-runs"
+    for folder in (left, own):
+        folder.mkdir()
+        (folder / "phi-studies.db").write_bytes(b"PAT-1")
+    with backup._held(own):
+        still.backup()
+    assert not left.exists()
+    assert (own / "phi-studies.db").exists()
+
+
 def test_as_typed(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "appliance.toml"
     (tmp_path / "site.key").write_bytes(bytes(range(32)))

@@ -59,7 +59,7 @@ class House:
         shutil.copytree(_packages() / "shipped", root / "shipped")
         install(_packages() / "made/chest/1.1.0", self.places.models, KEYS)
         told = {"model_folder": root / "shipped", "trusted_keys": trust(root / "trusted")}
-        knobs = {"shadow_studies_min": 20, **knobs}
+        knobs = {"promote_after_studies": 20, **knobs}
         self.config = Config.model_validate({"triage": told, "updates": knobs, "site": {"name": "harbour"}})
         self.engine = sqlite.open_writer(self.places.studies_db, ledger.METADATA)
         self.desk = sqlite.open_writer(self.places.review_db, desk.METADATA)

@@ -12,17 +12,21 @@ import pytest
 from sqlalchemy import Row
 
 from appliance.cli import backup
+from appliance.condition import condition
 from appliance.config import Config, Places
 from appliance.core.certificate import signed
 from appliance.core.updates import in_tenth
+from appliance.errors import Misconfigured
 from appliance.loop import Moment
 from appliance.triage.lineup import Lineup
 from appliance.triage.updates import LOOK_PERIOD_S, Updates
-from appliance.world import age, ledger, sqlite
+from appliance.world import age, ledger, sqlite, updates
 from appliance.world.ledger import roles as orders
 from appliance.world.ledger import updates as book
 from appliance.world.ledger import watch
 from appliance.world.models import load_packages
+from appliance.world.updates import mirror
+from central import publish
 from tests.core.drawn_graphs import net
 from tests.core.test_decide import a_certificate
 from tests.publisher import DAY_S, Publisher
@@ -404,6 +408,58 @@ def test_a_captured_timestamp_key_stops_no_decision(house: House, publisher: Pub
         timestamp.version = 2**70
     house.step()
     assert house.code == "updates-untrusted"
+
+
+def test_no_target_is_passed_over_for_there_being_many(
+    house: House, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+):
+    """A withdrawal behind the last that is read would never be seen: the publisher is refused, and a role is not read
+    in part."""
+    for number in (1, 2):
+        publisher.policy(number)
+    monkeypatch.setattr(publish, "TARGETS_MAX", 2)
+    with pytest.raises(Misconfigured, match="publish-full"):
+        publisher.policy(3)
+    house.step()
+    monkeypatch.setattr(updates, "TARGETS_MAX", 1)
+    publisher.renew()
+    house.step()
+    with house.engine.connect() as c:
+        stands = book.stands(c)
+    assert stands is not None
+    assert "policy=updates-untrusted" in stands.roles
+
+
+def test_a_role_that_is_held_back_is_said(house: House, publisher: Publisher):
+    """Whoever carries could bring all but one role: a withdrawal there is never seen, and the rest looks fresh."""
+    publisher.policy(1)
+    house.lay()
+    for path in house.places.mirror.glob("metadata/*.certificates.json"):
+        path.unlink()
+    house.step(lay=False)
+    assert house.code == ""
+    with house.engine.connect() as c:
+        now = condition(house.config, house.root, house.now, c, None, None)
+    assert now.updates_stand
+
+
+def test_reading_what_is_too_large_for_this_machine_is_counted_like_all_else(
+    house: House, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+):
+    path = publisher.add("release", "edge-diagnostic-appliance_9.9.9_amd64.deb", b"a release")
+
+    def killed(*_: Any) -> bytes:
+        raise KeyboardInterrupt  # as by the kernel, for memory
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mirror, "read_target", killed)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                house.step()
+            house.lineup.close()
+            house.start()
+    house.step()
+    assert house.state(path) == "refused update-attempts-spent"
 
 
 def test_what_was_seen_is_never_older_again(house: House, publisher: Publisher):

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from appliance.cli import main
+from appliance.cli.updates import bring
 from appliance.config import Config, Places
 from appliance.core.document import encode
 from appliance.core.policy import Policy
@@ -216,6 +217,19 @@ def test_a_hostile_server_costs_a_bounded_time_and_few_bytes(tmp_path: Path, how
     assert not list(site.places.mirror.rglob("*.json"))
 
 
+def test_root_writes_into_no_folder_that_another_user_owns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whoever holds uplink's folder could lay a link where root would write."""
+    publisher = Publisher(tmp_path / "centre")
+    house = House(tmp_path / "edge", publisher)
+    house.places.targets.mkdir(parents=True)
+    owner = house.places.targets.stat().st_uid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    with pytest.raises(Fault, match="updates-user"):
+        bring(house.config, house.places, publisher.folder)
+    assert not house.places.mirror.exists()
+    house.close()
+
+
 def test_a_stick_is_taken_in_after_the_same_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     publisher = Publisher(tmp_path / "centre")
     publisher.policy(1)
@@ -227,7 +241,11 @@ def test_a_stick_is_taken_in_after_the_same_checks(tmp_path: Path, capsys: pytes
     def types(*words: object) -> int:
         return main(["--config", str(config), "updates", *map(str, words)])
 
+    junk = publisher.folder / "targets/models/junk.bin"
+    junk.parent.mkdir(parents=True, exist_ok=True)
+    junk.write_bytes(bytes(9))
     assert types("import", publisher.folder) == 0
+    assert not list(house.places.mirror.rglob("junk*")), "what nobody signed would fill the disk"
     house.step(lay=False)
     assert house.state("policy/1.json") == "held"
     capsys.readouterr()

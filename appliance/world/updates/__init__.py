@@ -20,7 +20,7 @@ from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from appliance.core.updates import KIND_OF, TARGETS_MAX, Offer, offer
+from appliance.core.updates import KIND_OF, ROLE_BYTES_MAX, TARGETS_MAX, Offer, offer
 from appliance.errors import Fault, Misconfigured, Quarantined, Unavailable
 
 # Of each file of metadata; python-tuf's own are ten times as much.
@@ -30,7 +30,7 @@ LIMITS = {
     "root_max_length": 64 * 1024,
     "timestamp_max_length": 16 * 1024,
     "snapshot_max_length": 64 * 1024,
-    "targets_max_length": 512 * 1024,
+    "targets_max_length": ROLE_BYTES_MAX,
 }
 ROOT_BYTES_MAX = LIMITS["root_max_length"]
 BYTES_MAX = max(value for name, value in LIMITS.items() if name.endswith("_length"))
@@ -96,8 +96,10 @@ def _offers(client: Updater, memory: Path, role: str) -> list[Offer]:
     """Targets of one delegated role: what it names outside its own folder is not looked at."""
     client.get_targetinfo(f"{role}/-")  # fetches and verifies the role's metadata, and remembers it
     named = cast(Targets, _signed(memory, role)).targets
+    if len(named) > TARGETS_MAX:
+        raise ValueError("too many")  # one that is passed over may be one that is taken back
     found = []
-    for path in sorted(named)[:TARGETS_MAX]:
+    for path in sorted(named):
         target = client.get_targetinfo(path) if path.startswith(f"{role}/") else None
         made = None if target is None else offer(path, target.length, target.hashes, target.custom)
         if made is not None:

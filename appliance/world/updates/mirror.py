@@ -22,7 +22,6 @@ NAME = re.compile(r"([0-9]{1,10})\.([a-z]{1,40})\.json")
 PARTIAL = ".partial"
 FILES_MAX = 2000
 METADATA_BYTES_MAX = 512 * 1024
-MOST_BYTES = 1024 * 2**20
 
 
 def verified(mirror: Path, root_file: Path, memory: Path) -> Seen:
@@ -52,6 +51,15 @@ def holds(mirror: Path, offer: Offer) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == offer.sha256
     except OSError:
         return False
+
+
+def lies(mirror: Path, offer: Offer) -> bool:
+    """Whether a plain file lies under the name of an offer, whatever it holds."""
+    try:
+        open_plain(target(mirror, offer)).close()
+    except OSError:
+        return False
+    return True
 
 
 def read_target(mirror: Path, offer: Offer) -> bytes | None:
@@ -106,20 +114,19 @@ def prune(mirror: Path, wanted: Collection[Offer]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def take_in(source: Path, mirror: Path) -> int:
-    """Copies a repository from another folder, files that its format knows and no others; returns how many.
+def take_in(source: Path, mirror: Path, offers: Collection[Offer]) -> int:
+    """Copies a repository from another folder: metadata, and of the targets those that are signed; returns how many.
 
     raises  Quarantined("updates-untrusted"): it is no repository; Unavailable("disk-low")
     """
-    found = list(_files(source))
+    found = list(_files(source, offers))
     if source / METADATA / TIMESTAMP not in found:
         raise Quarantined("updates-untrusted", str(source.name))
     mirror.mkdir(parents=True, exist_ok=True)
     count = 0
     for path in sorted(found, key=lambda each: (each.name == TIMESTAMP, each.parent.name == METADATA, each.name)):
-        most = METADATA_BYTES_MAX if path.parent.name == METADATA else MOST_BYTES
         size = path.lstat().st_size
-        if size > most:
+        if path.parent.name == METADATA and size > METADATA_BYTES_MAX:
             raise Quarantined("updates-untrusted", path.parent.name)
         if size > shutil.disk_usage(mirror).free // 2:
             raise Unavailable("disk-low")
@@ -128,14 +135,13 @@ def take_in(source: Path, mirror: Path) -> int:
     return count
 
 
-def _files(source: Path) -> Iterator[Path]:
+def _files(source: Path, offers: Collection[Offer]) -> Iterator[Path]:
     for count, path in enumerate(sorted(source.glob(f"{METADATA}/*.json"))):
         if count < FILES_MAX and (path.name == TIMESTAMP or NAME.fullmatch(path.name)) and not path.is_symlink():
             yield path
-    for role in KIND_OF:
-        for count, path in enumerate(sorted((source / TARGETS / role).glob("*"))):
-            if count < FILES_MAX and path.is_file() and not path.is_symlink():
-                yield path
+    for path, length in {target(source, each): each.length for each in offers}.items():
+        if not path.is_symlink() and path.is_file() and path.stat().st_size == length:
+            yield path
 
 
 def _copy(source: Path, into: Path) -> None:

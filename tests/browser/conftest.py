@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pwdlib.hashers.argon2 import Argon2Hasher
 from seeding import PASSWORD, USER, Seeded, filled, seed, served, sign_in
 
@@ -19,6 +19,7 @@ from appliance.world import sqlite, wire
 
 CHROMIUM = "/usr/bin/chromium-headless-shell"
 WAIT_MS = 10_000
+expect.set_options(timeout=WAIT_MS)  # five seconds are too few for a page on a machine that others use, too
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"  # what a test saw, kept for whoever looks
 
 

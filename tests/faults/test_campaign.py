@@ -18,7 +18,7 @@ from tests.faults.seven_days import week_without_a_line
 from tests.faults.town import Town
 
 ROOT = Path(__file__).parents[2]
-EPISODES = 10
+EPISODES = 7
 
 
 @pytest.mark.timeout(600)

@@ -17,7 +17,7 @@ from appliance.triage.handover import Handover
 from appliance.world import archive, folder, ledger, sqlite, wire
 from tests.simulate.house import Crash, simulate
 
-SEEDS, CHUNK = 8, 4
+SEEDS, CHUNK = 4, 4
 MEMORY = Path("/dev/shm")
 
 

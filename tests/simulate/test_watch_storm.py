@@ -24,7 +24,7 @@ from tests import correspondents
 from tests.simulate import house
 from tests.triage.test_watch import ANY, TITLE, a_model
 
-SEEDS = 3
+SEEDS = 1
 GROUP = ANY.model_copy(update={"manufacturer": "", "manufacturer_model_name": ""})
 MODEL = a_model("simulation/1", site="simulation", group=GROUP)
 DIGEST = MODEL.certificates[0].digest

@@ -25,6 +25,7 @@ from typing import IO, Any
 from sqlalchemy import Connection, func, select
 
 from appliance import __version__
+from appliance.cli import settling
 from appliance.cli.salvage import take_certificates_away
 from appliance.config import Config, Places
 from appliance.core.lifecycle import State
@@ -214,10 +215,12 @@ def restore(
 
     certificates_stand  somebody knows that none was taken away since the backup; else all of them are
     """
-    kept = [name for name in (*DATABASES, "incoming", "phi", "wire") if (places.root / name).exists()]
+    kept = [name for name in (*DATABASES, "incoming", "phi", "wire", "review") if settling.holds(places.root / name)]
     if kept or (configuration is not None and configuration.exists() and any(configuration.iterdir())):
         raise Misconfigured("backup-over", kept[0] if kept else "configuration")
-    beside = places.root.with_name(f"{places.root.name}.restoring")
+    # Inside a state folder that is there: what lies beside it may lie on a disk that is not encrypted.
+    there = places.root.exists()
+    beside = places.root / ".restoring" if there else places.root.with_name(f"{places.root.name}.restoring")
     if beside.exists():
         shutil.rmtree(beside)  # of a restore that died: nothing believed it
     beside.mkdir(mode=0o700, parents=True)
@@ -239,9 +242,8 @@ def restore(
         shutil.rmtree(beside / CONFIGURATION, ignore_errors=True)
         (beside / MANIFEST).unlink()
         os.sync()
-        if places.root.exists():
-            for entry in sorted(beside.iterdir()):
-                shutil.move(entry, places.root / entry.name)
+        if there:
+            settling.settle(beside, places.root)
         else:
             archive.rename(beside, places.root)
     finally:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,34 @@ def test_restored_elsewhere_every_book_agrees_and_nothing_of_before_is_missing(m
     assert owed <= kept
     assert not list(places.root.parent.glob("*.restoring"))
     assert (tmp_path / "settings").exists() or not made.house.config.triage.site_key_file.exists()
+
+
+def test_on_an_installed_machine_what_is_restored_belongs_to_the_services(made: Made, tmp_path: Path) -> None:
+    """The folders that systemd-tmpfiles made are there, empty, and nothing is unpacked outside them."""
+    root = tmp_path / "state"
+    folders = {
+        ".": 0o1775,
+        "incoming": 0o2770,
+        "phi": 0o2770,
+        "phi/instances": 0o700,
+        "phi/outbox": 0o2750,
+        "wire": 0o2770,
+    }
+    for name, mode in folders.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        (root / name).chmod(mode)
+    assert backup.restore(Places(root), made.out, made.key, None) == 0
+    assert wrong(Places(root)) == []
+    assert not (root / ".restoring").exists()
+    for name, mode in folders.items():
+        assert stat.S_IMODE((root / name).stat().st_mode) == mode, name
+    ledger = Places(root).studies_db
+    assert stat.S_IMODE(ledger.stat().st_mode) == 0o660
+    images = [path for path in (root / "phi/instances").rglob("*") if path.is_file()]
+    assert images
+    assert {stat.S_IMODE(path.stat().st_mode) for path in images} == {0o600}
+    with pytest.raises(Fault, match="backup-over"):
+        backup.restore(Places(root), made.out, made.key, None)
 
 
 @pytest.mark.parametrize("how", ["short", "changed", "other-key", "cut at a block"])

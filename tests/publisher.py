@@ -1,5 +1,6 @@
 """A centre that publishes, for tests: a repository with its keys, made once a test run and copied, and a clock."""
 
+import atexit
 import functools
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ DAY_S = 86_400.0
 def _begun() -> Path:
     """A repository begun 50 days ago, so that its roles may have ended by now; copied for each test."""
     root = Path(tempfile.mkdtemp(prefix="publisher-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     publish.begin(
         root / "repository", root / "keys", root / "offline", roots=3, threshold=2, now=time.time() - 50 * DAY_S
     )  # fmt: skip

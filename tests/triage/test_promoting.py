@@ -1,5 +1,6 @@
 """Who decides next and who goes back: by figures and certificates of this site, never without one, and once."""
 
+import atexit
 import dataclasses
 import functools
 import json
@@ -44,6 +45,7 @@ CLEARED, FLAGGED = "cleared-under-certificate", "flagged-under-certificate"
 def _packages() -> Path:
     """Both packages, made once."""
     root = Path(tempfile.mkdtemp(prefix="promoting-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     write(root / "shipped", "chest", "1.0.0", graphs={"model.onnx": net()}, weights="trained")
     write(root / "made", "chest", "1.1.0", graphs={"model.onnx": net(gain=2.0)}, weights="trained")
     return root

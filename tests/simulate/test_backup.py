@@ -97,7 +97,9 @@ def test_on_an_installed_machine_what_is_restored_belongs_to_the_services(made: 
     for name, mode in folders.items():
         (root / name).mkdir(parents=True, exist_ok=True)
         (root / name).chmod(mode)
-    assert backup.restore(Places(root), made.out, made.key, None) == 0
+    with mock.patch.object(backup, "_verified", wraps=backup._verified) as seen:
+        assert backup.restore(Places(root), made.out, made.key, None) == 0
+    assert seen.call_args.args[0].is_relative_to(root), "beside it the disk may not be encrypted"
     assert wrong(Places(root)) == []
     assert not (root / ".restoring").exists()
     for name, mode in folders.items():

@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 
 class Check(NamedTuple):
-    """tests: node ids under tests/, a parametrised test by its name; open: what is still missing, or nothing."""
+    """tests: node ids under tests/, a parametrised test by its name; open: what is still missing, or nothing.
+
+    unseen: why no picture of it is kept.
+    """
 
     says: str
     tests: tuple[str, ...]
     open: str = ""
+    unseen: str = ""
 
 
 AXE = "browser/test_access.py::test_axe_finds_nothing_and_nothing_runs_wide"
@@ -161,6 +165,7 @@ CHECKS: dict[int, Check] = {
             "browser/test_walls.py::test_a_form_without_its_check_token_is_refused",
             "browser/test_doors.py::test_what_is_only_looked_at_changes_nothing",
         ),
+        unseen="asked over HTTP: a page shows none of it",
     ),
     23: Check(
         "The cookie is __Host-, Secure, HttpOnly, SameSite=Strict, new at sign-in, dead at sign-out.",
@@ -177,6 +182,7 @@ CHECKS: dict[int, Check] = {
             "browser/test_members.py::test_glass_is_broken_with_a_reason_for_a_while_and_kept",
             "browser/test_members.py::test_the_trail_is_filtered_paged_and_turns_red_when_it_was_changed",
         ),
+        unseen="rows of a table; the page that shows them is in screens.md",
     ),
     25: Check(
         "Hostile text is only text; no sideways scroll at 320 px and 200 %; stillness for whoever asks.",
@@ -198,18 +204,26 @@ def missing(collected: set[str]) -> list[str]:
     return sorted(test for test in named if f"tests/{test}" not in collected)
 
 
+def pictures(test: str) -> list[str]:
+    """Names for what a test showed at its end, one for each check that names it. test: its node id."""
+    name = test.partition("[")[0].removeprefix("tests/")
+    found = [number for number, check in CHECKS.items() if name in check.tests]
+    return [f"check-{number:02}-{name.rpartition('::')[2].removeprefix('test_')}" for number in found]
+
+
 def page() -> str:
     """docs/browser-checks.md."""
     lines = [
         "# What a browser must show of the review page",
         "",
         "Printed from `tests/browser_checks.py`; do not edit. `tests/browser/test_25_checks.py` holds that every test",
-        "named here is collected.",
+        "named here is collected. What their pages showed at the end of a test lies in `build/screenshots/check-*.png`",
+        "after a run; the last column says of which check there is nothing to see.",
         "",
-        "| | check | proved by | open |",
-        "|---|---|---|---|",
+        "| | check | proved by | open | no picture |",
+        "|---|---|---|---|---|",
     ]
     for number, check in CHECKS.items():
         tests = "<br>".join(f"`{test.partition('/')[2]}`" for test in check.tests) or "–"
-        lines.append(f"| {number} | {check.says} | {tests} | {check.open or '–'} |")
+        lines.append(f"| {number} | {check.says} | {tests} | {check.open or '–'} | {check.unseen or '–'} |")
     return "\n".join([*lines, ""])

@@ -3,7 +3,7 @@
 Chromium that is missing is a failure, never a skip. Nothing here sleeps: Playwright waits on conditions with a bound.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,38 @@ from seeding import PASSWORD, USER, Seeded, filled, seed, served, sign_in
 from appliance import review
 from appliance.review import proofs
 from appliance.world import sqlite, wire
+from tests.browser_checks import pictures
 
 CHROMIUM = "/usr/bin/chromium-headless-shell"
 WAIT_MS = 10_000
 expect.set_options(timeout=WAIT_MS)  # five seconds are too few for a page on a machine that others use, too
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"  # what a test saw, kept for whoever looks
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """What a test of the 25 checks leaves on its pages is kept, once a run and test, however it ended."""
+    try:
+        return (yield)
+    finally:
+        wanted = pictures(item.nodeid)
+        browser = getattr(item, "funcargs", {}).get("browser")
+        if browser and wanted and wanted[0] not in _KEPT:
+            _KEPT.add(wanted[0])
+            _photograph(browser, wanted)
+
+
+_KEPT: set[str] = set()
+
+
+def _photograph(browser: Browser, names: list[str]) -> None:
+    """Every page that stands open and is neither blank nor closed, under each of the names."""
+    shown = [page for context in browser.contexts for page in context.pages if page.url.startswith("http")]
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    for place, page in enumerate(shown, start=1):
+        picture = page.screenshot()
+        for name in names:
+            (SCREENSHOTS / f"{name}-{place}.png").write_bytes(picture)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,18 +8,35 @@ from pathlib import Path
 import pytest
 
 from appliance.review.doors import PERMITS
-from tests.browser_checks import CHECKS, missing
+from tests.browser_checks import CHECKS, missing, pictures
 
 ROOT = Path(__file__).parents[2]
 
 
+LOOK = """
+import json, sys, pytest
+class Look:
+    def pytest_collection_finish(self, session):
+        found = {item.nodeid.partition("[")[0]: "browser" in item.fixturenames for item in session.items}
+        print("\\n" + json.dumps(found), flush=True)
+told = ["--collect-only", "-o", "addopts=-qq", "-p", "no:cacheprovider", *sys.argv[1:]]
+sys.exit(pytest.main(told, [Look()]))
+"""
+
+
 @pytest.fixture(scope="module")
-def collected() -> set[str]:
-    """What pytest itself finds in the files that the list names, without parameters."""
+def looked() -> dict[str, bool]:
+    """What pytest itself finds in the files that the list names, without parameters; true where a browser is driven."""
     files = sorted({f"tests/{test.partition('::')[0]}" for check in CHECKS.values() for test in check.tests})
-    told = [sys.executable, "-m", "pytest", "--collect-only", "-o", "addopts=-q", "-p", "no:cacheprovider", *files]
-    found = subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=True)
-    return {line.partition("[")[0] for line in found.stdout.splitlines() if "::" in line}
+    told = [sys.executable, "-c", LOOK, *files]
+    said = subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found: dict[str, bool] = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    return found
+
+
+@pytest.fixture(scope="module")
+def collected(looked: dict[str, bool]) -> set[str]:
+    return set(looked)
 
 
 def test_every_test_on_the_list_is_collected(collected: set[str]) -> None:
@@ -43,6 +60,19 @@ def test_what_is_open_is_said(number: int) -> None:
     if check.open:
         pytest.xfail(f"check {number} is open: {check.open}")
     assert check.tests
+
+
+def test_of_every_check_a_picture_is_kept_or_it_is_said_why_not(looked: dict[str, bool]) -> None:
+    seen = {number: [looked[f"tests/{test}"] for test in check.tests] for number, check in CHECKS.items()}
+    assert {number for number, browsers in seen.items() if not any(browsers)} == {
+        number for number, check in CHECKS.items() if check.unseen
+    }
+
+
+def test_a_picture_bears_the_number_of_each_check() -> None:
+    axe = "tests/browser/test_access.py::test_axe_finds_nothing_and_nothing_runs_wide[/-dark]"
+    assert pictures(axe) == [f"check-{n}-axe_finds_nothing_and_nothing_runs_wide" for n in ("01", "02", "03", "25")]
+    assert pictures("tests/browser/test_access.py::test_of_something_else") == []
 
 
 def test_one_door_only_leads_to_a_picture_made_by_a_machine() -> None:

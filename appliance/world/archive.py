@@ -141,16 +141,16 @@ def put_stream(folder: Path, chunks: Iterable[bytes], partial_name: str, suffix:
     return digest.hexdigest(), size
 
 
-def adopt(path: Path, folder: Path, suffix: str) -> str:
-    """Takes a whole file of the folder's own file system under the name of its SHA-256; returns that, in hex.
+def adopt(path: Path, target: Path) -> None:
+    """Takes a whole file of the same file system over, under a name that may be its digest.
 
-    The bytes are on the disk before the name is: whoever finds the name finds all of them.
+    The bytes are on the disk before the name is: whoever finds the name finds all of them. That the old name is gone is
+    not waited for: it lies where everything is removed at the next start.
     """
     with _room(), path.open("rb+") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
-    rename(path, folder / f"{digest}{suffix}")
-    return digest
+    path.replace(target)
+    sync_folder(target.parent)
 
 
 def free_bytes(folder: Path) -> int:

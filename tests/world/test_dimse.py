@@ -1,5 +1,6 @@
 """Scanners on the network: dcmtk and pynetdicom as real senders, strangers, liars, a full disk, a broken line."""
 
+import hashlib
 import socket
 import struct
 import subprocess
@@ -58,10 +59,11 @@ class Door:
         self.port = self.service.listener.port
 
     def taken(self) -> dict[str, bytes]:
-        """Data sets by SOP Instance UID, as they lie in incoming/."""
+        """Data sets by SOP Instance UID, as they lie in incoming/, each under its digest."""
         found = {}
         for path in self.places.incoming.glob("*.dcm"):
             data = path.read_bytes()
+            assert path.stem == hashlib.sha256(data).hexdigest()
             found[str(pydicom.dcmread(BytesIO(data), stop_before_pixels=True).SOPInstanceUID)] = data
         return found
 

@@ -31,6 +31,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from appliance.config.dimse import Dimse
 from appliance.errors import Misconfigured, Unavailable
 from appliance.world.dimse import server, steps
+from appliance.world.dimse.landed import Landed
 from appliance.world.dimse.server import Limits, Server
 
 SUCCESS, OUT_OF_RESOURCES, PROCESSING_FAILURE = 0x0000, 0xA700, 0x0110  # PS3.4 B.2.3, PS3.7 C.5
@@ -47,7 +48,7 @@ LANDING_SLACK_S, LANDING_ALONE_S = 60.0, 5.0
 class Ends:
     """What the listener asks its service. line: the number of an association, of its own while it is open.
 
-    keep     puts a whole file of a line away durably and returns ""; the code of a fault when it cannot
+    keep     puts a whole file of a line away durably under its digest and returns ""; the code of a fault where not
     ask      the same with a commitment that an AE title asks for: its transfer syntax, its data set as it came
     tell     the same with what an AE title tells of a procedure step: its SOP Instance UID, transfer syntax, data set
     began    told that an association with a peer (AE title at address) may send
@@ -58,7 +59,7 @@ class Ends:
     limited  told that an association was ended because it went past a limit
     """
 
-    keep: Callable[[Path, int], str]
+    keep: Callable[[Path, str, int], str]
     ask: Callable[[str, str, bytes], str]
     tell: steps.Take
     began: Callable[[int, str], None]
@@ -102,6 +103,7 @@ def listen(knobs: Dimse, landing: Path, file_bytes_max: int, key_file: Path, end
     """
     pynetdicom._config.STORE_RECV_CHUNKED_DATASET = True
     pynetdicom._config.UNRESTRICTED_STORAGE_SERVICE = True
+    pynetdicom.dimse_messages.NamedTemporaryFile = Landed  # type: ignore[attr-defined,assignment]
     pynetdicom.acse.negotiate_unrestricted = _only_storage  # type: ignore[attr-defined,assignment]
     pynetdicom._config.LOG_HANDLER_LEVEL = "none"
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its words may quote what a stranger sent
@@ -202,7 +204,9 @@ class _Rules:
 
     def store(self, event: Any) -> int:
         """The answer to C-STORE, made after the object is kept or because it cannot be."""
-        fault = self.ends.keep(event.dataset_path, _number(event.assoc))
+        file: Landed = event.request._dataset_file
+        file.file.flush()
+        fault = self.ends.keep(file.path, file.sha256, _number(event.assoc))
         if fault:
             return OUT_OF_RESOURCES if fault == "disk-low" else PROCESSING_FAILURE
         return SUCCESS

@@ -22,6 +22,7 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from appliance.world.dimse.pdata import Upper
 from appliance.world.dimse.waking import WAIT_S, Bell, News, Told, readable
 
 OTHER_PDU_BYTES_MAX = 2**20  # of an association request with every class and syntax there is
@@ -229,6 +230,7 @@ class _Handler(RequestHandler):
         association = super()._create_association()
         association.__class__ = _Association  # pynetdicom makes it in the midst of setting it up
         association.dimse = _Provider(association, self.server.limits_of_this_door)  # type: ignore[attr-defined]
+        association.dul.__class__ = Upper
         line = association.dul.socket
         assert type(line) is AssociationSocket
         line.__class__ = _Socket  # a second one would announce the connection a second time

@@ -24,7 +24,8 @@ CANNOT_TELL: dict[str, str] = {
 }
 OF_DECISION: dict[str, dict[str, str]] = {"agree": {}, "correct": DISAGREE, "cannot_tell": CANNOT_TELL}
 NEEDS_NOTE = "other"
-FINDING_SAID = {"right": "right", "wrong": "wrong", "cannot_tell": "cannot tell"}
+# Of a finding as it was proposed. Beside a cleared study the bare word could mean the lane, and train the opposite.
+FINDING_SAID = {"right": "right: it is there", "wrong": "wrong: it is not there", "cannot_tell": "cannot tell"}
 FINDINGS_MAX = 6
 
 

@@ -14,7 +14,9 @@ from appliance.core.identity import Identity, identity_of
 from appliance.core.inspect import inspect
 from appliance.core.inspect_pixels import inspect_pixels
 from appliance.core.options import Options
-from appliance.core.redact import Region, redact
+from appliance.core.redact import Frames, Region, redact
+
+NOT_SHOWN = Change("PixelData", "D", "frame not shown")  # counted in a receipt, once for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +31,36 @@ class Outgoing:
     sha256: str
 
 
-def outgoing(data: bytes, site_key: bytes, options: Options, eyes: Eyes | None = None) -> Outgoing:
+def outgoing(
+    data: bytes, site_key: bytes, options: Options, eyes: Eyes | None = None, shown: Frames = None
+) -> Outgoing:
     """One object as it may leave.
 
     data   a whole Part 10 file as received
     eyes   reads text in pictures; None only where clean-pixel-data is not among the options
+    shown  the frames, from 0, that leave as pictures; every other one is blackened whole. None: all of them
     raises Misconfigured("deid-site-key"); Quarantined with a code of "deid-unsupported", "inspect-identity-found",
            "inspect-unreadable", "header-unreadable" or "header-truncated"
     source PS3.15 Annex E
     """
-    return outgoing_of(data, identity_of(data), site_key, options, eyes)
+    return outgoing_of(data, identity_of(data), site_key, options, eyes, shown)
 
 
-def outgoing_of(data: bytes, who: Identity, site_key: bytes, options: Options, eyes: Eyes | None = None) -> Outgoing:
+def outgoing_of(
+    data: bytes, who: Identity, site_key: bytes, options: Options, eyes: Eyes | None = None, shown: Frames = None
+) -> Outgoing:
     """The same where the identity is known already, as that of a whole study."""
     clean = deidentify(data, site_key, options)
-    finished, regions = clean.bytes, tuple[Region, ...]()
+    finished, changes, regions = clean.bytes, clean.changes, tuple[Region, ...]()
     if "clean-recognizable-visual-features" in options:
         finished = deface(finished)
     if "clean-pixel-data" in options:
         assert eyes is not None, "clean-pixel-data needs eyes"
-        looked = redact(finished, eyes)
+        looked = redact(finished, eyes, shown)
         finished, regions = looked.bytes, looked.regions
+        changes += (NOT_SHOWN,) * looked.hidden
     inspect(finished, who, kept=options)
     if "clean-pixel-data" in options and eyes is not None:
         inspect_pixels(finished, who, eyes)
     source_sha256, sha256 = (hashlib.sha256(each).hexdigest() for each in (data, finished))
-    return Outgoing(finished, clean.changes, regions, options, source_sha256, sha256)
+    return Outgoing(finished, changes, regions, options, source_sha256, sha256)

@@ -1,6 +1,7 @@
 """Clean Pixel Data (PS3.15 E.3.1): text that stands in a picture is blackened in the stored values.
 
-Works on the file that the cleaner of headers wrote. Every frame is looked at. Text that is no mark of side, view or
+Works on the file that the cleaner of headers wrote. Every frame is looked at, or blackened whole where nobody will be
+shown it. Text that is no mark of side, view or
 scale is overwritten by one value, the darkest of the object, so that nothing of it can be brought back by a window, an
 overlay or a look at the bits. It refuses, as Quarantined("deid-unsupported", "PixelData"), what it cannot decode.
 """
@@ -29,6 +30,7 @@ from appliance.errors import Quarantined
 SAMPLES_MAX = 2**28  # over all frames: half a gigabyte of 16-bit values
 SIDE_MAX_PX = 32_000  # what the image library turns and scales
 Mask = NDArray[np.uint8]  # [row, column], 1 where a frame is blackened
+Frames = frozenset[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,14 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """A whole Part 10 file, the identical bytes where nothing had to be blackened, and what was blackened."""
+    """A whole Part 10 file, the identical bytes where nothing had to be blackened, and what was blackened.
+
+    hidden  how many frames were blackened whole, unlooked at
+    """
 
     bytes: bytes = field(repr=False)
     regions: tuple[Region, ...]
+    hidden: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,24 +67,26 @@ class _Patch:
     rule: str
 
 
-def redact(data: bytes, eyes: Eyes) -> Redacted:
+def redact(data: bytes, eyes: Eyes, shown: Frames = None) -> Redacted:
     """One object without text in its picture.
 
     data     a Part 10 file whose header is clean
+    shown    the frames that somebody will see, from 0; every other one is blackened whole, which costs nothing where
+             looking for text takes half a second a frame. None: all of them
     returns  native syntaxes stay; a compressed object in which something was blackened becomes Explicit VR Little
              Endian, its pixels outside the regions as they were decoded
     raises   Quarantined("deid-unsupported", place)
     """
     try:
         with config.disable_value_validation():
-            return _redacted(data, eyes)
+            return _redacted(data, eyes, shown)
     except Quarantined as fault:
         raise Quarantined("deid-unsupported", "PixelData") from fault
     except DAMAGE:
         raise Quarantined("deid-unsupported", "PixelData") from None
 
 
-def _redacted(data: bytes, eyes: Eyes) -> Redacted:
+def _redacted(data: bytes, eyes: Eyes, shown: Frames) -> Redacted:
     dataset = pydicom.dcmread(io.BytesIO(data))
     keywords = [each for each in pixel_header.PIXEL_BITS if each in dataset]
     if not keywords:
@@ -89,9 +97,11 @@ def _redacted(data: bytes, eyes: Eyes) -> Redacted:
     if max(image.stored.shape[1:3]) > SIDE_MAX_PX:
         raise Quarantined("deid-unsupported", "PixelData")
     banner = banner_rows(dataset, *image.stored.shape[1:3])
-    masks: dict[int, Mask] = {}
+    everything = frozenset(range(len(image.stored)))
+    hidden = frozenset() if shown is None else everything - shown
+    masks: dict[int, Mask] = dict.fromkeys(hidden, np.ones(image.stored.shape[1:3], np.uint8))
     regions = []
-    for number, found in enumerate(_patches(image, banner, eyes)):
+    for number, found in _patches(image, banner, eyes, sorted(everything - hidden)).items():
         mask = np.zeros(image.stored.shape[1:3], np.uint8)
         for patch in sorted(found, key=lambda each: -cv2.contourArea(each.outline)):
             top, left, bottom, right = _box(patch, image)
@@ -105,19 +115,20 @@ def _redacted(data: bytes, eyes: Eyes) -> Redacted:
             masks[number] = mask
     if not masks:
         return Redacted(data, ())
-    return Redacted(blackened(data, dataset, masks), tuple(regions))
+    return Redacted(blackened(data, dataset, masks), tuple(regions), len(hidden))
 
 
-def _patches(image: Image, banner: int, eyes: Eyes) -> list[list[_Patch]]:
-    """What to blacken, for each frame."""
+def _patches(image: Image, banner: int, eyes: Eyes, numbers: list[int]) -> dict[int, list[_Patch]]:
+    """What to blacken in each of these frames."""
     seen: dict[bytes, list[_Patch]] = {}
-    patches = []
-    for frame in image.stored:
+    patches = {}
+    for number in numbers:
+        frame = image.stored[number]
         # Equal bytes are the same picture, and the same picture gives the same answer.
         digest = hashlib.sha256(frame.tobytes()).digest()
         if digest not in seen:
             seen[digest] = [_patch(line, banner, frame.shape) for line in _to_go(lines(frame, eyes))]
-        patches.append(list(seen[digest]))
+        patches[number] = list(seen[digest])
     if len(seen) > 1:
         _carried_over(image, patches)
     return patches
@@ -145,16 +156,16 @@ def _patch(line: Line, banner: int, shape: tuple[int, ...]) -> _Patch:
     return _Patch(np.array([[0, top], [right, top], [right, bottom], [0, bottom]], np.int32), "banner")
 
 
-def _carried_over(image: Image, patches: list[list[_Patch]]) -> None:
+def _carried_over(image: Image, patches: dict[int, list[_Patch]]) -> None:
     """Text that stands still in a film: what was found in one frame is blackened in every frame that shows the same."""
     known: dict[tuple[int, int, int, int], dict[bytes, _Patch]] = {}
-    for frame, found in zip(image.stored, patches, strict=True):
+    for number, found in patches.items():
         for patch in found:
             box = _box(patch, image)
-            known.setdefault(box, {})[_shown(frame, box)] = patch
-    for frame, found in zip(image.stored, patches, strict=True):
+            known.setdefault(box, {})[_shown(image.stored[number], box)] = patch
+    for number, found in patches.items():
         for box, shown in known.items():
-            same = shown.get(_shown(frame, box))
+            same = shown.get(_shown(image.stored[number], box))
             if same is not None and not any(same is each for each in found):
                 found.append(same)
 

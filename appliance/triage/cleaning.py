@@ -16,7 +16,9 @@ def for_the_centre(site_key: bytes, options: Options = PROFILES["centre"]) -> Cl
     """
     eyes = cache(open_eyes)
     return Cleaning(
-        clean=lambda data: outgoing(data, site_key, options, eyes() if "clean-pixel-data" in options else None),
+        clean=lambda data, shown: outgoing(
+            data, site_key, options, eyes() if "clean-pixel-data" in options else None, shown
+        ),
         look=lambda picture, who: inspect_picture(picture, who, eyes()),
         detectors=DETECTORS,
     )

@@ -28,6 +28,7 @@ from appliance.core.key_images import chosen, decoded, key_images, share
 from appliance.core.options import Options
 from appliance.core.pixels import decode as decode_pixels
 from appliance.core.receipt import Signed, Versions, signed
+from appliance.core.redact import Frames
 from appliance.core.study import Instance, Scores
 from appliance.core.transfer import Tier
 from appliance.errors import Quarantined
@@ -36,7 +37,7 @@ UNKNOWN_LABEL = "unknown"
 SCORE_FIELDS = tuple(Scores.__dataclass_fields__)
 PRODUCT = f"edge-diagnostic-appliance/{__version__}"
 
-Clean = Callable[[bytes], Cleaned]
+Clean = Callable[[bytes, Frames], Cleaned]
 Look = Callable[[NDArray[np.uint8], Identity], None]
 
 
@@ -44,7 +45,8 @@ Look = Callable[[NDArray[np.uint8], Identity], None]
 class Cleaning:
     """How objects are made fit to leave, and who looks at the pictures afterwards.
 
-    clean      a file as it came -> the object that may leave, cleaned and inspected; raises Quarantined
+    clean      a file as it came, and which of its frames will be shown (from 0; None: all) -> the object that may
+               leave, cleaned and inspected; raises Quarantined
     look       a picture, uint8 [row, column] or [row, column, 3], and whose it must not tell; raises Quarantined
     detectors  the files that clean and look read pictures with: name -> SHA-256
     """
@@ -196,13 +198,13 @@ def _material(
     known: dict[str, Identity] = {}
     for digest, instance in needed.items():
         data = read(instance)
-        cleaned, known[digest] = clean(data), identity_of(data)
+        own = [place for place in places if place.instance.sha256 == digest]
+        cleaned, known[digest] = clean(data, frozenset(place.frame for place in own)), identity_of(data)
         header = headers[digest] = _header(cleaned.bytes)
         options = cleaned.options
         objects.append(accounted(header, cleaned, site_key))
         sources[str(header.SOPInstanceUID)] = digest
         aliases.update(dict.fromkeys(_aliases(instance, header)))
-        own = [place for place in places if place.instance.sha256 == digest]
         if own and "clean-pixel-data" in options:  # else somebody's name may be written into the picture
             image = decode_pixels(cleaned.bytes, pixels_max=pixels_max)
             for place in own:

@@ -140,7 +140,7 @@ class _Making:
         """
         instance = self.instances[self.place]
         data = archive.read_instance(self.handover.places.instances, instance.sha256)
-        cleaned = self.handover.cleaning.clean(data).bytes
+        cleaned = self.handover.cleaning.clean(data, None).bytes
         self.place += 1
         member = tarfile.TarInfo(f"{self.place:06d}.dcm")  # in the order in which they came: no name out of a data set
         member.size = len(cleaned)

@@ -187,7 +187,7 @@ class Seeded:
         """What triage files when a case of this study leaves: made by its own functions from a planted object."""
         cleaner, source = StandIn(SITE_KEY, boxes=(Region(1, 2, 3, 4, 5, "text"),)), BytesIO()
         planted().save_as(source, enforce_file_format=True)
-        cleaned = cleaner.clean(source.getvalue())
+        cleaned = cleaner.clean(source.getvalue(), None)
         header = pydicom.dcmread(BytesIO(cleaned.bytes), stop_before_pixels=True)
         case = a_case((picture(1), picture(2, place=2))).model_copy(update={"case_id": case_id})
         told = receipt_of(

@@ -408,3 +408,57 @@ def test_a_picture_with_more_proposals_than_the_limit_is_refused(
     with pytest.raises(Quarantined) as caught:
         redact(made(grey(burned(anatomy(*SHAPE), np.sum(texts, axis=0)))), eyes)
     assert caught.value.code == "deid-unsupported"
+
+
+CINES: dict[str, bytes] = {
+    "8 bits": made(np.stack([grey(TEXT), grey(anatomy(*SHAPE, 2)), grey(TEXT)])),
+    "signed 12 bits, big endian": made(
+        np.stack([grey(TEXT, "int16", 12), grey(anatomy(*SHAPE, 2), "int16", 12), grey(TEXT, "int16", 12)]),
+        BIG,
+        BitsStored=12,
+    ),
+    "one bit": made(
+        np.zeros((3, *SHAPE), np.uint8),
+        raw=np.packbits(np.stack([COVER > 0.5] * 3).ravel(), bitorder="little").tobytes(),
+        BitsAllocated=1,
+        BitsStored=1,
+    ),
+    "JPEG colour": made(
+        np.stack([coloured(TEXT)] * 3),
+        BASELINE,
+        [jpeg(coloured(TEXT)), jpeg(coloured(anatomy(*SHAPE, 2))), jpeg(coloured(TEXT))],
+        PhotometricInterpretation="YBR_FULL_422",
+    ),
+    "RLE palette": palette(
+        np.stack([grey(1 - TEXT), grey(1 - anatomy(*SHAPE, 2)), grey(1 - TEXT)]),
+        syntax=RLE,
+        frames=[rle(grey(each)) for each in (1 - TEXT, 1 - anatomy(*SHAPE, 2), 1 - TEXT)],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CINES)
+def test_a_frame_that_nobody_will_see_is_blackened_whole_and_not_looked_at(eyes: OcrEyes, kind: str) -> None:
+    before, counting, every = CINES[kind], Counting(eyes), Counting(eyes)
+    after, all_seen = redact(before, counting, frozenset((2,))), redact(before, every)
+    was, now, whole = pixels(before), pixels(after.bytes), pixels(all_seen.bytes)
+    assert was.shape == now.shape
+    assert (now[2] == whole[2]).all(), "what is shown is what it would be if all were"
+    assert after.hidden == 2
+    for hidden in now[:2]:
+        assert (hidden == hidden[0, 0]).all()
+    assert {region.frame for region in after.regions} == {3}
+    assert 0 < counting.looks < every.looks or kind == "one bit"  # its frames are equal
+
+
+def test_without_a_frame_to_show_nothing_is_looked_at_and_nothing_left(eyes: OcrEyes) -> None:
+    counting = Counting(eyes)
+    after = redact(NATIVE["8 bits"], counting, frozenset())
+    assert counting.looks == 0
+    assert (pixels(after.bytes) == pixels(after.bytes)[0, 0, 0]).all()
+    assert (after.regions, after.hidden) == ((), 1)
+
+
+def test_where_all_are_shown_the_bytes_are_those_of_before(eyes: OcrEyes) -> None:
+    film = made(np.stack([grey(anatomy(*SHAPE, seed)) for seed in (1, 2)]))
+    assert redact(film, eyes, frozenset((0, 1))).bytes is film

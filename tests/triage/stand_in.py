@@ -11,7 +11,7 @@ from appliance.core.eyes import Likelihood, Picture, Reading
 from appliance.core.identity import Identity
 from appliance.core.options import PROFILES
 from appliance.core.outgoing import Outgoing, outgoing
-from appliance.core.redact import Region
+from appliance.core.redact import Frames, Region
 from appliance.triage.sealing import Cleaning
 
 
@@ -43,9 +43,9 @@ class StandIn:
     def cleaning(self) -> Cleaning:
         return Cleaning(self.clean, self.look, {"text-detector": "ab" * 32})
 
-    def clean(self, data: bytes) -> Outgoing:
+    def clean(self, data: bytes, shown: Frames) -> Outgoing:
         self.cleaned += 1
-        return replace(outgoing(data, self.site_key, PROFILES["centre"], BlindEyes()), regions=self.boxes)
+        return replace(outgoing(data, self.site_key, PROFILES["centre"], BlindEyes(), shown), regions=self.boxes)
 
     def look(self, picture: NDArray[np.uint8], _who: Identity) -> None:
         self.seen.append(picture)

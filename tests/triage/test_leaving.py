@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+from numpy.typing import NDArray
 
 from appliance.cli import main
 from appliance.cli.reconcile import reconcile
@@ -35,7 +36,7 @@ from tests.simulate.house import SITE_KEY
 from tests.test_units import dialler_sees_no_patient, settings
 from tests.tiny import tiny
 from tests.triage.conftest import UID, Bench
-from tests.triage.stand_in import StandIn
+from tests.triage.stand_in import BlindEyes, StandIn
 
 CHEST = Path(__file__).parents[2] / "sample_dicom" / "drawn" / "chest_child_ap.dcm"
 
@@ -106,6 +107,30 @@ def test_of_a_series_five_slices_are_cleaned_and_shown(bench: Bench) -> None:
     assert len(bench.stand_in.seen) == 5
     assert bench.stand_in.cleaned == 6, "the five and the one whose header is read"
     assert (case.images, case.frames) == (20, 20)
+
+
+def test_of_a_cine_only_the_frames_that_are_shown_are_looked_at(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cleaning a frame takes half a second: of 40 frames five are cleaned, and the key images are theirs."""
+    looked: list[int] = []
+
+    def find(_: BlindEyes, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        looked.append(int(picture.mean()))
+        return np.zeros(picture.shape[:2], np.float32)
+
+    monkeypatch.setattr(BlindEyes, "find", find)
+    monkeypatch.setattr(BlindEyes, "find_again", find)
+    frames = [bytes((number + place) % 256 for place in range(64)) for number in range(40)]
+    case = left(bench, changed(slices(1)[0], NumberOfFrames=40, PixelData=b"".join(frames)))
+    assert [(image.frame, image.place) for image in case.key_images] == [(n, n) for n in (5, 13, 21, 29, 37)]
+    for image, seen in zip(case.key_images, sorted(bench.stand_in.seen, key=lambda each: each[0, 0]), strict=True):
+        assert (seen == decoded(image)).all()
+    (row,) = receipts(bench)
+    (told,) = decode(DeidReceipt, row.body).accounts
+    assert [tally.count for tally in told.tallies if tally.rule == "frame not shown"] == [35]
+    each_alone = len(looked)
+    looked.clear()
+    bench.stand_in.clean(changed(slices(1)[0], NumberOfFrames=40, PixelData=b"".join(frames)), None)
+    assert 0 < each_alone * 8 == len(looked)
 
 
 def test_age_sex_and_measures_leave_and_the_oldest_are_of_one_age(bench: Bench, film: bytes) -> None:

@@ -8,6 +8,7 @@ import pydicom
 import pytest
 
 from appliance.cli.reconcile import reconcile
+from appliance.core.redact import Frames
 from appliance.core.transfer import PART_BYTES, opened_part, span
 from appliance.errors import Quarantined
 from appliance.loop import FAULTS
@@ -106,11 +107,11 @@ def test_asked_again_it_is_not_made_again(study: Bench) -> None:
 def test_a_series_of_many_parts_is_whole(study: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     clean = study.stand_in.clean
 
-    def large(data: bytes) -> Any:
+    def large(data: bytes, shown: Frames) -> Any:
         import random
         from dataclasses import replace
 
-        found = clean(data)
+        found = clean(data, shown)
         return replace(found, bytes=found.bytes + random.Random(found.sha256).randbytes(40_000))
 
     monkeypatch.setattr(study.stand_in, "clean", large)
@@ -123,11 +124,11 @@ def test_a_series_of_many_parts_is_whole(study: Bench, monkeypatch: pytest.Monke
 def test_if_one_object_may_not_leave_none_does(study: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     clean, cleaned = study.stand_in.clean, []
 
-    def refuses(data: bytes) -> Any:
+    def refuses(data: bytes, shown: Frames) -> Any:
         cleaned.append(data)
         if len(cleaned) == SLICES - 1:
             raise Quarantined("inspect-identity-found", "PatientComments")
-        return clean(data)
+        return clean(data, shown)
 
     monkeypatch.setattr(study.stand_in, "clean", refuses)
     study.start()

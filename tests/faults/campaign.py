@@ -339,9 +339,10 @@ def main() -> None:
             one_town(reports[number % len(reports)], options.seed * 1000 + number, count, keep=options.keep)
     except KeyboardInterrupt:
         print("ended before its end: the towns above count, the last one does not")
-    done = sum(report.episodes for report in reports)
-    print(f"\n{done} episodes in {time.monotonic() - began:.0f} s, Linux {os.uname().release}\n")
-    print("\n\n".join(report.table() for report in reports if report.towns or report.broken))
+    finally:  # also when the driver itself fails: hours of towns are not lost by that
+        done = sum(report.episodes for report in reports)
+        print(f"\n{done} episodes in {time.monotonic() - began:.0f} s, Linux {os.uname().release}\n")
+        print("\n\n".join(report.table() for report in reports if report.towns or report.broken), flush=True)
     sys.exit(any(report.broken for report in reports))
 
 

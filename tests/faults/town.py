@@ -17,13 +17,15 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from appliance.cli.prove.books import Acknowledged, Dropped
 from appliance.cli.up import RESTART_FIRST_S, Child, Parent, lay_out, parent
 from appliance.config import Places, load
+from appliance.errors import Unavailable
 from appliance.world import broker, systemd
 from appliance.world.volumes import Volume
 from sample_dicom.enrolment import enrol_locally
@@ -236,7 +238,7 @@ class Town:
         edge = self.edges[place - 1]
         assert edge.volume is not None
         dropped = self.book.of(place)
-        before = acknowledged(edge.places, edge.scanner, dropped)
+        before = self._acknowledged(edge, dropped)
         said_bytes = edge.log.stat().st_size
         last = edge.volume.cut()
         assert before.at < last, "only what was acknowledged before the cut counts"
@@ -246,6 +248,23 @@ class Town:
         broken = broken_since(before, edge.places, dropped)
         edge.come(edge.line)
         return broken
+
+    def _acknowledged(self, edge: Edge, dropped: Sequence[Dropped]) -> Acknowledged:
+        """Off its own disk; where that is too full for the index of a reader, off a copy, nobody writing meanwhile."""
+        try:
+            return acknowledged(edge.places, edge.scanner, dropped)
+        except Unavailable:
+            assert edge.parent is not None
+            running = [child.process for child in edge.parent.children if child.process is not None]
+            for process in running:
+                process.send_signal(signal.SIGSTOP)  # the cut that follows ends them
+            with tempfile.TemporaryDirectory() as aside:
+                copy = Places(Path(aside))
+                copy.phi.mkdir()
+                for path in (edge.places.studies_db, Path(f"{edge.places.studies_db}-wal")):
+                    if path.exists():
+                        shutil.copy(path, copy.phi)
+                return acknowledged(copy, edge.scanner, dropped)
 
     def at_rest(self, place: int) -> bool:
         """No case is open, and no sealed bytes lie in wire/ that a case could want."""

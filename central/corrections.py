@@ -31,6 +31,12 @@ OF_A_CASE_MAX = 2 * (ADDENDA_MAX + 1)  # an honest edge says one of its signatur
 WHOLE_NUMBER_MIN = 1_000_000  # a whole number of seven digits is no score
 
 
+def answer_of(device_id: str, key: str, rev: int, letter: bytes, code: str) -> Answer:
+    """What a device is told of one letter; code: why it is not taken, "" where it is filed."""
+    told = Filed(key=key, rev=rev, letter_sha256=hashlib.sha256(letter).hexdigest(), code=code or None)
+    return Answer(device_id, "filed", f"{key}/{rev}", told)
+
+
 def take(c: Connection, device_id: str, said: Correction, letter: bytes, at: float) -> tuple[Answer, str]:
     """Files one correction; returns what its device is told, and why it is not taken, "" where it is."""
     body = encode(said)
@@ -48,8 +54,7 @@ def take(c: Connection, device_id: str, said: Correction, letter: bytes, at: flo
     else:
         book.put(c, device_id, case.id, key=said.key, rev=said.rev, sha256=digest, body=body, at=at)
         code = ""
-    told = Filed(key=said.key, rev=said.rev, letter_sha256=hashlib.sha256(letter).hexdigest(), code=code or None)
-    return Answer(device_id, "filed", f"{said.key}/{said.rev}", told), code
+    return answer_of(device_id, said.key, said.rev, letter, code), code
 
 
 def identity_in_correction(said: Correction) -> str | None:

@@ -23,7 +23,7 @@ from appliance.errors import Fault
 from appliance.loop import FAULTS, LOG, Moment, Step, guarded
 from central import store
 from central.answers import Answer, case_answer, ended_answer, have, refusal
-from central.corrections import take
+from central.corrections import answer_of, take
 from central.inbound import Inbound, Keyring, read
 from central.intake import Batch, Intake, Key
 from central.registry import Registry
@@ -140,8 +140,11 @@ class Exchange:
         if isinstance(heard.said, Correction):
             answer, code = take(c, heard.device_id, heard.said, message.payload, at)
             batch.answers.append(answer)
-        if heard.newer is not None:
-            batch.answers.append(refusal(heard.device_id, *heard.newer, code))
+        match heard.newer:
+            case (str(case_id), str(transfer_id)):
+                batch.answers.append(refusal(heard.device_id, case_id, transfer_id, code))
+            case (str(key), int(rev)):
+                batch.answers.append(answer_of(heard.device_id, key, rev, message.payload, code))
         if code:
             FAULTS[code] += 1
             store.put_aside(c, heard.device_id, heard.kind, code, message.payload, keep_body=False, at=at)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from appliance.core.case import Case, decode_case
-from appliance.core.correction import Correction, decode_correction
+from appliance.core.correction import REVS_MAX, Correction, decode_correction
 from appliance.core.document import URGENCIES, Document, decode, head_of, is_newer
 from appliance.core.drafting.signs import IDENTITY, identity_in
 from appliance.core.keys import DeviceKeys, PrivateKeys
@@ -45,14 +45,15 @@ class Inbound:
     kind       "unknown" for a topic that is none of ours
     code       "" when it is believed, else why not
     said       what was said; None when it is not believed
-    newer      case and transfer of a manifest of a later edition, so that its sender hears why it is not taken
+    newer      of a later edition what every edition of it names alike, so that its sender hears why it is not taken:
+               case and transfer of a manifest, key and rev of a correction
     """
 
     device_id: str
     kind: str
     code: str
     said: Manifest | Taken | Roll | Status | Gone | Correction | Part | None
-    newer: tuple[str, str] | None = None
+    newer: tuple[str, str] | tuple[str, int] | None = None
 
 
 def read(topic: str, payload: bytes, keyring: Keyring) -> Inbound:
@@ -71,6 +72,8 @@ def read(topic: str, payload: bytes, keyring: Keyring) -> Inbound:
         text = opened(payload, place=topic, senders=(sender,), recipients=keyring.own)
         if kind == "manifest" and is_newer(Manifest, text):
             return Inbound(device_id, kind, "message-newer", None, _names(text))
+        if kind == "correction" and is_newer(Correction, text):
+            return Inbound(device_id, kind, "message-newer", None, _rev(text))
         said = decode_correction(text) if kind == "correction" else decode(LETTERS[kind], text)
     except Quarantined as fault:
         return Inbound(device_id, kind, fault.code, None)
@@ -83,6 +86,13 @@ def _names(manifest: bytes) -> tuple[str, str] | None:
     head = head_of(manifest)
     names = (str(head.get("case_id")), str(head.get("transfer_id")))
     return names if all(NAME.fullmatch(name) for name in names) else None
+
+
+def _rev(correction: bytes) -> tuple[str, int] | None:
+    """Likewise of a correction."""
+    head = head_of(correction)
+    key, rev = str(head.get("key")), head.get("rev")
+    return (key, rev) if NAME.fullmatch(key) and type(rev) is int and 1 <= rev <= REVS_MAX else None
 
 
 @dataclass(frozen=True, slots=True)

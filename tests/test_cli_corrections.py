@@ -97,6 +97,35 @@ def test_status_counts_them_and_names_what_the_centre_would_not_take(
     assert {"correction-case-unknown"} <= {each["code"] for each in told["look"]}
 
 
+def test_status_names_what_the_centre_cannot_read_yet_and_keeps_it(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.hard()
+    house.sign()
+    house.go()
+    (made,) = house.made()
+    name, link = (made.key, made.rev), house.link()
+    with link.begin() as c:
+        mail.record_sent(c, name, 1.0)
+        mail.hold(c, name, "message-newer", 2.0)
+    house.start()
+    house.go()
+    told = json.loads(command(house, capsys, "status", "--json")[1])
+    assert told["corrections"]["waiting"] == 1
+    (look,) = [each for each in told["look"] if each["code"] == "message-newer"]
+    assert look["what"] == f"correction of case {made.case_id[:8]}"
+    with house.triage.cases.connect() as c:
+        assert mail.letter_of(c, name), "its letter is there for the centre's next version"
+    assert not [check.name for check in reconcile(house.places)[0] if not check.holds]
+    with link.begin() as c:
+        mail.record_answer(c, name, "", 3.0)
+    link.dispose()
+    house.start()
+    house.go()
+    told = json.loads(command(house, capsys, "status", "--json")[1])
+    assert (told["corrections"]["filed"], "message-newer" in {each["code"] for each in told["look"]}) == (1, False)
+
+
 def test_the_books_say_what_is_missing(house: House) -> None:
     house.hard()
     house.sign()

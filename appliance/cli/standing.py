@@ -20,7 +20,7 @@ REFUSED_SHOWN = 20
 class Standing:
     """One look: the condition, its alarms, and how many studies, cases and corrections are in each state.
 
-    refused_corrections  (case id, code) of those the centre would not take
+    refused_corrections  (case id, code) of those the centre would not take, or cannot read yet
     """
 
     condition: Condition
@@ -56,5 +56,15 @@ def standing(config: Config, places: Places, now: float | None = None) -> Standi
         if cases is not None and wire.is_made(cases, wire.CASES):
             handed = corrections.counts(cases)
             refused = tuple((row.case_id, row.code) for row in corrections.refused(cases, REFUSED_SHOWN))
+            refused += _held(cases, link)
         of_studies = {} if studies is None else ledger.counts(studies)
         return Standing(found, tuple(alarms(found)), of_studies, counts, handed, refused)
+
+
+def _held(cases: Connection, link: Connection | None) -> tuple[tuple[str, str], ...]:
+    """(case id, code) of corrections that the centre cannot read yet, the oldest first."""
+    if link is None or not wire.is_made(link, wire.LINK):
+        return ()
+    waiting = {(row.key, row.rev): row.case_id for row in corrections.waiting(cases)}
+    held = corrections.held(link, waiting)
+    return tuple((case_id, held[name]) for name, case_id in waiting.items() if name in held)[:REFUSED_SHOWN]

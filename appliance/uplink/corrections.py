@@ -1,7 +1,8 @@
 """Corrections on their way: letters of triage's that uplink cannot read, a few at a time, behind all cases.
 
 One goes only once the centre has its case, and again, waiting longer each time, until the centre says that it has filed
-it or why it never will. Where the site's policy is to keep them nothing goes, whatever lies in the mailbox.
+it or why it never will. One of a later edition than the centre reads is held, and tried once more after every start:
+whoever brings a side up to date starts it. Where the site's policy is to keep them nothing goes.
 """
 
 import random
@@ -20,6 +21,7 @@ LOOK_PERIOD_S = 2.0
 LETTERS_A_LOOK = 4  # of the connection's window most is for cases, and the rest for `taken` and the roll
 JITTER = (0.75, 1.25)
 TIMERS_MAX = 10_000
+NOT_YET = frozenset({"message-newer"})  # codes of the centre that its next version may take back
 REFUSED = "correction-refused"  # for a code of a later centre that this catalogue does not know
 
 
@@ -70,7 +72,10 @@ class Corrections:
             there = mail.at_centre(own, {row.case_id for row in rows})
             told = mail.answers(own, [(row.key, row.rev) for row in rows])
             names = [(row.key, row.rev) for row in rows if row.case_id in there]
-            due = [name for name in names if name not in told and moment.mono >= self._due.get(name, (0.0, 0.0))[0]]
+            # Of those sent since this start: what was said before it is asked for again.
+            held = mail.held(own, [name for name in names if name in self._due])
+            open_ = [name for name in names if name not in told and name not in held]
+            due = [name for name in open_ if moment.mono >= self._due.get(name, (0.0, 0.0))[0]]
             letters = [(name, mail.letter_of(c, name)) for name in due[:LETTERS_A_LOOK]]
         return [(name, letter) for name, letter in letters if letter is not None]
 
@@ -96,7 +101,9 @@ def believe(c: Connection, cases: Engine | None, said: Filed, at: float) -> str:
     code = said.code or ""
     if code and code not in CATALOGUE:
         code = REFUSED
-    if not mail.record_answer(c, name, code, at):
+    if code in NOT_YET:
+        mail.hold(c, name, code, at)
+    elif not mail.record_answer(c, name, code, at):
         return "message-contradicts"
     if code:
         FAULTS[code] += 1

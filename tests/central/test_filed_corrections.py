@@ -149,6 +149,30 @@ def test_what_is_no_correction_is_put_aside_and_not_answered(bench: Bench, data:
     assert [each[1] for each in aside(bench)] == [code]
 
 
+def later_edition(**changes: Any) -> tuple[str, bytes]:
+    told = {**json.loads(encode(said())), "schema_version": "correction/2", "more": 1, **changes}
+    topic = topic_up(DEVICE, "correction")
+    data = json.dumps(told).encode()
+    return topic, sealed(data, place=topic, sender=triage_keys(DEVICE), recipient=CENTRE.public)
+
+
+def test_one_of_a_later_edition_is_answered_by_its_name_and_not_filed(bench: Bench) -> None:
+    """Without an answer its edge would send it for ever."""
+    made = later_edition()
+    for _ in range(2):
+        assert bench.hear(made) == [answer(made, said(), "message-newer")]
+    assert bodies(bench) == []
+    assert set(aside(bench)) == {("correction", "message-newer", None)}
+
+
+@pytest.mark.parametrize(
+    "change", [{"key": "PAT-1"}, {"key": None}, {"rev": 0}, {"rev": True}, {"rev": "1"}, {"rev": 10_001}, {"rev": None}]
+)
+def test_one_of_a_later_edition_without_a_name_is_put_aside(bench: Bench, change: dict[str, Any]) -> None:
+    assert bench.hear(later_edition(**change)) == []
+    assert [each[1] for each in aside(bench)] == ["message-newer"]
+
+
 @pytest.mark.parametrize("sender", [uplink_keys(DEVICE), triage_keys(OTHER)], ids=["uplink", "another device"])
 def test_only_the_device_s_own_triage_is_believed(bench: Bench, sender: Any) -> None:
     assert bench.hear(letter(said(), DEVICE, sender)) == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
 from appliance.core.bulletin import Bulletin, Day, Running, UpdatesStanding
-from appliance.core.document import URGENCIES, encode
+from appliance.core.document import URGENCIES, decode, encode
 from appliance.core.messages import Status, Waiting
 from appliance.core.roles import TITLE_PATTERN
 from appliance.errors import CATALOGUE, Misconfigured
@@ -29,6 +30,7 @@ from central.fleet import exposition, looked, page, view
 from central.overview import WORDS
 from central.registry import DEVICE_ID
 from central.store import lives, loading
+from tests.editions import then
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium-headless-shell"
@@ -73,8 +75,9 @@ def a_status(at: float, **changes: Any) -> Status:
 
 
 def of_edition_1(at: float) -> Status:
-    told = {"line_ends": None, "bulletin": None, "product": "edge-diagnostic-appliance/0.1.0"}
-    return a_status(at, schema_version="status/1", **told)
+    """What an appliance of that edition said, as its program wrote it; said now."""
+    told = json.loads(then.document("05a8df0", "status"))
+    return decode(Status, json.dumps({**told, "number": 1, "life": LIFE, "said_at": int(at)}).encode())
 
 
 def say(engine: Engine, name: str, said: Status, now: float) -> None:
@@ -179,7 +182,7 @@ def test_what_an_older_appliance_does_not_say_is_shown_as_not_said(sqlite_store:
     assert [found[name] for name in ("day", "models", "policy", "updates", "line_days")] == [None] * 5
     assert client.get("/").text.count("not said") == 4
     metrics = client.get("/metrics").text
-    assert f'central_appliance_waiting{{device="{DEVICE}",urgency="routine"}} 4.0' in metrics
+    assert f'central_appliance_waiting{{device="{DEVICE}",urgency="routine"}} 1.0' in metrics
     assert "central_appliance_studies_day{" not in metrics
     assert "central_appliance_policy{" not in metrics
 

@@ -2,6 +2,7 @@
 
 import base64
 import errno
+import hashlib
 import json
 import math
 import os
@@ -559,8 +560,16 @@ def test_a_site_named_like_its_certificate_still_escalates(tmp_path: Path) -> No
     assert (study.state, study.fault_code) == ("escalated", "")
     assert result.certificate.startswith("harbour/")
     case = decode(Case, bench.document())
+    package = root / "models" / "cxr-paediatric-pneumonia" / "2.0.0"
+    files = [package / f"{graph}.onnx" for graph in ("exit1", "exit2", "check")]
+    graphs = " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
     assert case.model is not None
-    assert case.model.certificate is not None
+    assert f"{case.model.name}/{case.model.version}" == result.model == "cxr-paediatric-pneumonia/2.0.0"
+    assert case.model.sha256 == hashlib.sha256(graphs.encode()).hexdigest(), "of the graphs that ran"
+    asked = [told for path in package.glob("certificates/*.json") if (told := json.loads(path.read_bytes()))]
+    (told,) = [each for each in asked if each["name"] == result.certificate]
+    assert case.model.certificate == told["digest"], "of the certificate that was asked, and no other of the four"
+    assert len({each["digest"] for each in asked}) == 4
     assert all(b"harbour" not in document.lower() for document in bench.documents().values())
     bench.triage.close()
 

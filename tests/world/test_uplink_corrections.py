@@ -115,6 +115,50 @@ def test_a_code_of_a_later_centre_is_named_as_such(edge: World) -> None:
     assert stands(edge) == ("refused", "correction-refused")
 
 
+def restarted(edge: World) -> World:
+    edge.uplink.close()
+    edge.boot()
+    edge.link.chance = None
+    if not edge.link.connected:
+        edge.link.connect()
+    return edge
+
+
+def held(edge: World) -> dict[mail.Name, str]:
+    with edge.uplink.ledger.connect() as c:
+        return mail.held(c, [NAME])
+
+
+def test_one_that_the_centre_cannot_read_yet_is_held_and_tried_once_more_after_each_start(edge: World) -> None:
+    letter = hand_over(edge)
+    assert sent(edge) == [letter]
+    hear(edge, filed(letter, code="message-newer"))
+    assert (stands(edge), held(edge)) == (None, {NAME: "message-newer"}), "said, and no end"
+    for after_s in (60, 3600, 30 * 86_400):
+        assert sent(edge, after_s) == []
+    restarted(edge)
+    assert sent(edge, LOOK_PERIOD_S) == [letter]
+    assert held(edge) == {}, "it is not known how it stands now"
+    assert sent(edge, 60) == [letter], "the answer may be lost"
+    hear(edge, filed(letter, code="message-newer"))
+    assert sent(edge, 30 * 86_400) == []
+    assert sent(restarted(edge), LOOK_PERIOD_S) == [letter]
+    hear(edge, filed(letter))
+    hear(edge, filed(letter, code="message-newer"))  # an old one, late
+    assert (stands(edge), held(edge), rejected(edge)) == (("filed", ""), {}, [])
+    assert sent(restarted(edge), LOOK_PERIOD_S) == []
+
+
+def test_one_that_is_held_keeps_no_other_one_waiting(edge: World) -> None:
+    for number in range(LETTERS_A_LOOK):
+        name = (f"{number:032x}", 1)
+        letter = hand_over(edge, name, case=number + 1)
+        sent(edge, LOOK_PERIOD_S)
+        hear(edge, filed(letter, name, code="message-newer"))
+    later = hand_over(edge, ("f" * 32, 1), case=LETTERS_A_LOOK + 1)
+    assert sent(edge, LOOK_PERIOD_S) == [later]
+
+
 @pytest.mark.parametrize(
     ("name", "letter", "code"), [(("b" * 32, 1), b"letter", "message-unasked"), (NAME, b"other", "receipt-mismatch")]
 )
@@ -135,12 +179,7 @@ def test_few_go_at_a_time(edge: World) -> None:
 def test_after_a_restart_all_is_due_and_nothing_is_doubled(edge: World) -> None:
     letter = hand_over(edge)
     sent(edge)
-    edge.uplink.close()
-    edge.boot()
-    edge.link.chance = None
-    if not edge.link.connected:
-        edge.link.connect()
-    assert sent(edge, LOOK_PERIOD_S) == [letter]
+    assert sent(restarted(edge), LOOK_PERIOD_S) == [letter]
     with edge.uplink.ledger.connect() as c:
         (row,) = c.execute(wire.tables.correction_sendings.select())
     assert (row.state, row.attempts) == ("sending", 2)

@@ -43,7 +43,7 @@ def record_sent(c: Connection, name: Name, at: float) -> None:
     """Counts a sending before it is made."""
     row: dict[str, Any] = {"key": name[0], "rev": name[1], "state": "sending", "attempts": 1, "last_sent_at": at}
     made = upsert(correction_sendings).values(**row, code="")
-    again = {"attempts": correction_sendings.c.attempts + 1, "last_sent_at": at}
+    again = {"attempts": correction_sendings.c.attempts + 1, "last_sent_at": at, "code": ""}
     c.execute(made.on_conflict_do_update(index_elements=["key", "rev"], set_=again))
 
 
@@ -57,6 +57,18 @@ def record_answer(c: Connection, name: Name, code: str, at: float) -> bool:
     c.execute(update(correction_sendings).where(*one, correction_sendings.c.state == "sending").values(**values))
     stands: str = c.execute(select(correction_sendings.c.state).where(*one)).scalar_one()
     return stands == state
+
+
+def hold(c: Connection, name: Name, code: str, at: float) -> None:
+    """The centre cannot read it yet, which is no end: it stays, and is not sent again before uplink's next start.
+
+    Nothing where the centre has filed or refused it before: then this word is an old one, heard again.
+    """
+    row = {"key": name[0], "rev": name[1], "state": "sending", "attempts": 0, "code": code, "answered_at": at}
+    made = upsert(correction_sendings).values(**row)
+    told = {"code": code, "answered_at": at}
+    waits = correction_sendings.c.state == "sending"
+    c.execute(made.on_conflict_do_update(index_elements=["key", "rev"], set_=told, where=waits))
 
 
 # What anybody may ask.
@@ -109,6 +121,15 @@ def answers(link_c: Connection, names: Collection[Name]) -> dict[Name, tuple[str
             select(correction_sendings).where(pair.in_(page), correction_sendings.c.state != "sending")
         )
         found.update({(row.key, row.rev): (row.state, row.code) for row in rows})
+    return found
+
+
+def held(link_c: Connection, names: Collection[Name]) -> dict[Name, str]:
+    """Those of the given ones that the centre cannot read yet, with the code it gave."""
+    one, found = correction_sendings.c, dict[Name, str]()
+    for page in _pages(sorted(names)):
+        where = (tuple_(one.key, one.rev).in_(page), one.state == "sending", one.code != "")
+        found.update({(row.key, row.rev): row.code for row in link_c.execute(select(correction_sendings).where(*where))})
     return found
 
 

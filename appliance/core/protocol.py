@@ -175,13 +175,16 @@ Appliances and the centre are not brought up to date at one moment. Every docume
 
 Nothing has been tagged yet. Two commits stand for the released versions, because the line changed behind each. What
 their own triage, uplink and centre said to each other lies in `tests/editions` as they said it, beside the code they
-read by; every run of the tests reads the one today and has today's messages read by the other. `python -m
-tests.editions.make` makes them anew out of the history, with `--check` it compares.
+read by; every run of the tests reads the one today and has today's messages read by the other. They are made anew out
+of the history by `python -m tests.editions.make`; with `--check` it compares.
 
-| commit | speaks | today beside it |
-|---|---|---|
-| `05a8df0` | `case/3` `verdict/1` `manifest/1` `status/1` | as an edge: all it says is read. As a centre: cases are taken and answered; a `status/2` is put aside as `message-invalid` and its appliance shown as silent; a correction is put aside and never answered; a case that was asked for in more of a hurry than was found is refused as `case-invalid`, and a person reads the study |
-| `2f38db2` | the same, but `status/2`; `policy/1` `correction/1` | as an edge: all it says is read, and of a policy what edition 1 can say; a `policy/2` is refused as `message-newer`, and the policy before stays. As a centre: all is read |
+- **`05a8df0`** speaks `case/3`, `verdict/1`, `manifest/1` and `status/1`. As an edge beside today's centre: all that it
+  says is read. As a centre beside today's edge: cases are taken and answered, but a `status/2` is put aside as
+  `message-invalid` and its appliance shown as silent, a correction is put aside and never answered, and a case that was
+  asked for in more of a hurry than was found is refused as `case-invalid`, so that a person reads its study.
+- **`2f38db2`** speaks the same, but `status/2`, and `policy/1` and `correction/1` besides. As an edge: all that it says
+  is read; it reads a policy that edition 1 can say, refuses a `policy/2` as `message-newer` and keeps the one before.
+  As a centre: all is read.
 
 ## Updates
 

@@ -47,7 +47,7 @@ def test_the_recordings_are_of_the_editions_that_the_page_names() -> None:
     assert held[FIRST] == ["case/3", "verdict/1", "manifest/1", "status/1"]
     assert held[SECOND] == ["case/3", "verdict/1", "manifest/1", "status/2", "policy/1", "correction/1"]
     page = (ROOT / "docs" / "wire-protocol.md").read_text()
-    assert all(f"| `{name}` |" in page and each in page for name in NAMES for each in held[name])
+    assert all(f"**`{name}`** speaks" in page and f"`{each}`" in page for name in NAMES for each in held[name])
 
 
 def there(name: str, kind: str) -> bool:

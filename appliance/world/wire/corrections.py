@@ -129,7 +129,8 @@ def held(link_c: Connection, names: Collection[Name]) -> dict[Name, str]:
     one, found = correction_sendings.c, dict[Name, str]()
     for page in _pages(sorted(names)):
         where = (tuple_(one.key, one.rev).in_(page), one.state == "sending", one.code != "")
-        found.update({(row.key, row.rev): row.code for row in link_c.execute(select(correction_sendings).where(*where))})
+        rows = link_c.execute(select(correction_sendings).where(*where))
+        found.update({(row.key, row.rev): row.code for row in rows})
     return found
 
 

@@ -77,8 +77,9 @@ def holds(name: str, commit: str) -> bool:
     """Whether code.zip is of its commit, and nothing else."""
     with zipfile.ZipFile(HERE / name / "code.zip") as packed:
         held = {each: packed.read(each) for each in packed.namelist()}
-    there = history(commit, *held)
-    return all((found := there.extractfile(each)) is not None and found.read() == data for each, data in held.items())
+    archive = history(commit, "appliance", "central")
+    there = {each.name: archive.extractfile(each) for each in archive if each.isfile() and each.name in held}
+    return all((found := there.get(each)) is not None and found.read() == data for each, data in held.items())
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -655,7 +655,7 @@ CATALOGUE: dict[str, Entry] = {
     "ledger-busy": Entry("time", "a database is held by another program", "Tried again; ends by itself."),
     "ledger-damaged": Entry(
         "operator",
-        "a ledger's pages do not agree, or it cannot be opened",
+        "a ledger is gone, its pages do not agree, or it cannot be opened",
         "Stop the services, look at the disk, then restore a backup or run `appliance salvage` (docs/backup.md).",
     ),
     "clock-behind": Entry(

@@ -27,6 +27,7 @@ from sqlalchemy import Connection, func, select
 from appliance import __version__
 from appliance.cli import settling
 from appliance.cli.salvage import take_certificates_away
+from appliance.condition import books
 from appliance.config import Config, Places
 from appliance.core.lifecycle import State
 from appliance.errors import Misconfigured, Quarantined, Unavailable
@@ -92,6 +93,8 @@ def backup(config: Config, places: Places, config_file: Path | None, out: Path, 
     """Writes OUT whole or not at all. Raises Misconfigured("bundle-there"), Unavailable, Quarantined."""
     if out.exists():
         raise Misconfigured("bundle-there", out.name)
+    if lost := books.lost(places):  # a backup without it would in time take the place of one with it
+        raise Misconfigured("ledger-damaged", ", ".join(lost))
     partial = out.absolute().with_name(f"{out.name}{archive.PARTIAL}")
     copied = Copied()
     try:

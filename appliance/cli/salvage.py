@@ -1,6 +1,7 @@
-"""`appliance salvage`: when the clinical ledger is gone or damaged, every study is taken in anew from its kept files.
+"""`appliance salvage`: when a ledger is gone or damaged and there is no backup, the appliance goes on without it.
 
-The damaged file is set aside, never deleted. Every instance goes back to incoming/ and is admitted as it came; every
+What is damaged is set aside, never deleted; what is sound stays. Without the clinical ledger every study is taken in
+anew from its kept files. Every instance goes back to incoming/ and is admitted as it came; every
 study is looked at anew, is never routine, and waits for a reader. What readers wrote before names studies by numbers
 that are not given again. Cases of before are withdrawn; the centre is told new ones. What the watch knew of
 certificates is lost with the ledger, so all of them are taken away: only new ones open a lane.
@@ -11,35 +12,62 @@ import sys
 import time
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, func, select
 
 from appliance import review
+from appliance.condition import books
 from appliance.config import Config, Places
+from appliance.core.lifecycle import State
 from appliance.core.updates import ROLES
 from appliance.errors import Misconfigured
+from appliance.review.ledgers import new_desk
 from appliance.world import archive, audit_desk, desk, ledger, reading_desk, sqlite, wire
 from appliance.world.ledger import epochs
 from appliance.world.ledger import watch as watching
 from appliance.world.models.papers import certificates_lying
 
-PENS = ("studies.db", "studies.db-wal", "studies.db-shm")
+BESIDE = ("", "-wal", "-shm")
 BECAUSE = "the ledger was lost, and with it what the watch knew"
+SEALED: tuple[State, ...] = ("hard", "escalated")  # where a study may have had a case
 
 
 def run(config: Config, places: Places, *, sure: bool) -> int:
-    """Status 1 where the ledger is sound and nobody said that it is to be left all the same."""
-    if not places.instances.is_dir():
+    """Status 1 where every ledger is sound and nobody said that the clinical one is to be left all the same."""
+    wrong = {*books.damaged(places, lambda: False), *books.lost(places)}
+    wrong |= {path.name for path in books.paths(places) if path.exists() and not sqlite.is_whole(path)}
+    if not places.instances.is_dir() and not wrong:
         raise Misconfigured("state-folder")
-    if _in_use(places.studies_db):
+    if any(_in_use(path) for path in books.paths(places)):
         raise Misconfigured("services-running")
-    done = places.phi / "studies.db.new"
-    sound = places.studies_db.exists() and sqlite.is_sound(places.studies_db, lambda: False)
-    if sound and not sure:
-        print("the ledger is sound: nothing was done (--even-so does it all the same)", file=sys.stderr)
+    absent = not places.studies_db.exists()
+    if not (wrong or absent or sure):
+        print("the ledgers are sound: nothing was done (--even-so does it all the same)", file=sys.stderr)
         return 1
     at = time.time()
-    for name in (done.name, f"{done.name}-wal", f"{done.name}-shm"):
-        archive.remove(places.phi / name)  # of a salvage that died
+    anew = places.studies_db.name in wrong or absent or sure
+    if places.review_db.name in wrong:
+        _new_desk(places, at, knows=not anew)
+    if places.link_db.name in wrong:
+        _set_aside(places.link_db, at)
+        print("link.db is set aside: uplink makes a new one, and sends and asks again; the centre drops what it has")
+    if places.cases_db.name in wrong:
+        if not anew:
+            _seal_anew(places, at)
+        _set_aside(places.cases_db, at)
+    if anew:
+        _take_in_anew(config, places, at)
+    archive.remove(places.looked)  # what it says is of before: everything is read anew
+    print(f"what was there lies beside, as lost-{int(at)}-*\nnext: start the services, then appliance reconcile")
+    return 0
+
+
+def _take_in_anew(config: Config, places: Places, at: float) -> None:
+    """A new clinical ledger; every file goes back to incoming/, and only then does the new one take its name."""
+    places.instances.mkdir(parents=True, exist_ok=True)
+    places.incoming.mkdir(parents=True, exist_ok=True)
+    done = places.phi / "studies.db.new"
+    for end in BESIDE:
+        archive.remove(places.phi / f"{done.name}{end}")  # of a salvage that died
     lying = {path.stem for path in places.instances.glob("*/*.dcm")}
     digests = sorted(lying | {path.stem for path in places.incoming.glob("*.dcm")})  # some of a salvage that died
     engine = sqlite.open_writer(done, ledger.METADATA)
@@ -49,28 +77,66 @@ def run(config: Config, places: Places, *, sure: bool) -> int:
     sqlite.write_through(engine)
     engine.dispose()
     _withdraw(places, cases, at)
-    for name in PENS:
-        if (places.phi / name).exists():
-            archive.rename(places.phi / name, places.phi / f"lost-{int(at)}-{name}")
+    _set_aside(places.studies_db, at)
     for digest in sorted(lying):
         archive.rename(archive.instance_path(places.instances, digest), places.incoming / f"{digest}.dcm")
     archive.rename(done, places.studies_db)
     print(f"{len(digests)} files are taken in anew, {len(cases)} cases of before withdrawn")
     print(f"{taken} certificates are taken away: what the watch knew of them is lost")
-    print(
-        f"what was there lies in {places.phi} as lost-{int(at)}-*\nnext: start the services, then appliance reconcile"
-    )
-    return 0
+
+
+def _set_aside(path: Path, at: float) -> None:
+    for end in BESIDE:
+        there = path.with_name(f"{path.name}{end}")
+        if there.exists():
+            archive.rename(there, path.with_name(f"lost-{int(at)}-{there.name}"))
+
+
+def _new_desk(places: Places, at: float, *, knows: bool) -> None:
+    """A new book of the page in the place of one that is lost: no user, no signature, no trail.
+
+    knows  the clinical ledger is sound: no row of the new book may bear a number that it has taken over, because it
+           would pass over it
+    """
+    taken: dict[str, int] = {}
+    if knows:
+        engine = sqlite.open_reader(places.studies_db)
+        with engine.connect() as c:
+            taken = books.last_taken_over(c)
+        engine.dispose()
+    _set_aside(places.review_db, at)
+    new_desk(places, taken)
+    print("review.db is set aside, a new one has no users: appliance users add NAME --role administrator, as its user")
+    print("signatures and orders that triage had not taken over are lost: those studies wait for a reader again")
+
+
+def _seal_anew(places: Places, at: float) -> None:
+    """Studies that may have had a case become received again above every revision of before: the centre may hold one
+    under each, with other bytes."""
+    engine = sqlite.open_writer(places.studies_db, ledger.METADATA)
+    count = 0
+    with engine.begin() as c:
+        highest = c.execute(select(func.max(ledger.studies.c.revision))).scalar_one() or 0
+        epochs.begin(c, "salvaged", revision=highest, at=at)
+        for state in SEALED:
+            for study in ledger.in_state(c, state, -1):
+                revision = epochs.next_revision(c, study.revision)
+                ledger.move(c, study, "received", who="salvage", at=at, code="restored", revision=revision)
+                ledger.supersede_results(c, study.number, at)
+                count += 1
+    engine.dispose()
+    print(f"cases.db is set aside: {count} studies are decided and sealed anew, under new ids")
 
 
 def _begin(c: Connection, places: Places, digests: list[str], at: float) -> list[str]:
     """The new ledger above all that is known of the former one; returns the cases of before."""
     revisions, numbers, audits, cases = [0], [0], [0], []
-    own = _reader(places.cases_db)
-    if own is not None:
+    if places.cases_db.exists():
+        own = sqlite.open_reader(places.cases_db)
         with own.connect() as other:
-            cases = list(other.execute(select(wire.cases.c.case_id)).scalars())
-            revisions += other.execute(select(wire.cases.c.revision)).scalars()
+            if wire.is_made(other, wire.CASES):
+                cases = list(other.execute(select(wire.cases.c.case_id)).scalars())
+                revisions += other.execute(select(wire.cases.c.revision)).scalars()
         own.dispose()
     if places.review_db.exists():
         with review.opened(places) as ledgers, ledgers.eyes().begin() as other:
@@ -114,10 +180,6 @@ def _withdraw(places: Places, cases: list[str], at: float) -> None:
             for case_id in cases:
                 wire.cancel_case(c, case_id, at)
         engine.dispose()
-
-
-def _reader(path: Path) -> Engine | None:
-    return sqlite.open_reader(path) if path.exists() else None
 
 
 def _in_use(path: Path) -> bool:

@@ -110,6 +110,7 @@ def _triage(around: Surroundings) -> Built:
 def _uplink(around: Surroundings) -> Built:
     from appliance import uplink
 
+    uplink.look(around.places)
     service = uplink.Enrolling(around.config, around.places, around.wake, random.SystemRandom())
     if not around.config.updates.url:
         return Built(service.steps(), service.close)

@@ -93,8 +93,10 @@ def _keeping(verb: Callable[..., argparse.ArgumentParser]) -> None:
     back.add_argument("--configuration", type=Path, metavar="DIR", help="an empty folder for its settings and keys")
     said = "you know that none was taken away since the backup; else all are, and new ones must come"
     back.add_argument("--certificates-stand", action="store_true", help=said)
-    anew = verb("salvage", "Take every study in anew from its kept files, when the clinical ledger is gone or damaged.")
-    anew.add_argument("--even-so", action="store_true", help="also where the ledger is sound")
+    anew = verb(
+        "salvage", "Go on without a ledger that is gone or damaged; without the clinical one every study comes in anew."
+    )
+    anew.add_argument("--even-so", action="store_true", help="take every study in anew though all ledgers are sound")
     kept = verb("hold", "Keep a study from being forgotten, until the hold is lifted.")
     kept.add_argument("study", metavar="UID", help="Study Instance UID")
     kept.add_argument("--lift", action="store_true", help="end the hold")

@@ -11,6 +11,7 @@ class Places:
         self.incoming = root / "incoming"
         self.phi = root / "phi"
         self.studies_db = self.phi / "studies.db"
+        self.looked = self.phi / "looked.json"  # what triage last found of all ledgers
         self.instances = self.phi / "instances"
         self.frames = self.phi / "frames"
         self.outbox = self.phi / "outbox"

@@ -28,7 +28,7 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp
 
 from appliance.config import Config, Places
-from appliance.errors import CATALOGUE
+from appliance.errors import CATALOGUE, Misconfigured
 from appliance.review import (
     account,
     administration,
@@ -102,8 +102,11 @@ def withdraw_certificate(places: Places, digest: str, *, user: str, because: str
 
 
 def opened(places: Places) -> closing[Ledgers]:
-    """The page's own database for a verb of the command line."""
-    return closing(Ledgers(places))
+    """The page's own database for a verb of the command line. Raises Misconfigured("ledger-damaged")."""
+    found = trouble.opened(places)
+    if found is None:
+        raise Misconfigured("ledger-damaged", places.review_db.name)
+    return closing(found)
 
 
 PULSE = entrance.for_readers(lambda _request, _reader: Response(status_code=204), touch=False)
@@ -222,7 +225,11 @@ def serve(
     """
     own = line.line_of(config, places, time.time())
     with entry.listening(config.review.host, config.review.port) as listener:
-        ledgers, reading = Ledgers(places), retrieve.Reading()
+        ledgers = trouble.opened(places)
+        if ledgers is None:
+            _serve(trouble.closed(config), listener, stop, ready, alive, config, own)
+            return
+        reading = retrieve.Reading()
         if config.review.dicomweb and places.instances.exists() and not retrieve.may_read(places.instances):
             LOG.warning("review: %s: %s", "objects-walled", CATALOGUE["objects-walled"].hint)
         try:

@@ -5,7 +5,7 @@ not make it. Everything a page shows comes from one read transaction a ledger, s
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +125,7 @@ class Ledgers:
         with self._lock:
             if path in self._eyes:
                 return self._eyes[path]
-            if not path.exists():
+            if not path.exists() or not path.stat().st_size:  # an empty one is being made, or was lost: trouble looks
                 return None
             engine = sqlite.open_reader(path)
             with engine.begin() as connection:
@@ -135,6 +135,15 @@ class Ledgers:
                 return None
             self._eyes[path] = engine
             return engine
+
+
+def new_desk(places: Places, taken: Mapping[str, int]) -> None:
+    """Makes review.db where there is none. taken: by table, the last row that triage took over of a former one."""
+    made = Ledgers(places)
+    with made.pen().begin() as c:
+        for name, last in taken.items():
+            c.exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, last))
+    made.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import DatabaseError
 
-from appliance.condition import condition
+from appliance.condition import books, condition
 from appliance.config import Config, Places
 from appliance.core import page_certificate
 from appliance.core.alarms import Alarm, Condition, alarms
@@ -44,7 +44,8 @@ def self_test(config: Config, places: Places, now: float) -> list[Line]:
         say("ledger: review desk"): places.review_db,
     }
     begun = any(path.exists() for path in paths.values())
-    found = [_ledger(name, path, begun) for name, path in paths.items()]
+    lost = books.lost(places)
+    found = [_ledger(name, path, begun, path.name in lost) for name, path in paths.items()]
     sound = {path for path, each in zip(paths.values(), found, strict=True) if each.ok}
     found.append(_disk(config, places))
     with ExitStack() as held:
@@ -61,8 +62,10 @@ def self_test(config: Config, places: Places, now: float) -> list[Line]:
     return found
 
 
-def _ledger(name: str, path: Path, begun: bool) -> Line:
+def _ledger(name: str, path: Path, begun: bool, lost: bool) -> Line:
     """Whether a database is there, opens, and its pages agree with each other (PRAGMA quick_check)."""
+    if lost:
+        return Line(name, False, say("gone, or not the one that was"), CATALOGUE["ledger-damaged"].hint)
     if not path.exists():
         return Line(name, not begun, say("not made yet"), CATALOGUE["ledger-starting"].hint)
     ends = time.monotonic() + LOOK_S

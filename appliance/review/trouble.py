@@ -4,6 +4,7 @@ A wrong configuration, a damaged ledger, a full disk: in each the page comes up,
 keep what it takes, and nothing is cleared (docs/safe-mode.md). Told are a code, what it means and what to do.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,16 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import DatabaseError, OperationalError
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from appliance.condition import books
 from appliance.config import Config, Places
 from appliance.errors import CATALOGUE
-from appliance.review.language import _
-from appliance.review.ledgers import page_of
-from appliance.world import archive, sqlite
+from appliance.review.language import _, tr
+from appliance.review.ledgers import Ledgers, page_of
+from appliance.review.walls import walled
+from appliance.world import archive, looked, sqlite
 
-LOOK_S = 20.0  # most time given to one reading of the ledger
+LOG = logging.getLogger("appliance")
+LOOK_S = 20.0  # most time given to one look at all ledgers
 LOOK_PERIOD_S = 600.0
 MISTAKES_SHOWN = 20
 
@@ -65,13 +71,14 @@ class Trouble:
         return self.damaged
 
     def _look(self) -> None:
-        ends = time.monotonic() + LOOK_S
-        paths = (self.places.studies_db, self.places.cases_db)
-        found = (path.name for path in paths if path.exists() and sqlite.is_sound(path, _over(ends)) is False)
-        self.damaged = tuple(found)
+        """What this service sees by itself, and what triage found where the page may not look."""
+        found = {*books.damaged(self.places, _over(LOOK_S)), *books.lost(self.places)}
+        self.damaged = tuple(sorted(found.union(looked.read(self.places.looked).damaged)))
 
 
-def _over(ends: float) -> Callable[[], bool]:
+def _over(seconds: float) -> Callable[[], bool]:
+    """Whether so much time has gone since this was made."""
+    ends = time.monotonic() + seconds
     return lambda: time.monotonic() > ends
 
 
@@ -90,6 +97,42 @@ def _damaged(request: Request, _error: Exception) -> Response:
     told: dict[str, Any] = {"reader": None, "title": entry.text, "said": entry.hint}
     told |= {"link": "/status", "link_text": _("Status")}
     return page_of(request).render(request, "problem.html", told, status_code=503)
+
+
+def opened(places: Places) -> Ledgers | None:
+    """The page's own book with its eyes on the others; None where it is damaged, or is not the one that was.
+
+    A new one is not made in its place: signatures in it would bear numbers that triage has taken over already, and
+    would never count. Raises Misconfigured("state-newer").
+    """
+    path = places.review_db
+    if path.exists() and path.stat().st_size and sqlite.is_sound(path, _over(LOOK_S)) is False:
+        return None
+    if path.name in books.lost(places):
+        return None
+    try:
+        return Ledgers(places)
+    except OperationalError:
+        raise  # held by another program, or no room: started again, it may be well
+    except DatabaseError:
+        return None
+
+
+def closed(config: Config) -> ASGIApp:
+    """What is served while the page has no book to ask who may come in: one sentence, whatever is asked for."""
+    LOG.error("ledger-damaged: review.db: %s", CATALOGUE["ledger-damaged"].hint)
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        entry = CATALOGUE["ledger-damaged"]
+        lines = [
+            f"ledger-damaged: review.db: {tr(entry.text)}",
+            _("The page's own book (users, signatures, audit trail) cannot be used: nobody can sign in."),
+            _("The operator of this machine must act:"),
+            tr(entry.hint),
+        ]
+        await PlainTextResponse("\n".join(lines) + "\n", 503)(scope, receive, send)
+
+    return walled(told, config.review.hosts(), tls=config.review.tls != "off", language=config.review.language)
 
 
 def handlers(busy: type[Exception], damaged: type[Exception]) -> dict[Any, Any]:

@@ -12,6 +12,7 @@ but for the parts that the centre has said it holds.
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +37,19 @@ from appliance.world import keyring, mqtt, sqlite, wire
 __all__ = ["Enrolling", "Hearing", "Ring", "Sending", "Uplink", "dial"]
 
 LOOK_PERIOD_S = 5.0  # for keys, while there are none
+FIRST_LOOK_S = 30.0  # at both ledgers of the wire
+
+
+def look(places: Places) -> None:
+    """Before anything is opened: with a damaged ledger uplink ends, and is not started again and again.
+
+    A wire/link.db that is gone is no fault: what stood in it is sent again, and the centre drops what it has.
+    Raises Misconfigured("ledger-damaged"), with its name.
+    """
+    ends = time.monotonic() + FIRST_LOOK_S
+    for path in (places.link_db, places.cases_db):
+        if path.exists() and path.stat().st_size and sqlite.is_sound(path, lambda: time.monotonic() > ends) is False:
+            raise Misconfigured("ledger-damaged", path.name)
 
 
 @dataclass(frozen=True, slots=True)

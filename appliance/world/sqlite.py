@@ -25,6 +25,7 @@ BUSY_TIMEOUT_MS = 5_000
 JOURNAL_BYTES_MAX = 64 * 2**20
 SCHEMA_VERSION = 2
 SQLITE_FULL, SQLITE_IOERR = 13, 10  # primary result codes, sqlite.org/rescode.html
+HELD = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED: by another program, and no damage
 CHECK_STEPS = 10_000  # instructions of SQLite between two looks at the clock
 NO_ROOM_BYTES = 2**20  # with less than this an I/O error is taken for a full disk
 
@@ -157,7 +158,8 @@ def _raw(path: Path) -> Any:
 
 
 def is_sound(path: Path, enough: Callable[[], bool]) -> bool | None:
-    """Whether a database opens and its pages agree; None where `enough` said so before it was read to its end."""
+    """Whether a database opens and its pages agree; None where `enough` said so before it was read to its end, or where
+    another program held it all the while."""
     engine = open_reader(path)
     try:
         with engine.connect() as c:
@@ -167,21 +169,27 @@ def is_sound(path: Path, enough: Callable[[], bool]) -> bool | None:
                 return bool(c.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() == "ok")
             finally:
                 raw.set_progress_handler(None, 0)
-    except DatabaseError:
-        return None if enough() else False
+    except DatabaseError as error:
+        code = (getattr(error.orig, "sqlite_errorcode", None) or 0) & 0xFF
+        return None if enough() or code in HELD else False
     finally:
         engine.dispose()
 
 
-def is_whole(path: Path) -> bool:
-    """Whether pages, indexes and references all agree: read to the end, which takes its time."""
+def is_whole(path: Path, enough: Callable[[], bool] | None = None) -> bool:
+    """Whether pages, indexes and references all agree: read to the end, which takes its time.
+
+    enough  ends the reading; what was not read to its end is not called whole
+    """
     try:
         with closing(_raw(path)) as c:
             c.execute("PRAGMA query_only = ON").fetchall()
+            c.set_progress_handler(enough, CHECK_STEPS if enough else 0)
             sound = c.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
             return bool(sound and c.execute("PRAGMA foreign_key_check").fetchone() is None)
     except dbapi.OperationalError:
-        return True  # held by another program, or no room to look: said elsewhere, and no damage
+        # Held by another program, or no room to look: said elsewhere, and no damage.
+        return enough is None or not enough()
     except dbapi.DatabaseError:
         return False
 

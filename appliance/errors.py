@@ -353,7 +353,19 @@ CATALOGUE: dict[str, Entry] = {
         "Choose full or modified dates, not both; `appliance deidentify --help` lists profiles and options.",
     ),
     "deid-site-key": Entry(
-        "operator", "the site key is missing or weak", "Make one: head -c 32 /dev/urandom > site.key"
+        "operator",
+        "the site key is missing or weak",
+        "Put the copy of it back. Where nothing was ever taken in, make one: head -c 32 /dev/urandom > site.key",
+    ),
+    "site-key-gone": Entry(
+        "operator",
+        "the site key is gone, and studies were taken in under it",
+        "Put the copy of it back; no other is made: it would give every patient of before another pseudonym.",
+    ),
+    "site-key-sealed": Entry(
+        "operator",
+        "the site key is sealed, and does not open here",
+        "Run it as root on the machine it was sealed on; `appliance backup --without-keys` makes one without it.",
     ),
     "ocr-models": Entry(
         "operator",

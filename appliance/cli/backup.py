@@ -25,7 +25,7 @@ from typing import IO, Any
 from sqlalchemy import Connection, func, select
 
 from appliance import __version__
-from appliance.cli import settling
+from appliance.cli import settling, site_key
 from appliance.cli.salvage import take_certificates_away
 from appliance.condition import books
 from appliance.config import Config, Places
@@ -90,7 +90,8 @@ def _new_key(path: Path) -> int:
 
 
 def backup(config: Config, places: Places, config_file: Path | None, out: Path, to: str, *, secrets: bool) -> int:
-    """Writes OUT whole or not at all. Raises Misconfigured("bundle-there"), Unavailable, Quarantined."""
+    """Writes OUT whole or not at all. Raises Misconfigured: "bundle-there", "ledger-damaged", "deid-site-key" or
+    "site-key-sealed" where the key cannot go in; Unavailable, Quarantined."""
     if out.exists():
         raise Misconfigured("bundle-there", out.name)
     if lost := books.lost(places):  # a backup without it would in time take the place of one with it
@@ -98,8 +99,12 @@ def backup(config: Config, places: Places, config_file: Path | None, out: Path, 
     partial = out.absolute().with_name(f"{out.name}{archive.PARTIAL}")
     copied = Copied()
     try:
+        key = site_key.needed(config) if secrets else None
         with age.writing(partial, to) as stream, tarfile.open(mode="w|", fileobj=stream) as tar:
-            for name, path in _outside(config, config_file) if secrets else ():
+            if key is not None:
+                copied.members[f"{CONFIGURATION}site.key"] = [hashlib.sha256(key).hexdigest(), len(key), 1]
+                _put(tar, f"{CONFIGURATION}site.key", key)
+            for name, path in site_key.beside(config, config_file) if secrets else ():
                 _add(tar, copied, f"{CONFIGURATION}{name}", path, 1)
             _add_files(tar, copied, places, 1)
             _add_databases(tar, copied, places)
@@ -115,16 +120,6 @@ def backup(config: Config, places: Places, config_file: Path | None, out: Path, 
     size = sum(member[1] for member in copied.members.values())
     print(f"{out}: {len(copied.members)} files, {size} bytes\nsha256 {digest}")
     return 0
-
-
-def _outside(config: Config, config_file: Path | None) -> Iterator[tuple[str, Path]]:
-    """The configuration and what it needs to be the same appliance: keys, whom it trusts."""
-    if config_file is not None:
-        yield "appliance.toml", config_file
-    yield "site.key", config.triage.site_key_file
-    for name, folder in (("keys", config.keys.folder), ("trusted-keys", config.triage.trusted_keys)):
-        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-            yield f"{name}/{path.name}", path
 
 
 def _add_files(tar: tarfile.TarFile, copied: Copied, places: Places, when: int) -> None:

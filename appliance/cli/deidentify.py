@@ -21,8 +21,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from appliance.cli import site_key
 from appliance.cli.files import bears_magic, named, quiet_libraries
-from appliance.config import Config, secret
+from appliance.config import Config
 from appliance.core.identity import identity_of
 from appliance.core.inspect import findings
 from appliance.core.options import Options, chosen
@@ -130,7 +131,9 @@ def _site_key(config: Config, file: Path | None) -> bytes:
             return checked_key(file.read_bytes())
         except OSError:
             raise Misconfigured("deid-site-key", str(file)) from None
-    key = secret("site-key", config.triage.site_key_file)
+    key, sealed = site_key.found(config)
+    if key is None and sealed:  # another one would give the site's patients other pseudonyms
+        raise Misconfigured("site-key-sealed", str(config.triage.site_key_file))
     if key is None:
         print("no site key: a random one is used, so the pseudonyms of this run will not come again", file=sys.stderr)
         key = secrets.token_bytes(32)

@@ -12,10 +12,11 @@ from typing import Any
 import pysqlite3.dbapi2 as dbapi
 from sqlalchemy import Connection, Row, func, select
 
+from appliance.cli import site_key
 from appliance.cli.standing import standing
 from appliance.cli.surroundings import surroundings
 from appliance.cli.verbs import SERVICES
-from appliance.config import Config, Places, knobs, secret
+from appliance.config import Config, Places, knobs
 from appliance.core.pseudonym import checked_key
 from appliance.core.selftest import Line, all_well
 from appliance.core.study import LANE_WORDS
@@ -179,12 +180,17 @@ def _sqlite() -> Line:
 
 
 def _site_key(config: Config) -> Line:
-    key = secret("site-key", config.triage.site_key_file)
+    key, sealed = site_key.found(config)
+    if key is None and sealed:
+        return Line("site key", False, "sealed, and does not open here", CATALOGUE["site-key-sealed"].hint)
     try:
         checked_key(key or b"")
     except Fault as fault:
         return Line("site key", False, "missing" if key is None else "weak", fault.hint)
-    return Line("site key", True, "present", "")
+    if sealed and config.triage.site_key_file.exists():
+        todo = f"Remove {config.triage.site_key_file} once a copy is in a safe: whoever takes the disk reads it there."
+        return Line("site key", False, "sealed, and the plain file is still there", todo)
+    return Line("site key", True, "sealed to this machine, and opens" if sealed else "present", "")
 
 
 def _folder(name: str, path: Path) -> Line:

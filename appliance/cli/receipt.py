@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from appliance.cli import site_key
 from appliance.cli.look import show
-from appliance.config import Config, Places, secret
+from appliance.config import Config, Places
 from appliance.core.audit import Check, Filed, agrees, audited
 from appliance.core.case import Stamp
 from appliance.core.receipt import ACTION_WORDS, Account, DeidReceipt
@@ -68,7 +69,7 @@ def filed(config: Config, places: Places, row: Row[Any], sources: list[str]) -> 
             sent = frozenset(each.sha256 for each in wire.freight.transfers_of(c, row.case_id)) or None
         cases.dispose()
     part = places.parts / row.part_sha256
-    key = secret("site-key", config.triage.site_key_file)
+    key = site_key.found(config).key
     return Filed(
         case_id=row.case_id,
         data=row.body,

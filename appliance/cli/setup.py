@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from appliance.cli import enrol, look, openings
+from appliance.cli import enrol, look, openings, site_key
 from appliance.cli import setup_answers as told_by
 from appliance.cli.files import toml_text
 from appliance.cli.setup_answers import UNSET, Answers
@@ -63,10 +63,10 @@ def _ask(sentence: str, default: str) -> str:
 
 
 def prepare(config: Config) -> bool:
-    """The site key and the folders; whether anything was not there."""
+    """The site key and the folders; whether anything was not there. Raises Misconfigured("site-key-gone")."""
     _do("systemd-tmpfiles", "--create", "appliance.conf")
     key, changed = config.triage.site_key_file, False
-    if not key.exists():
+    if site_key.may_be_made(config, Places(config.state.folder)):
         put(key, secrets.token_bytes(KEY_BYTES), private=True)
         key.parent.chmod(0o755)
         changed = True

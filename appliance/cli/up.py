@@ -19,7 +19,8 @@ from pathlib import Path
 
 from appliance.cli import SERVICES, enrol
 from appliance.cli.files import toml_text
-from appliance.config import Config
+from appliance.condition import books
+from appliance.config import Config, Places
 from appliance.errors import Misconfigured
 from appliance.world import archive, broker, systemd
 
@@ -128,6 +129,8 @@ def lay_out(folder: Path, **settings: dict[str, object]) -> Path:
     folder = folder.absolute()
     (folder / "scanner").mkdir(parents=True, exist_ok=True)
     key, path = folder / "site.key", folder / "appliance.toml"
+    if not key.exists() and books.was_at_work(Places(folder / "state")):
+        raise Misconfigured("site-key-gone", str(key))
     if not key.exists():
         archive.put(key, secrets.token_bytes(32))
         key.chmod(0o600)

@@ -49,6 +49,11 @@ def lost(places: Places) -> tuple[str, ...]:
     return tuple(found)
 
 
+def was_at_work(places: Places) -> bool:
+    """Whether studies were ever taken in here, by the clinical ledger or by what one left."""
+    return _begun(places.studies_db) or _was_at_work(places)
+
+
 def last_taken_over(c: Connection) -> dict[str, int]:
     """By table of review.db, the last row that this clinical ledger took over: no later one may bear its number."""
     signature, command = ledger.last_taken_over(c)

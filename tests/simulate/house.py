@@ -166,6 +166,7 @@ class House:
             self.services[name] = {"read": lambda _: self.read()}
             return
         self.services[name] = made.steps()
+        self.services[name].pop("integrity", None)  # reads in a thread of its own, which no seed foresees
 
     def _central(self) -> dict[str, Step]:
         """One worker with all shares, and what it asks, as after a kill: the leases of its former self must run out."""

@@ -111,6 +111,7 @@ class Boot:
             ("studies to their lanes", lambda: self.studies(stories(7, None, self.films, "synthetic"))),
             ("walls, from within each unit", self.walls),
             ("kill -9 of each service", self.kills),
+            ("site key sealed to the machine", self.seal_key),
             ("upgrade, cases in flight", self.upgrade),
             ("roll back, and on again", self.roll_back),
             ("signed release, on a stick", self.release),
@@ -211,6 +212,30 @@ class Boot:
 
     def last_words(self) -> str:
         return self.machine.try_("journalctl -b --no-pager -n 25 -u 'appliance*'")[1]
+
+    def seal_key(self) -> str:
+        """By the recipe of docs/at-rest.md, with the machine's own secret: a container has no TPM. Then open again."""
+        machine, key = self.machine, "/etc/appliance/site.key"
+        drop_in = "/etc/systemd/system/appliance-triage.service.d/30-site-key.conf"
+        machine.do(f"cp -p {key} /root/kept.key")
+        machine.do(f"systemd-creds encrypt --with-key=host --name=site-key {key} {key}.cred")
+        machine.do(f"mkdir -p {Path(drop_in).parent}")
+        machine.write(drop_in, f"[Service]\nLoadCredentialEncrypted=site-key:{key}.cred\n")
+        machine.do(f"rm {key}; systemctl daemon-reload; systemctl restart appliance-triage")
+        assert machine.do("systemctl is-active appliance-triage") == "active"
+        lines = {each["name"]: each for each in json.loads(machine.try_("appliance check --json")[1])}
+        assert lines["site key"]["found"] == "sealed to this machine, and opens", lines["site key"]
+        machine.do("appliance setup --from /mnt/setup.toml")
+        assert machine.try_(f"test -e {key}")[0] == 1, "setup made another key"
+        machine.do("appliance backup --new-key /root/backup.key")
+        machine.do("appliance backup /root/a.age --to $(sed -n 's/^# public key: //p' /root/backup.key)")
+        machine.write("/mnt/other.toml", '[state]\nfolder = "/mnt/other"\n')
+        back = "--config /mnt/other.toml restore /root/a.age --key /root/backup.key --configuration /mnt/settings"
+        machine.do(f"appliance {back} && cmp /mnt/settings/site.key /root/kept.key && rm -r /mnt/other /mnt/settings")
+        said = self.studies(self.more())
+        machine.do(f"mv /root/kept.key {key}; rm {key}.cred {drop_in} /root/a.age /root/backup.key")
+        machine.do("systemctl daemon-reload; systemctl restart appliance-triage")
+        return f"setup makes no other, the backup has it; {said}"
 
     # The walls.
 

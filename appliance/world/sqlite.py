@@ -159,7 +159,7 @@ def _raw(path: Path) -> Any:
 
 def is_sound(path: Path, enough: Callable[[], bool]) -> bool | None:
     """Whether a database opens and its pages agree; None where `enough` said so before it was read to its end, or where
-    another program held it all the while."""
+    another program held it all the while, or a full disk had no room for its index."""
     engine = open_reader(path)
     try:
         with engine.connect() as c:
@@ -172,6 +172,8 @@ def is_sound(path: Path, enough: Callable[[], bool]) -> bool | None:
     except DatabaseError as error:
         code = (getattr(error.orig, "sqlite_errorcode", None) or 0) & 0xFF
         return None if enough() or code in HELD else False
+    except Unavailable:
+        return None
     finally:
         engine.dispose()
 

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, create_engine, event
 
+from appliance import uplink
 from appliance.cli import backup, salvage
 from appliance.condition import books
 from appliance.config import Places
-from appliance.errors import Misconfigured
+from appliance.errors import Misconfigured, Unavailable
 from appliance.loop import Moment
 from appliance.review.ledgers import Ledgers
 from appliance.triage import integrity
@@ -343,6 +345,23 @@ def test_what_another_program_holds_is_not_called_damaged(house: House, monkeypa
     finally:
         holder.close()
     assert sqlite.is_sound(house.places.studies_db, lambda: False) is True
+
+
+def test_a_full_disk_is_not_called_damage(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the index of a log cannot grow, and no ledger opens: who starts then gives its ballast up first."""
+
+    def full(*_: object) -> None:
+        raise Unavailable("disk-low")
+
+    def opened(path: Path) -> Engine:
+        engine = create_engine("sqlite+pysqlite://", module=sqlite.dbapi)
+        event.listen(engine, "do_connect", full)
+        return engine
+
+    monkeypatch.setattr(sqlite, "open_reader", opened)
+    assert sqlite.is_sound(house.places.studies_db, lambda: False) is None
+    integrity.look(house.places)
+    uplink.look(house.places)
 
 
 def test_a_wall_before_the_images_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

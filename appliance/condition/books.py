@@ -143,7 +143,8 @@ def _names(c: Connection) -> bool:
 
 def _forgot(places: Places) -> bool:
     """Whether triage has taken over rows of review.db that it does not know: its next ones would never be read."""
-    taken = _asked(places.studies_db, lambda c: last_taken_over(c) if _made(c) else {}, {})
+    nothing: dict[str, int] = {}
+    taken = _asked(places.studies_db, lambda c: last_taken_over(c) if _made(c) else nothing, nothing)
     if not any(taken.values()):
         return False
 
@@ -151,7 +152,7 @@ def _forgot(places: Places) -> bool:
         there = inspect(c)
         if not there.has_table("sqlite_sequence"):
             return True
-        given = dict(c.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all())
+        given: dict[str, int] = dict(c.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all())
         return any(given.get(name, 0) < last for name, last in taken.items())
 
     return _asked(places.review_db, question, True, False)

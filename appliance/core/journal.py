@@ -43,6 +43,10 @@ EVENTS: Mapping[str, tuple[str, str]] = {
         "event-configuration-unkept",
         "No copy of the accepted configuration could be kept; with a wrong one this service would stop.",
     ),
+    "what was found of the ledgers could not be kept": (
+        "event-look-unkept",
+        "When the ledgers were last read whole could not be written down; they are read again sooner than due.",
+    ),
     "study %d: a verdict for what was forgotten is left alone": (
         "event-verdict-late",
         "The centre answered a case of a study that was forgotten; nothing was changed.",

@@ -227,7 +227,7 @@ def serve(
     with entry.listening(config.review.host, config.review.port) as listener:
         ledgers = trouble.opened(places)
         if ledgers is None:
-            _serve(trouble.closed(config), listener, stop, ready, alive, config, own)
+            _serve(trouble.closed(config, places), listener, stop, ready, alive, config, own)
             return
         reading = retrieve.Reading()
         if config.review.dicomweb and places.instances.exists() and not retrieve.may_read(places.instances):

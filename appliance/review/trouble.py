@@ -118,14 +118,15 @@ def opened(places: Places) -> Ledgers | None:
         return None
 
 
-def closed(config: Config) -> ASGIApp:
+def closed(config: Config, places: Places) -> ASGIApp:
     """What is served while the page has no book to ask who may come in: one sentence, whatever is asked for."""
-    LOG.error("ledger-damaged: review.db: %s", CATALOGUE["ledger-damaged"].hint)
+    code, name = "ledger-damaged", places.review_db.name
+    LOG.error("review: %s: %s: %s", "ledger-damaged", name, CATALOGUE[code].hint)
 
     async def told(scope: Scope, receive: Receive, send: Send) -> None:
-        entry = CATALOGUE["ledger-damaged"]
+        entry = CATALOGUE[code]
         lines = [
-            f"ledger-damaged: review.db: {tr(entry.text)}",
+            ": ".join((code, name, tr(entry.text))),
             _("The page's own book (users, signatures, audit trail) cannot be used: nobody can sign in."),
             _("The operator of this machine must act:"),
             tr(entry.hint),

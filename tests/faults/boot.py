@@ -217,7 +217,7 @@ class Boot:
         """By the recipe of docs/at-rest.md, with the machine's own secret: a container has no TPM. Then open again."""
         machine, key = self.machine, "/etc/appliance/site.key"
         drop_in = "/etc/systemd/system/appliance-triage.service.d/30-site-key.conf"
-        machine.do(f"cp -p {key} /root/kept.key")
+        machine.do(f"cp -p {key} /mnt/kept.key")
         machine.do(f"systemd-creds encrypt --with-key=host --name=site-key {key} {key}.cred")
         machine.do(f"mkdir -p {Path(drop_in).parent}")
         machine.write(drop_in, f"[Service]\nLoadCredentialEncrypted=site-key:{key}.cred\n")
@@ -227,13 +227,13 @@ class Boot:
         assert lines["site key"]["found"] == "sealed to this machine, and opens", lines["site key"]
         machine.do("appliance setup --from /mnt/setup.toml")
         assert machine.try_(f"test -e {key}")[0] == 1, "setup made another key"
-        machine.do("appliance backup --new-key /root/backup.key")
-        machine.do("appliance backup /root/a.age --to $(sed -n 's/^# public key: //p' /root/backup.key)")
+        machine.do("appliance backup --new-key /mnt/backup.key")
+        machine.do("appliance backup /mnt/a.age --to $(sed -n 's/^# public key: //p' /mnt/backup.key)")
         machine.write("/mnt/other.toml", '[state]\nfolder = "/mnt/other"\n')
-        back = "--config /mnt/other.toml restore /root/a.age --key /root/backup.key --configuration /mnt/settings"
-        machine.do(f"appliance {back} && cmp /mnt/settings/site.key /root/kept.key && rm -r /mnt/other /mnt/settings")
+        back = "--config /mnt/other.toml restore /mnt/a.age --key /mnt/backup.key --configuration /mnt/settings"
+        machine.do(f"appliance {back} && cmp /mnt/settings/site.key /mnt/kept.key && rm -r /mnt/other /mnt/settings")
         said = self.studies(self.more())
-        machine.do(f"mv /root/kept.key {key}; rm {key}.cred {drop_in} /root/a.age /root/backup.key")
+        machine.do(f"mv /mnt/kept.key {key}; rm {key}.cred {drop_in} /mnt/a.age /mnt/backup.key")
         machine.do("systemctl daemon-reload; systemctl restart appliance-triage")
         return f"setup makes no other, the backup has it; {said}"
 

@@ -118,6 +118,15 @@ def test_the_page_sees_every_damaged_ledger(machine: Machine, name: str, harm: C
     assert set(seen.damaged) == {path.name, "review.db"}
 
 
+@pytest.mark.parametrize("harm", HARMS)
+def test_status_says_what_to_do(
+    machine: Machine, harm: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    harm(machine.places.link_db)
+    assert main(["--config", str(machine.config), "status"]) == 78
+    assert CATALOGUE["ledger-damaged"].hint in capsys.readouterr().err
+
+
 def test_the_self_test_is_red_for_a_ledger_that_is_gone(machine: Machine) -> None:
     gone(machine.places.studies_db)
     (line,) = [line for line in self_test(Config(), machine.places, 1e9)[:4] if not line.ok]

@@ -123,6 +123,17 @@ def _people(told: argparse.Namespace) -> int:
 
 
 def _look(told: argparse.Namespace) -> int:
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    try:
+        return _looking(told)
+    except OperationalError:
+        raise  # held, or no room: no damage
+    except DatabaseError:
+        raise Misconfigured("ledger-damaged") from None
+
+
+def _looking(told: argparse.Namespace) -> int:
     from appliance.cli import look
 
     config, _ = _configuration(told)

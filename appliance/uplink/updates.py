@@ -107,7 +107,7 @@ class Updates:
             wanted = self._wanted(seen)
             mirror.prune(places.mirror, wanted)
             self._forget(wanted)
-            code, files = "", []
+            code, files = next((why for _, why in seen.faults), ""), []
             for offer in wanted:
                 why = guarded("uplink.updates", partial(self._fetch, offer, f"{url}/{mirror.TARGETS}/", fetcher))
                 code = why.code if isinstance(why, Fault) else code

@@ -1,6 +1,5 @@
 """What came down is verified anew by triage, whoever laid it there; then shadowed, never activated, and taken back."""
 
-import itertools
 import json
 import os
 import shutil
@@ -149,24 +148,26 @@ def test_what_is_withdrawn_is_stopped(house: House, publisher: Publisher, packag
 def test_rings_grow_from_a_laboratory_to_all(tmp_path: Path, publisher: Publisher):
     path = publisher.policy(drafts=0.5)
     publisher.change(path, ring="lab")
-    names = (f"edge-{number}" for number in itertools.count())
-    device = next(name for name in names if not in_tenth(name))
+    names = [f"edge-{number}" for number in range(1, 6)]
+    devices = {inside: next(name for name in names if in_tenth(name) == inside) for inside in (True, False)}
+    houses = [House(tmp_path / "site", publisher, ring="site")]
+    for inside, device in devices.items():
+        houses.append(House(tmp_path / f"all-{inside}", publisher))
+        object.__setattr__(houses[-1].config.site, "device_id", device)
     seen = []
-    house = House(tmp_path / "all", publisher)
-    object.__setattr__(house.config.site, "device_id", device)
-    site = House(tmp_path / "site", publisher, ring="site")
     for ring in ("lab", "site", "tenth", "all"):
         publisher.change(path, ring=ring)
-        house.step()
-        site.step()
-        seen.append((ring, site.state(path), house.state(path)))
-    house.close()
-    site.close()
+        for each in houses:
+            each.step()
+        seen.append((ring, *(each.state(path) for each in houses)))
+    for each in houses:
+        each.close()
+    left = "left update-other-ring"
     assert seen == [
-        ("lab", "left update-other-ring", "left update-other-ring"),
-        ("site", "held", "left update-other-ring"),
-        ("tenth", "held", "left update-other-ring"),
-        ("all", "held", "held"),
+        ("lab", left, left, left),
+        ("site", "held", left, left),
+        ("tenth", "held", "held", left),
+        ("all", "held", "held", "held"),
     ]
 
 

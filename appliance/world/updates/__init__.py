@@ -77,6 +77,8 @@ def look(memory: Path, first_root: bytes, metadata_url: str, fetcher: FetcherInt
         client.refresh()
     except (exceptions.RepositoryError, exceptions.DownloadError, OSError, *DAMAGE) as error:
         raise _fault(error) from None
+    if cast(Targets, _signed(memory, Targets.type)).targets:
+        raise Quarantined("updates-untrusted")  # it says which role may name which folder, and no file
     offers: list[Offer] = []
     faults: list[tuple[str, str]] = []
     for role in KIND_OF:
@@ -93,14 +95,17 @@ def look(memory: Path, first_root: bytes, metadata_url: str, fetcher: FetcherInt
 
 
 def _offers(client: Updater, memory: Path, role: str) -> list[Offer]:
-    """Targets of one delegated role: what it names outside its own folder is not looked at."""
+    """Targets of one delegated role. One that names anything outside its own folder is believed in nothing: nobody who
+    holds its key rightly signs that."""
     client.get_targetinfo(f"{role}/-")  # fetches and verifies the role's metadata, and remembers it
     named = cast(Targets, _signed(memory, role)).targets
     if len(named) > TARGETS_MAX:
         raise ValueError("too many")  # one that is passed over may be one that is taken back
+    if not all(path.startswith(f"{role}/") for path in named):
+        raise ValueError("another's folder")
     found = []
     for path in sorted(named):
-        target = client.get_targetinfo(path) if path.startswith(f"{role}/") else None
+        target = client.get_targetinfo(path)
         made = None if target is None else offer(path, target.length, target.hashes, target.custom)
         if made is not None:
             found.append(made)

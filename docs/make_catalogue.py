@@ -32,6 +32,7 @@ from appliance.review import (
     grounds,
     models,
     outbox,
+    promotion,
     proofs,
     provider,
     quality,
@@ -84,6 +85,8 @@ def closed_lists() -> Iterator[tuple[str, Iterable[str]]]:
     )
     shown = (*(word for _, word in updates.STATE_WORDS.values()), *updates.KIND_WORDS.values())
     yield "appliance/review/updates.py", shown
+    worded = (*(word for _, word in promotion.STATE_WORDS.values()), *promotion.WHO_WORDS.values())
+    yield "appliance/review/promotion.py", worded
     yield "appliance/review/outbox.py", (*outbox.TIER_WORDS.values(), *outbox.STATE_WORDS.values())
     yield "appliance/review/proofs.py", (proofs.WRONG, proofs.WRONG_PROOF)
     yield "appliance/review/quality.py", quality.SOURCE_WORDS.values()

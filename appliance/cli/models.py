@@ -135,7 +135,9 @@ def _beside(told: dict[str, Any] | None) -> str:
     seen += (
         ", of {flagged} flagged it would clear {crossed}, of {read} read as the finding {misses} (it: {present_misses})"
     )
-    why = f"NOT OFFERED: {WAITS.get(told['code'], told['code'])}" if told["code"] else "OFFERED: it can be activated"
+    codes = told.get("waits", [told["code"]])
+    why = f"NOT OFFERED: {'; '.join(WAITS.get(each, each) for each in codes)}"
+    why = why if told["code"] else "OFFERED: it can be activated"
     return f"{seen.format(**told)}\n    {why}".replace("  beside", "\n    beside", 1)
 
 

@@ -87,8 +87,10 @@ def figures(rows: Iterable[Beside]) -> Figures:
     )
 
 
-def why_waits(found: Figures, *, certified: bool, false_discovery_max: float | None, seen_min: int = SEEN_MIN) -> str:
-    """The first of WAITS that holds a model up; "" where it may be offered.
+def waits(
+    found: Figures, *, certified: bool, false_discovery_max: float | None, seen_min: int = SEEN_MIN
+) -> tuple[str, ...]:
+    """Those of WAITS that hold a model up, in their order; none where it may be offered.
 
     false_discovery_max  of the present one's contract; None where that decides nothing here, so nothing can cross it
     """
@@ -101,7 +103,7 @@ def why_waits(found: Figures, *, certified: bool, false_discovery_max: float | N
         (found.crossed <= wrong, "crossed"),
         (found.decided >= found.present_decided - LESS_SHARE_MAX * found.seen, "less"),
     )
-    return next((code for holds, code in checks if not holds), "")
+    return tuple(code for holds, code in checks if not holds)
 
 
 def is_forward(before: str, title: str) -> bool:

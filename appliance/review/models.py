@@ -21,6 +21,7 @@ from appliance.review.alarms import CAUSE_WORDS, DAY_S, alarms
 from appliance.review.entrance import Reader, for_readers, form_for_readers
 from appliance.review.language import _, tr
 from appliance.review.ledgers import Ledgers, Page, page_of
+from appliance.review.promotion import promoted
 from appliance.review.signing import NONCE
 from appliance.review.switch import address, stopping
 from appliance.review.updates import updates_shown
@@ -157,6 +158,7 @@ def _model(c: Connection, page: Page, row: Row[Any], stopped: frozenset[str], no
         "stopped": stopping(row.title, stopped),
         "role": ROLE_WORDS.get(role, ""),
         "switch": address(row.title),
+        "promotion": promoted(c, row, page.config.updates.promote_after_studies),
         "random": row.facts["weights"] != "trained",
         "certificates": [_certified(c, page, each, now) for each in found],
     }

@@ -78,19 +78,17 @@ def _agreement(row: Agreement) -> dict[str, Any]:
         "agreed": row.agreed,
         "disagreed": row.disagreed,
         "cannot_tell": row.cannot_tell,
-        "share": _interval(row.share, row.low, row.high),
+        "share": interval(row.agreed, row.told),
     }
 
 
-def _interval(share: float | None, low: float | None, high: float | None) -> str:
-    if share is None or low is None or high is None:
+def interval(count: int, of: int) -> str:
+    """A share with its 95 % interval, in words."""
+    ends = wilson(count, of)
+    if ends is None:
         return _("no count yet")
-    return _(
-        "%(share)s %% (%(low)s to %(high)s %%)",
-        share=f"{100 * share:.0f}",
-        low=f"{100 * low:.0f}",
-        high=f"{100 * high:.0f}",
-    )
+    share, low, high = (f"{100 * each:.0f}" for each in (count / of, *ends))
+    return _("%(share)s %% (%(low)s to %(high)s %%)", share=share, low=low, high=high)
 
 
 def _missed(c: Connection, page: Page, reader: Reader, begin: float, end: float) -> dict[str, Any]:
@@ -112,14 +110,12 @@ def _missed(c: Connection, page: Page, reader: Reader, begin: float, end: float)
     rows += [_row("report", row, row.received_at, row.sender, row.model, page) for row in reported]
     present = {row.number: _Present(row) for row in (*misses, *by_state.values(), *reported)}
     unread = blinding.hidden(page, reader.user, list(present.values()))
-    ends = wilson(len(misses), len(told))
-    share = len(misses) / len(told) if told else None
     return {
         "rows": sorted((row for row in rows if row["number"] not in unread), key=lambda row: -row["at"]),
         "reads": {
             "answered": len(told),
             "missed": len(misses),
-            "share": _interval(share, *(ends or (None, None))),
+            "share": interval(len(misses), len(told)),
             "cannot_tell": len(audits) - len(told),
         },
         "reports": final_reports.counts(c, begin, end),

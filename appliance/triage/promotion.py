@@ -134,34 +134,36 @@ class Promotion:
             standing = self.stands(c, moment)
         deciding = {model.manifest.name: model for model in court.models}
         told = {}
+        needed = self.config.updates.promote_after_studies
         for model in court.shadows:
             present = deciding.get(model.manifest.name)
             told[model.manifest.title] = self._figures(model, present, standing, moment)
         with self.engine.begin() as c:
             book.keep_only(c, list(told))
-            for title, (beside, code, counted) in told.items():
-                book.put(c, title, beside, code, asdict(counted), moment.wall)
-        for title, (_, code, _counted) in told.items():
-            if code == "" and self._is_ordered(title, standing):
+            for title, (beside, waits, counted) in told.items():
+                row = {**asdict(counted), "waits": list(waits), "needed": needed}
+                book.put(c, title, beside, next(iter(waits), ""), row, moment.wall)
+        for title, (_, waits, _counted) in told.items():
+            if not waits and self._is_ordered(title, standing):
                 LOG.warning("model %s is activated as its terms say", title)
                 return self.lineup.by_itself("model-activate", title, _nonce("activate", title), moment)
         return False
 
     def _figures(
         self, model: Model, present: Model | None, standing: Standing, moment: Moment
-    ) -> tuple[str | None, str, rule.Figures]:
+    ) -> tuple[str | None, tuple[str, ...], rule.Figures]:
         beside = None if present is None else present.manifest.title
         with self.engine.connect() as c:
             counted = rule.figures(book.beside(c, model.manifest.title, beside))
         theirs = () if present is None else self._in_force(present, standing, moment)
         wrong = min((each.plan.contract.false_discovery_max for each in theirs), default=None)
-        code = rule.why_waits(
+        waits = rule.waits(
             counted,
             certified=bool(self._in_force(model, standing, moment)),
             false_discovery_max=wrong,
             seen_min=self.config.updates.promote_after_studies,
         )
-        return beside, code, counted
+        return beside, waits, counted
 
     def _is_ordered(self, title: str, standing: Standing) -> bool:
         """Whether the terms under which it came name this appliance's ring, and this site lets that count."""

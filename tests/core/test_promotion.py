@@ -17,7 +17,7 @@ from appliance.core.promotion import (
     certificates_in_force,
     figures,
     is_forward,
-    why_waits,
+    waits,
 )
 from appliance.core.updates import Terms
 from appliance.errors import Misconfigured
@@ -43,14 +43,19 @@ CERTIFIED = frozenset({"score-between"})
 )
 def test_each_figure_alone_holds_a_model_up(changed: dict[str, int], certified: bool, code: str):
     found = dataclasses.replace(GOOD, **changed)
-    assert why_waits(found, certified=certified, false_discovery_max=0.1) == code
+    assert waits(found, certified=certified, false_discovery_max=0.1)[:1] == ((code,) if code else ())
     assert code in ("", *WAITS)
+
+
+def test_all_that_holds_it_up_is_said_in_the_order_in_which_it_can_be_mended():
+    none = Figures(seen=10, silent=3, decided=1, present_decided=9, flagged=4, crossed=2, read=2, misses=1)
+    assert waits(none, certified=False, false_discovery_max=0.1) == tuple(WAITS)
 
 
 def test_where_the_present_one_decides_nothing_nothing_can_cross_it():
     found = dataclasses.replace(GOOD, present_decided=0, flagged=0, crossed=0)
-    assert why_waits(found, certified=True, false_discovery_max=None) == ""
-    assert why_waits(dataclasses.replace(found, crossed=1), certified=True, false_discovery_max=None) == "crossed"
+    assert waits(found, certified=True, false_discovery_max=None) == ()
+    assert waits(dataclasses.replace(found, crossed=1), certified=True, false_discovery_max=None) == ("crossed",)
 
 
 def test_what_was_said_without_a_certificate_shows_no_lane():

@@ -168,6 +168,9 @@ def test_it_is_offered_by_figures_and_certificate_and_activated_by_terms(house: 
     house.beside()
     house.look()
     assert house.code() == "uncertified"
+    with house.engine.connect() as c:
+        (row,) = book.everything(c)
+    assert (row.figures["waits"], row.figures["needed"]) == (["uncertified"], 20)
     house.certify(NEW)
     house.look()
     assert house.code() == ""

@@ -25,7 +25,7 @@ promotions = Table(
     Column("title", String, primary_key=True),
     Column("present", String),  # beside whom; null where nobody decides
     Column("code", String, nullable=False),  # of core.promotion.WAITS; "" where it is offered
-    Column("figures", JSON, nullable=False),
+    Column("figures", JSON, nullable=False),  # of core.promotion.Figures; all that holds it up; how many are asked for
     Column("at", Float, nullable=False),
 )
 
@@ -106,13 +106,23 @@ def activation(c: Connection, title: str) -> Row[Any] | None:
 
 def fallen(c: Connection) -> list[str]:
     """Names whose deciding version was left by itself, until somebody activates or goes back anew."""
-    if not is_made(c):
-        return []
+    return sorted(name for name, (_, row) in taken_back(c).items() if row.source == SOURCE) if is_made(c) else []
+
+
+def taken_back(c: Connection) -> dict[str, tuple[str, Row[Any]]]:
+    """Of each name whose last step was one back: the title that decided until then, and the order."""
     where = (orders.c.kind.in_(("model-activate", "model-rollback")), orders.c.outcome == "done")
-    last: dict[str, Row[Any]] = {}
+    deciding: dict[str, list[str]] = {}
+    found: dict[str, tuple[str, Row[Any]]] = {}
     for row in c.execute(select(orders).where(*where).order_by(orders.c.id)):
-        last[row.subject.partition("/")[0]] = row
-    return sorted(name for name, row in last.items() if row.kind == "model-rollback" and row.source == SOURCE)
+        name = row.subject.partition("/")[0]
+        titles = deciding.setdefault(name, [])
+        if row.kind == "model-rollback":
+            found[name] = (titles.pop() if titles else "", row)
+        else:
+            found.pop(name, None)
+            titles += [] if titles[-1:] == [row.subject] else [row.subject]
+    return found
 
 
 def _answers(c: Connection) -> dict[int, str]:

@@ -2,13 +2,14 @@
 
     python -m tests.faults.story [--train 60] [--certify 240] [--measure 150] [--seed 1] [--keep FOLDER]
 
-Two appliances and a centre on this machine: real processes, a real broker, a real TUF repository over HTTPS. A hospital
-buys another scanner (drawn films, milder findings). Version 1.0.0 holds no certificate for it: every study is hard.
-Readers sign them on the page; what they said goes to the centre; the last layer is retrained there from that and the
-cases' pictures; version 1.1.0 is signed, published, and runs beside in the first ring. It is certified from blinded
-reads of a stretch fixed beforehand, comes to decide by its terms, is measured against the version before on films that
-neither saw, and is taken back on purpose. The second appliance was off for 40 days meanwhile, and catches up. Each step
-prints its figures and its claim; the exit status is 1 where a claim does not hold. It measures nothing of patients.
+Two appliances and a centre on this machine: real processes, a real broker, a real TUF repository over HTTPS. A
+hospital buys another scanner (drawn films, milder findings). Version 1.0.0 holds no certificate for it: every study
+is hard. Readers sign them on the page; what they said goes to the centre; the last layer is retrained there from that
+and the cases' pictures; version 1.1.0 is signed, published, and runs beside in the first ring. It is certified from
+blinded reads of a stretch fixed beforehand (the certificate is published, too), comes to decide by its terms, is
+measured against the version before on films that neither saw, and is taken back on purpose. The second appliance was
+off for 40 days meanwhile, and catches up. Each step prints its figures and its claim; the exit status is 1 where a
+claim does not hold. It measures nothing of patients.
 """
 
 import argparse
@@ -161,6 +162,10 @@ def tell(options: argparse.Namespace, folder: Path) -> None:
         told = story.certify(stretch)
         print(f"   {told}")
         claim(bool(told["opens"]), "the test opens a lane at 10 / 10 / 15 %")
+        claim(
+            (told["came"], told["by_hand"]) == (1, 0),
+            "its certificate came down as the model did, and lies there alone",
+        )
 
         step(5, "activated in ring site, by terms, figures and certificate")
         story.read(1, drawn(options, "beside", options.beside, NEW_SCANNER))

@@ -246,7 +246,7 @@ class Story:
         return found[0] if done.returncode and found else f"status {done.returncode}"
 
     def certify(self, stretch: list[Film]) -> dict[str, Any]:
-        """`appliance certify` from blinded reads of every one, and the certificate laid beside its model."""
+        """`appliance certify` from blinded reads of every one; its certificate comes down as the model did."""
         table = self.folder / "blinded.csv"
         with table.open("w", newline="") as out:
             lines = csv.writer(out)
@@ -264,9 +264,13 @@ class Story:
         for path in found:
             made = json.loads(path.read_text())
             if "clear_at_or_below" in made:
-                self.appliance(1, "models", "install", str(path))
+                self.publish("add", "certificate", str(path), "--ring", "site")
+                self.announce()
                 self.until(lambda: self.certified_by_triage(f"{NAME}/{NEXT}"), "triage does not see the certificate")
                 told = {name: made[name] for name in ("patients", "findings", "clear_at_or_below", "flag_at_or_above")}
+                came = list((self.places(1).delivered_certificates / NAME / NEXT).glob("*.json"))
+                own = list((self.places(1).certificates / NAME / NEXT).glob("*.json"))
+                told |= {"came": len(came), "by_hand": len(own)}
                 return {**told, "opens": made["clear_at_or_below"] is not None or made["flag_at_or_above"] is not None}
         return {
             "opens": False,

@@ -19,7 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import HttpCredentials, sync_playwright
 
 from appliance.core.bulletin import Bulletin, Day, Running, UpdatesStanding
 from appliance.core.messages import Status, Waiting
@@ -31,6 +31,7 @@ from tests.faults.town import Town
 
 CHROMIUM, WEBP_QUALITY = "/usr/bin/chromium-headless-shell", 70
 PICTURE = Path(__file__).parents[1] / "docs" / "screens" / "fleet.webp"
+WHOLE = Path("build/screenshots/fleet-50-sending.png")
 APPLIANCES, SECONDS, LOOK_AT_S = 50, 60.0, 50.0
 BYTES_MAX = 150 * 1024
 DAY_S = 86_400
@@ -114,17 +115,17 @@ def fleet(town: Town, folder: Path) -> tuple["subprocess.Popen[str]", str, str]:
     return running, running.stdout.readline().rsplit(" ", 1)[-1].strip(), token
 
 
-def picture(address: str, token: str) -> bytes:
-    """The whole page in a window of 1600 x 900, as PNG."""
+def pictures(address: str, token: str) -> tuple[bytes, bytes]:
+    """What a window of 1600 x 900 shows, and the whole page, as PNG."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        login = {"username": "centre", "password": token}
+        login = HttpCredentials(username="centre", password=token)
         context = browser.new_context(
             viewport={"width": 1600, "height": 900}, http_credentials=login, color_scheme="dark"
         )
         page = context.new_page()
         page.goto(address)
-        seen = page.screenshot(full_page=True)
+        seen = page.screenshot(), page.screenshot(full_page=True)
         browser.close()
         return seen
 
@@ -139,7 +140,7 @@ def main() -> None:
     for each, plain in zip(sites, sites_of(plan), strict=True):
         each.pictures = plain.pictures
     child, endpoint = model(0.1, "--per-picture-s", "0.02")
-    found: list[bytes] = []
+    found: list[tuple[bytes, bytes]] = []
     try:
         with Town(folder / "town", appliances=0, workers=1, endpoint=endpoint, asking=("--images",)) as town:
             enrol(town.keys, *(site.name for site in sites), "hospital-50-room-1")
@@ -151,7 +152,7 @@ def main() -> None:
             def seen(at: float, open_now: int) -> None:
                 if at >= LOOK_AT_S and not found:
                     print(f"{at:.0f} s, {open_now} cases without a verdict: looking")
-                    found.append(picture(address, token))
+                    found.append(pictures(address, token))
 
             try:
                 ear = PolicyEar(None, folder / "memory")
@@ -167,13 +168,20 @@ def main() -> None:
         child.kill()
         child.wait()
         shutil.rmtree(folder, ignore_errors=True)
-    seen_page = cv2.imdecode(np.frombuffer(found[0], np.uint8), cv2.IMREAD_COLOR)
-    assert seen_page is not None
-    ok, made = cv2.imencode(".webp", seen_page, [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])
+    keep(*found[0])
+
+
+def keep(window: bytes, whole: bytes) -> None:
+    """The window as lossy WebP in docs/screens, small enough for a repository; the whole page in build/screenshots."""
+    WHOLE.parent.mkdir(parents=True, exist_ok=True)
+    WHOLE.write_bytes(whole)
+    seen = cv2.imdecode(np.frombuffer(window, np.uint8), cv2.IMREAD_COLOR)
+    assert seen is not None
+    ok, made = cv2.imencode(".webp", seen, [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])
     assert ok
     assert len(made) < BYTES_MAX, f"{len(made)} bytes"
     PICTURE.write_bytes(made.tobytes())
-    print(f"fleet: {len(made) / 1024:.0f} KiB, {seen_page.shape[1]} x {seen_page.shape[0]}")
+    print(f"{PICTURE.name}: {len(made) / 1024:.0f} KiB; the whole page: {WHOLE}")
 
 
 if __name__ == "__main__":

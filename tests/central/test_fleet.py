@@ -187,6 +187,18 @@ def test_what_an_older_appliance_does_not_say_is_shown_as_not_said(sqlite_store:
     assert "central_appliance_policy{" not in metrics
 
 
+def test_a_list_of_updates_that_has_ended_is_said_in_a_word(sqlite_store: Engine) -> None:
+    now = time.time()
+    for name, days in ((DEVICE, 5), ("another", -2)):
+        made = a_bulletin(now)
+        assert made.updates is not None
+        ends = made.updates.model_copy(update={"expires": int(now) + days * DAY_S + 60})
+        say(sqlite_store, name, a_status(now, bulletin=made.model_copy(update={"updates": ends})), now)
+    text = Door(sqlite_store).get("/").text
+    assert "updates 41 (5 d): 6 held" in text
+    assert "updates 41 (ended): 6 held" in text
+
+
 def test_editions_are_not_mixed() -> None:
     with pytest.raises(ValueError, match="edition 2"):
         a_status(1e9, schema_version="status/1")

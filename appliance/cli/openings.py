@@ -1,7 +1,8 @@
 """What a configuration opens in the walls of the units: drop-ins, one a unit, written by `appliance setup`.
 
 A site's configuration says whom a service speaks with and which folders it works in; the units deny all of it. These
-texts open exactly what the configuration names, and nothing else. Values in, text out.
+texts open exactly what the configuration names, and nothing else; above each opening stands the setting that wants it.
+Values in, text out.
 """
 
 from pathlib import Path
@@ -44,16 +45,16 @@ def folders(config: Config) -> list[Path]:
 
 
 def _receive(config: Config) -> list[str]:
-    told = [f"ReadWritePaths={path}" for path in folders(config)]
+    told = _because("receive.watched_folder, reports.folder", [f"ReadWritePaths={path}" for path in folders(config)])
     dimse = config.dimse
     if not dimse.port:
         return told
     peers = {peer.rpartition("@")[2] for peer in dimse.peers}
-    told += ["# Scanners send over the network: it listens, and speaks with these alone.", "PrivateNetwork=no", INET]
-    told += [f"IPAddressAllow={address}" for address in sorted({*peers, "localhost"})]
+    told += _because("dimse.port: scanners send over the network", ["PrivateNetwork=no"]) + _because("the same", [INET])
+    told += _allowed("dimse.peers: it speaks with these alone", sorted({*peers, "localhost"}))
     told += ["# pynetdicom and pydicom in memory, and an association's buffers.", "MemoryMax=512M"]
     if dimse.tls == "mutual":
-        told.append(f"LoadCredential=dimse-tls-key:{dimse.tls_key_file}")
+        told += _because("dimse.tls = mutual", [f"LoadCredential=dimse-tls-key:{dimse.tls_key_file}"])
     return told
 
 
@@ -74,7 +75,7 @@ def _uplink(config: Config, once: Once) -> list[str]:
     hosts = [config.network.broker_host, urlsplit(config.updates.url).hostname or ""]
     away = [host for host in hosts if is_address(host) and host not in LOOPBACK]
     spoken = [*away, *once.broker_addresses, *once.update_addresses]
-    return _hidden(config) + [f"IPAddressAllow={each}" for each in dict.fromkeys(spoken)]
+    return _hidden(config) + _allowed("network.broker_host, updates.url: what it dials", spoken)
 
 
 def _door(config: Config, once: Once) -> list[str]:
@@ -83,21 +84,32 @@ def _door(config: Config, once: Once) -> list[str]:
     if (host, port) not in {("127.0.0.1", 8042), ("localhost", 8042)}:
         place = "127.0.0.1" if host == "localhost" else host
         told = ["ListenStream=", f"ListenStream={f'[{place}]' if ':' in place else place}:{port}"]
-    return told + [f"IPAddressAllow={each}" for each in once.readers]
+    return told + _allowed("setup.readers: who may come in", once.readers)
 
 
 def _deliver(config: Config, once: Once) -> list[str]:
-    told, spoken = _hidden(config), list(once.target_addresses)
+    keys: list[str] = []
+    spoken = list(once.target_addresses)
     for target in config.results.targets:
         host = target.host or urlsplit(target.url).hostname or ""
         spoken += [host] if is_address(host) else []
         spoken += ["localhost"] if host in LOOPBACK else []
         if target.token_file != UNSET:
-            told.append(f"LoadCredential=target-{target.name}:{target.token_file}")
+            keys.append(f"LoadCredential=target-{target.name}:{target.token_file}")
         if target.tls_key_file != UNSET:
-            told.append(f"LoadCredential=target-{target.name}-key:{target.tls_key_file}")
+            keys.append(f"LoadCredential=target-{target.name}-key:{target.tls_key_file}")
     for peer in config.dimse.commit_peers:
         spoken.append(peer.rpartition("@")[2].rpartition(":")[0])
     if config.dimse.commit_peers and config.dimse.tls == "mutual":
-        told.append(f"LoadCredential=dimse-tls-key:{config.dimse.tls_key_file}")
-    return told + [f"IPAddressAllow={each}" for each in dict.fromkeys(spoken)]
+        keys.append(f"LoadCredential=dimse-tls-key:{config.dimse.tls_key_file}")
+    shown = _because("results.targets, dimse.tls: what it shows to those it dials", keys)
+    return _hidden(config) + shown + _allowed("results.targets, dimse.commit_peers: what it dials", spoken)
+
+
+def _allowed(why: str, addresses: list[str]) -> list[str]:
+    return _because(why, [f"IPAddressAllow={each}" for each in dict.fromkeys(addresses)])
+
+
+def _because(why: str, lines: list[str]) -> list[str]:
+    """Lines under the reason why they are there; nothing where there are none."""
+    return [f"# {why}", *lines] if lines else []

@@ -3,7 +3,8 @@
 PY := .venv/bin/python
 ARGS ?=
 TOOLS := .venv-tools/bin
-TOOLS_PINNED := pip-tools==7.6.2 cyclonedx-bom==7.5.0 hatchling==1.33.0
+# pip-tools: the lock; cyclonedx-bom: the bill; hatchling: the wheel; argparse-manpage: the package's manual, from the parsers
+TOOLS_PINNED := pip-tools==7.6.2 cyclonedx-bom==7.5.0 hatchling==1.33.0 argparse-manpage==4.8
 
 .PHONY: help demo town story test check faults prove power crashpoints seven-days hospital bench bench-cstore bench-deid bench-draft bench-review load central-simulate simulate docs evaluate deid-report system-packages lock sbom wheel boot deb bench-large bench-ingest
 
@@ -41,13 +42,13 @@ check: .venv/made-test  ## ruff and mypy strict
 town: system-packages .venv/made-test  ## two appliances and three workers side by side; ARGS='--appliances 2 --workers 3 --postgres'
 	@$(PY) -m tests.faults.town $(ARGS)
 
-deb: .venv/made  ## the Debian package, into dist/; ARGS='--version 0.1.1'
+deb: .venv/made .venv-tools/made  ## the Debian package, into dist/; ARGS='--version 0.1.1'
 	@$(PY) systemd/package/make_deb.py $(ARGS)
 
-boot: .venv/made-test  ## the package on a Debian 12 that boots, root only, ten minutes; ARGS='--films 10'
+boot: .venv/made-test .venv-tools/made  ## the package on a Debian 12 that boots, root only, ten minutes; ARGS='--films 10'
 	@$(PY) -m tests.faults.boot $(ARGS)
 
-faults: system-packages .venv/made-test  ## the campaign, hours; ARGS=--short under 5 minutes; ARGS='--episodes 500 --seed 7'
+faults: system-packages .venv/made-test .venv-tools/made  ## the campaign, hours; ARGS=--short under 5 minutes; ARGS='--episodes 500 --seed 7'
 	@$(PY) -m tests.faults.campaign $(ARGS)
 	@case "$(ARGS)" in *--short*) ;; *) $(PY) -m tests.faults.boot ;; esac
 

@@ -127,7 +127,7 @@ def _kernel() -> Iterator[Line]:
             there = word in path.read_text() if word else path.exists()
         except OSError:
             there = False
-        todo = f"Use a kernel with {name}: a wall of systemd/ stands on it."
+        todo = f"Use a kernel with {name}: a wall of the units stands on it."
         yield Line(f"kernel: {name}", there, "there" if there else f"not found in {path}", todo)
 
 

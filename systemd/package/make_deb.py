@@ -1,8 +1,9 @@
 """Builds the Debian package: `make deb`, or `python systemd/package/make_deb.py [--version V] [-o FOLDER]`.
 
 The package brings its own virtual environment on Debian 12's Python 3.11, with every wheel that it needs inside: an
-installation needs no network. Plain dpkg-deb (docs/decisions/0046-package.md says why). The same tree and
-wheels give the same bytes: owners are root, times are SOURCE_DATE_EPOCH (of the last commit), nothing is compiled.
+installation needs no network. A wheel is taken only where its digest stands in requirements.lock. Plain dpkg-deb
+(docs/decisions/0046-package.md says why). The same tree and wheels give the same bytes: owners are root, times are
+SOURCE_DATE_EPOCH (of the last commit), nothing is compiled.
 """
 
 import argparse
@@ -14,11 +15,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import documents
+
 ROOT = Path(__file__).parents[2]
 DEBIAN = Path(__file__).parent / "debian"
 NAME = "edge-diagnostic-appliance"
 PYTHON = "/usr/bin/python3"
 STAGE = ROOT / "build/deb"
+LOCK = ROOT / "requirements.lock"
 OWN = ("appliance", "central")  # the centre is the other end of `appliance prove`; no unit starts it
 # Never used at run time, and large: what each leaves out is said in docs/decisions/0046-package.md.
 KEPT_PROGRAMS = {"appliance", "dciodvfy", "python", "python3", "python3.11"}
@@ -37,7 +41,6 @@ UNUSED = [
     *(
         "shapely/tests",
         "google/protobuf/testdata",
-        "imagecodecs/licenses",
         "numpy/f2py/tests",
         "imagecodecs/_shared_test",
     ),
@@ -74,27 +77,30 @@ def build(number: str, output: Path) -> Path:
     _own_code(home, number)
     _whole(home)
     _files(tree, home)
+    environ = {**os.environ, "SOURCE_DATE_EPOCH": str(_epoch())}
+    doc = tree / "usr/share/doc" / NAME
+    documents.pages(doc)
+    documents.bill(doc, _run)
+    documents.manuals(tree / "usr/share/man", home / "bin/python3", number, _run, environ)
     _control(tree, number)
     output.mkdir(parents=True, exist_ok=True)
     made = output / f"{NAME}_{number}_amd64.deb"
     partial = made.with_suffix(".partial")
-    environ = {**os.environ, "SOURCE_DATE_EPOCH": str(_epoch())}
     _run("dpkg-deb", "--root-owner-group", "-Zzstd", "-z9", "--build", str(tree), str(partial), environ=environ)
     partial.replace(made)
     return made
 
 
 def environment() -> Path:
-    """A virtual environment with all that pyproject.toml names, in the versions of constraints.txt."""
+    """A virtual environment with all that requirements.lock names, each wheel by a digest that stands there."""
     made, mark = STAGE / "venv", STAGE / "venv.made"
-    wanted = (ROOT / "constraints.txt").read_text() + (ROOT / "pyproject.toml").read_text()
+    wanted = LOCK.read_text()
     if mark.exists() and mark.read_text() == wanted:
         return made
     shutil.rmtree(made, ignore_errors=True)
     _run(PYTHON, "-m", "venv", "--without-pip", str(made))
     into = ["--python", str(made / "bin/python3"), "install", "--no-compile", "--quiet", "--only-binary=:all:"]
-    needs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    _run(sys.executable, "-m", "pip", *into, "-c", str(ROOT / "constraints.txt"), *needs)
+    _run(sys.executable, "-m", "pip", *into, "--require-hashes", "-r", str(LOCK))
     mark.write_text(wanted)
     return made
 
@@ -204,10 +210,6 @@ def _files(tree: Path, home: Path) -> None:
         (tree / place).parent.mkdir(parents=True, exist_ok=True)
         (tree / place).write_text(text)
         (tree / place).chmod(0o755)
-    doc = tree / "usr/share/doc" / NAME
-    doc.mkdir(parents=True)
-    for page in (*(ROOT / "docs").glob("*.md"), ROOT / "CHANGELOG.md", ROOT / "README.md", DEBIAN / "README.Debian"):
-        shutil.copy(page, doc)
 
 
 def _control(tree: Path, number: str) -> None:
@@ -215,7 +217,7 @@ def _control(tree: Path, number: str) -> None:
     folder.mkdir()
     size = sum(file.lstat().st_size for file in tree.rglob("*") if file.is_file() or file.is_symlink()) // 1024
     for source in DEBIAN.iterdir():
-        if source.name == "README.Debian":
+        if source.name in ("README.Debian", "copyright"):
             continue
         target = folder / source.name
         target.write_text(source.read_text().replace("@VERSION@", number).replace("@SIZE@", str(size)))
@@ -231,8 +233,8 @@ def _epoch() -> int:
     return int(told)
 
 
-def _run(*words: str, environ: dict[str, str] | None = None) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environ)  # noqa: S603
+def _run(*words: str, environ: dict[str, str] | None = None, folder: Path | None = None) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environ, cwd=folder)  # noqa: S603
     if done.returncode:
         raise SystemExit(f"{words[0]}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout.strip()

@@ -1,6 +1,8 @@
 """Is the disk under the state folder encrypted: over stacks as /sys draws them, and on this very machine."""
 
+import fcntl
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,11 @@ import pytest
 from appliance.config import Config, Places
 from appliance.core.at_rest import is_encrypted
 from appliance.world import at_rest
+from appliance.world.volumes import LEAST_BYTES, Volume, tool
+from tests.faults.network import told_to_skip
 
+FS_IOC_SET_ENCRYPTION_POLICY = 0x800C6613  # linux/fscrypt.h: _IOR('f', 19, struct fscrypt_policy_v1)
+AES_256_XTS, AES_256_CTS = 1, 4
 CRYPT = "CRYPT-LUKS2-0123456789abcdef-luks"
 
 
@@ -74,6 +80,23 @@ def test_this_very_machine_can_be_asked(tmp_path: Path) -> None:
     assert at_rest.encrypted_by(tmp_path) in ("", "dm-crypt", "fscrypt")
     if Path("/dev/shm").is_dir() and os.access("/dev/shm", os.R_OK):
         assert at_rest.encrypted_by(Path("/dev/shm")) == ""
+
+
+@pytest.mark.skipif(told_to_skip(), reason="loop mounts need root")
+@pytest.mark.skipif(not Path("/sys/fs/ext4/features/encryption").exists(), reason="this kernel has no fscrypt")
+def test_a_folder_under_fscrypt_is_known_and_the_one_above_it_is_not(tmp_path: Path) -> None:
+    volume = Volume(tmp_path, "ext4", LEAST_BYTES["ext4"])
+    tool("tune2fs", "-O", "encrypt", str(volume.image))
+    with volume:
+        state = volume.root / "state"
+        state.mkdir()
+        assert at_rest.encrypted_by(state) == ""
+        descriptor = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
+        policy = struct.pack("=BBBB8s", 0, AES_256_XTS, AES_256_CTS, 0, b"no key...")
+        fcntl.ioctl(descriptor, FS_IOC_SET_ENCRYPTION_POLICY, policy)
+        os.close(descriptor)
+        assert at_rest.encrypted_by(state) == "fscrypt"
+        assert at_rest.encrypted_by(volume.root) == ""
 
 
 def test_the_row_is_red_until_the_operator_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,27 @@ def test_a_wheel_is_taken_only_by_a_digest_of_the_lock(
     assert not called, "it is made once for one lock"
 
 
+LDD = """/h/numpy/a.so:
+\tlinux-vdso.so.1 (0x00007ffd)
+\tlibstdc++.so.6 => /lib/x86_64-linux-gnu/libstdc++.so.6 (0x00007f1e)
+\tlibz.so.1 => /lib/x86_64-linux-gnu/libz.so.1 (0x00007f1e)
+\tlibblas.so => /h/numpy.libs/libblas.so (0x00007f1e)
+\tlibpreloaded.so => not found
+\t/lib64/ld-linux-x86-64.so.2 (0x00007f1e)
+"""
+
+
+def test_a_library_of_the_build_machine_that_is_not_declared_stops_the_build(make_deb: ModuleType) -> None:
+    (depends,) = re.findall(r"^Depends: (.+)$", (PACKAGE / "debian/control").read_text(), re.MULTILINE)
+    inside = {"libblas.so", "libpreloaded.so"}
+    assert set(make_deb.OF_THE_SYSTEM.values()) <= set(re.split(r"[, ]+", depends))
+    assert make_deb.undeclared(LDD, Path("/h"), inside, depends) == []
+    assert make_deb.undeclared(LDD, Path("/h"), inside, depends.replace(", zlib1g", "")) == ["libz.so.1"]
+    assert make_deb.undeclared(LDD, Path("/h"), {"libblas.so"}, depends) == ["libpreloaded.so"]
+    more = LDD.replace("libz.so.1", "libGL.so.1")
+    assert make_deb.undeclared(more, Path("/h"), inside, depends) == ["libGL.so.1"]
+
+
 def test_every_link_of_every_page_holds_where_the_package_puts_it(pages: Path) -> None:
     found = sorted(pages.rglob("*.md"))
     assert len(found) > 100

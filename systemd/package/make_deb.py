@@ -45,6 +45,13 @@ UNUSED = [
         "imagecodecs/_shared_test",
     ),
 ]
+# Libraries of the system that the wheels' own ones ask for, and the package of Debian 12 that has each.
+OF_THE_SYSTEM = {
+    **dict.fromkeys(("libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1"), "libc6"),
+    "libstdc++.so.6": "libstdc++6",
+    "libgcc_s.so.1": "libgcc-s1",
+    "libz.so.1": "zlib1g",
+}
 SERVICE_FILES = ("*.service", "*.socket", "*.target", "*.slice", "*.timer")
 
 
@@ -76,6 +83,7 @@ def build(number: str, output: Path) -> Path:
     _relocate(home, f"/opt/appliance/versions/{number}")
     _own_code(home, number)
     _whole(home)
+    _leans_on_what_is_declared(home)
     _files(tree, home)
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(_epoch())}
     doc = tree / "usr/share/doc" / NAME
@@ -168,6 +176,23 @@ def _whole(home: Path) -> None:
         "    each.name.endswith('__main__') or importlib.import_module(each.name)\n"
     )
     _run(str(home / "bin/python3"), "-IB", "-c", walk)
+
+
+def _leans_on_what_is_declared(home: Path) -> None:
+    """Every library that is not inside is of a package in Depends, also where this machine has more than a bare one."""
+    inside = [path for path in home.rglob("*.so*") if path.is_file() and not path.is_symlink()]
+    said = subprocess.run(["ldd", *inside], capture_output=True, text=True, check=False).stdout  # noqa: S603, S607
+    (depends,) = re.findall(r"^Depends: (.+)$", (DEBIAN / "control").read_text(), re.MULTILINE)
+    if wrong := undeclared(said, home, {path.name for path in inside}, depends):
+        raise SystemExit(f"asked for, neither inside nor in Depends: {', '.join(wrong)}")
+
+
+def undeclared(said: str, home: Path, inside: set[str], depends: str) -> list[str]:
+    """Libraries that ldd finds outside home, or not at all, and which no package in depends has."""
+    declared = set(re.findall(r"[a-z0-9+.-]+(?= *(?:\(|,|$))", depends))
+    found = re.findall(r"^\t(\S+) => (not found|/\S+)", said, re.MULTILINE)
+    outside = {name for name, place in found if name not in inside and not place.startswith(f"{home}/")}
+    return sorted(name for name in outside if OF_THE_SYSTEM.get(name) not in declared)
 
 
 def _files(tree: Path, home: Path) -> None:

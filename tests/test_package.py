@@ -45,7 +45,12 @@ def test_a_wheel_is_taken_only_by_a_digest_of_the_lock(
 ) -> None:
     called: list[tuple[str, ...]] = []
     monkeypatch.setattr(make_deb, "STAGE", tmp_path)
-    monkeypatch.setattr(make_deb, "_run", lambda *words, **_: called.append(words) or "")
+
+    def run(*words: str, **_: Any) -> str:
+        called.append(words)
+        return ""
+
+    monkeypatch.setattr(make_deb, "_run", run)
     made = make_deb.environment()
     (pip,) = [words for words in called if "pip" in words and "install" in words]
     told = pip[pip.index("install") + 1 :]

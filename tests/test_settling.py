@@ -55,8 +55,8 @@ def test_each_file_and_new_folder_belongs_to_the_service_whose_folder_it_comes_i
         if really:
             real(path, owner, group)
 
-    monkeypatch.setattr(settling.os, "chown", give)
-    monkeypatch.setattr(settling.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", give)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     settling.settle(source, into)
     for name, (folder, mode) in FILES.items():
         above, path = (into / folder).stat(), into / name

@@ -853,7 +853,9 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "objects-busy": Entry("time", "the process that reads objects is busy", "The client tries again."),
     "objects-walled": Entry(
-        "operator", "the page may not open the kept objects", "Run `appliance setup` again, or install /usr/share/appliance/dicomweb as docs/dicomweb.md says."
+        "operator",
+        "the page may not open the kept objects",
+        "Run `appliance setup` again, or install /usr/share/appliance/dicomweb as docs/dicomweb.md says.",
     ),
     # deliver
     "order-invalid": Entry(

@@ -13,7 +13,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 TOOLS = ROOT / ".venv-tools"
-PAGES = ("*.md", "docs/*.md", "docs/decisions/*.md", "docs/screens/*", "bench/RESULTS.*", "central/systemd/*")
+PAGES = (
+    "*.md",
+    "docs/*.md",
+    "docs/decisions/*.md",
+    "docs/screens/*",
+    "bench/RESULTS.*",
+    "bench/*.svg",
+    "central/systemd/*",
+)
 MODELS = "/usr/share/appliance/models"  # where links to the cards of models lead
 STILL_THERE = ("configuration.md",)  # the head of appliance.toml names it there
 MANUALS = {  # program -> where its parser is, what makes it, and what it is in a line

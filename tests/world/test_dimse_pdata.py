@@ -30,26 +30,23 @@ def test_what_came_is_what_is_read(items: list[tuple[int, bytes]]) -> None:
     assert read == items == theirs(bytes(pdu(items)))
 
 
+def read_alike_or_refused_by_both(data: bytearray) -> None:
+    try:
+        expected = theirs(bytes(data))
+    except (AssertionError, struct.error):
+        with pytest.raises(ValueError, match="longer than its PDU"):
+            values_of(data)
+        return
+    assert [(context, bytes(value)) for context, value in values_of(data)] == expected
+
+
 @given(ITEMS, st.integers(6, 60), st.integers(0, 255))
 def test_a_changed_byte_is_read_alike_or_refused_by_both(items: list[tuple[int, bytes]], at: int, byte: int) -> None:
     data = pdu(items)
     data[at % len(data)] = byte
-    try:
-        expected = theirs(bytes(data))
-    except (AssertionError, struct.error):
-        with pytest.raises(ValueError, match="longer than its PDU"):
-            values_of(data)
-        return
-    assert [(context, bytes(value)) for context, value in values_of(data)] == expected
+    read_alike_or_refused_by_both(data)
 
 
 @given(ITEMS, st.integers(1, 30))
 def test_a_cut_one_is_read_alike_or_refused_by_both(items: list[tuple[int, bytes]], cut: int) -> None:
-    data = pdu(items)[:-cut]
-    try:
-        expected = theirs(bytes(data))
-    except (AssertionError, struct.error):
-        with pytest.raises(ValueError, match="longer than its PDU"):
-            values_of(data)
-        return
-    assert [(context, bytes(value)) for context, value in values_of(data)] == expected
+    read_alike_or_refused_by_both(pdu(items)[:-cut])

@@ -7,8 +7,8 @@ whatever two readers might take in two ways; such files, and big endian ones, go
 
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 from pydicom.datadict import mask_match
@@ -26,11 +26,9 @@ PIXEL_DATA = 0x7FE00010
 _SHORT_VRS = frozenset(
     b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
 )  # of PS3.5 7.1.2: two bytes of length
-_LONG_TEXT = {vr.decode() for vr in LONG_VRS}
 _NAMES = {vr: vr.decode() for vr in _SHORT_VRS | LONG_VRS}
-_SPACE_PADDED = frozenset(
-    ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT")
-)
+_CODES = {name: vr for vr, name in _NAMES.items()}
+_SPACE_PADDED = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split())
 
 
 class Odd(Exception):
@@ -87,6 +85,12 @@ def _looked_up(tag: int) -> str | None:
 
 _VRS: dict[int, str | None] = {tag: str(entry[0]) for tag, entry in DicomDictionary.items() if not tag >> 16 & 1}
 _VRS.update({int(rule.tag, 16): rule.vr for rule in annex_e.RULES if rule.vr and "x" not in rule.tag})
+
+
+@lru_cache(64)
+def is_encapsulated(syntax: str) -> bool:
+    """Pixel data stands in fragments (PS3.5 A.4). Raises ValueError: no transfer syntax."""
+    return UID(syntax).is_encapsulated
 
 
 def is_part_10(data: bytes) -> bool:
@@ -157,6 +161,7 @@ class _Reader:
         data, last = self.data, -1
         found: list[Element] = []
         header, long = struct.Struct("<HH2sH").unpack_from, struct.Struct("<I").unpack_from
+        limit = min(end, len(data))
         while at < end:
             group, number, code, length = header(data, at)
             tag = group << 16 | number
@@ -171,13 +176,16 @@ class _Reader:
                 length, at = long(data, at + 4)[0], at + 8
             elif code in LONG_VRS:
                 length, at = long(data, at + 8)[0], at + 12
-            elif vr:
-                at += 8
+            elif vr:  # nine of ten elements: neither a sequence nor of undefined length
+                begin, at = at + 8, at + 8 + length
+                if at > limit:
+                    raise Odd
+                found.append(Element(tag, vr, data[begin:at]))
+                continue
             else:
                 raise Odd
-            element = self._element(tag, vr, at, min(end, len(data)), length, implicit, depth)
+            found.append(self._element(tag, vr, at, limit, length, implicit, depth))
             at = self.at
-            found.append(element)
         if delimited or at != end:
             raise Odd
         self.count += len(found)
@@ -239,13 +247,13 @@ class _Reader:
 
 def written(found: Object, meta: bytes) -> bytes:
     """A Part 10 file: zero preamble, `meta` (group 2 whole, explicit little endian), the data set."""
-    implicit, encapsulated = found.syntax == ImplicitVRLittleEndian, UID(found.syntax).is_encapsulated
-    body = b"".join(_encoded(found.elements, found.order, implicit, encapsulated=encapsulated))
+    implicit, encapsulated = found.syntax == ImplicitVRLittleEndian, is_encapsulated(found.syntax)
+    parts = _encoded(found.elements, found.order, implicit, encapsulated=encapsulated)
     if found.syntax == DeflatedExplicitVRLittleEndian:
         packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        body = packer.compress(body) + packer.flush()
-        body += bytes(len(body) % 2)
-    return b"".join((bytes(128), MAGIC, meta, body))
+        body = packer.compress(b"".join(parts)) + packer.flush()
+        parts = [body, bytes(len(body) % 2)]
+    return b"".join((bytes(128), MAGIC, meta, *parts))
 
 
 def meta_information(elements: list[Element]) -> bytes:
@@ -254,34 +262,39 @@ def meta_information(elements: list[Element]) -> bytes:
     return struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(body)) + body
 
 
-def _encoded(elements: list[Element], order: str, implicit: bool, *, encapsulated: bool = False) -> Iterator[bytes]:
-    short, long = struct.Struct(f"{order}HH2sH").pack, struct.Struct(f"{order}HH2sHI").pack
-    plain = struct.Struct(f"{order}HHI").pack
+def _encoded(elements: list[Element], order: str, implicit: bool, *, encapsulated: bool = False) -> list[bytes]:
+    """The parts of a data set, to be joined once: pixel data is copied only then."""
+    parts: list[bytes] = []
+    add, (short, long, plain) = parts.append, _PACKED[order]
     for element in elements:
-        group, number, vr = element.tag >> 16, element.tag & 0xFFFF, element.vr
-        if " or " in vr:  # only where an implicit object leaves it open
-            vr = vr[:2]
+        tag, vr = element.tag, element.vr
+        group, number = tag >> 16, tag & 0xFFFF
+        code = _CODES.get(vr) or vr[:2].encode()  # "US or SS": only where an implicit object leaves it open
         if element.items is not None:
             value = b"".join(_item(item, order, implicit) for item in element.items)
         else:
             value = element.value
             if len(value) % 2:
-                value += b" " if vr in _SPACE_PADDED else b"\0"
+                value += b" " if code in _SPACE_PADDED else b"\0"
         length = len(value)
-        if encapsulated and element.tag == PIXEL_DATA:
-            yield long(group, number, b"OB", 0, UNDEFINED)
-            yield value
-            yield b"\xfe\xff\xdd\xe0\0\0\0\0"
+        if tag == PIXEL_DATA and encapsulated:
+            parts += (long(group, number, b"OB", 0, UNDEFINED), value, b"\xfe\xff\xdd\xe0\0\0\0\0")
             continue
         if implicit:
-            yield plain(group, number, length)
-        elif vr in _LONG_TEXT:
-            yield long(group, number, vr.encode(), 0, length)
+            add(plain(group, number, length))
+        elif code in LONG_VRS:
+            add(long(group, number, code, 0, length))
         elif length < 0x10000:
-            yield short(group, number, vr.encode(), length)
+            add(short(group, number, code, length))
         else:  # PS3.5 6.2.2: a value too long for its VR is a UN
-            yield long(group, number, b"UN", 0, length)
-        yield value
+            add(long(group, number, b"UN", 0, length))
+        add(value)
+    return parts
+
+
+_PACKED = {
+    order: tuple(struct.Struct(f"{order}{form}").pack for form in ("HH2sH", "HH2sHI", "HHI")) for order in ("<", ">")
+}
 
 
 def _item(elements: list[Element], order: str, implicit: bool) -> bytes:

@@ -9,12 +9,14 @@ import hashlib
 import hmac
 import itertools
 import uuid
+from functools import lru_cache
 
 from appliance.errors import Misconfigured
 
 SITE_KEY_BYTES_MIN = 32
 SITE_KEY_SYMBOLS_MIN = 12  # 32 random bytes hold about 30 different ones; 64 random hex digits hold 15 or 16
 PATIENT_PREFIX = "ANON"
+UIDS_REMEMBERED = 1 << 12  # in the memory of the process only: the files of a study bear the same ones
 
 
 def checked_key(site_key: bytes) -> bytes:
@@ -35,6 +37,7 @@ def _digest(site_key: bytes, domain: str, value: str) -> bytes:
     return hmac.digest(site_key, f"{domain}\0{value}".encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
+@lru_cache(UIDS_REMEMBERED)
 def uid(site_key: bytes, value: str) -> str:
     """2.25.<integer>, at most 44 characters, for one UID of the source."""
     return f"2.25.{uuid.UUID(bytes=_uuid8(_digest(site_key, 'uid', value)[:16])).int}"

@@ -10,7 +10,6 @@ are core.deface's.
 from dataclasses import dataclass, field
 
 from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import UID
 
 from appliance.core import annex_e, elements_pydicom, pseudonym
 from appliance.core.deidentify import values
@@ -24,7 +23,7 @@ from appliance.core.deidentify.pixels import cleaned_pixels
 from appliance.core.deidentify.rules import rules
 from appliance.core.deidentify.walk import Change as Change
 from appliance.core.deidentify.walk import Walk
-from appliance.core.elements import PIXEL_DATA, Element, Object, Odd, meta_information, read, written
+from appliance.core.elements import PIXEL_DATA, Element, Object, Odd, is_encapsulated, meta_information, read, written
 from appliance.core.options import BASIC_CODE, CODES, PROFILES, Options
 from appliance.errors import Quarantined
 
@@ -68,7 +67,7 @@ def deidentified(found: Object, site_key: bytes, options: Options) -> Deidentifi
     key = pseudonym.checked_key(site_key)
     sop_class = _known_object(found)
     work = Walk(key, rules(options, sop_class), owned_by(found.elements))
-    work.encapsulated, work.order = UID(found.syntax).is_encapsulated, found.order
+    work.encapsulated, work.order = is_encapsulated(found.syntax), found.order
     if "retain-longitudinal-modified-dates" in options:
         here = {element.tag: element for element in found.elements}
         work.offset_days = offset_days(key, patient_of(here))
@@ -100,7 +99,7 @@ def _meta(sop_class: str, instance: bytes, syntax: str) -> bytes:
 
 def _known_object(found: Object) -> str:
     """Only storage objects of the standard: a private SOP class or a DICOMDIR follows rules that are not ours."""
-    if found.syntax not in UID_dictionary or not UID(found.syntax).is_transfer_syntax:
+    if UID_dictionary.get(found.syntax, ("", ""))[1] != "Transfer Syntax":
         raise Quarantined("deid-unsupported", "TransferSyntaxUID")
     said = {
         element.tag: values.texts(element.value) for element in found.elements if element.tag in (_CLASS, _INSTANCE)
@@ -129,7 +128,7 @@ def _pixels(work: Walk, result: list[Element], found: Object) -> tuple[list[Elem
         # The cause quotes values, so it is not kept.
         raise Quarantined("deid-unsupported", "PixelData") from None
     syntax = found.syntax if changed is None else changed[1]
-    if UID(syntax).is_encapsulated:  # PS3.5 A.4
+    if is_encapsulated(syntax):  # PS3.5 A.4
         picture.vr = "OB"
     elif syntax != found.syntax:
         picture.vr = "OW"

@@ -36,12 +36,14 @@ def cleaned(work: Walk, source: list[Element], sequence: str = "") -> list[Eleme
     plan_for, path = work.rules.plan, work.path
     for element in source:
         plan = plan_for(element.tag, sequence)
-        path.append(plan.keyword or f"({element.tag >> 16:04X},{element.tag & 0xFFFF:04X})")
+        path.append(plan.place)
         if element.tag in private:
             kept: Element | None = private[element.tag]
         elif codes is not None and plan.keyword in CODE_KEYWORDS:
             work.note("C", "code")
             kept = code_element(element, codes, plan.keyword)
+        elif plan.does == "X":  # two of three
+            kept = gone(work, plan.rule)
         else:
             kept = _DONE[plan.does](work, plan, element, here)
         if kept is not None:
@@ -51,11 +53,6 @@ def cleaned(work: Walk, source: list[Element], sequence: str = "") -> list[Eleme
         complete(result, codes)
     work.encodings = outer
     return result
-
-
-def _removed(work: Walk, plan: Plan, _: Element, __: dict[int, Element]) -> Element | None:
-    work.note("X", plan.rule)
-    return None
 
 
 def _emptied(work: Walk, plan: Plan, element: Element, _: dict[int, Element]) -> Element:
@@ -153,7 +150,7 @@ def _otherwise(work: Walk, plan: Plan, element: Element, here: dict[int, Element
     action = rule.action(type_of(work.rules.sop_class_uid, sequence, plan.keyword)) if rule else "D"
     plan = plan._replace(rule="E.1-1" if rule else "text")
     if action == "X":
-        return _removed(work, plan, element, here)
+        return gone(work, plan.rule)
     return _emptied(work, plan, element, here) if action == "Z" else _dummy(work, plan, element, here)
 
 
@@ -271,7 +268,6 @@ def _text_by_kind(work: Walk, plan: Plan, element: Element) -> Element | None:
 
 
 _DONE: dict[str, Callable[[Walk, Plan, Element, dict[int, Element]], Element | None]] = {
-    "X": _removed,
     "Z": _emptied,
     "D": _dummy,
     "U": _pseudonyms,

@@ -52,7 +52,7 @@ def dropped_item(item: list[Element]) -> list[Element]:
 
 def points_by_position(elements: list[Element]) -> bool:
     """Some content item names another one by its position in the tree (PS3.3 C.17.3.2.5)."""
-    return any(
-        element.tag == BY_REFERENCE or any(points_by_position(item) for item in element.items or ())
-        for element in elements
-    )
+    for element in elements:
+        if element.tag == BY_REFERENCE or (element.items and any(map(points_by_position, element.items))):
+            return True
+    return False

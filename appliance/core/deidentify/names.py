@@ -21,6 +21,7 @@ _CHARACTER_SET = 0x00080005
 _HOUSES = re.compile(r"Institution|Organization|^PatientAddress$")  # a house that somebody lives in, too
 _IDS = re.compile(r"^PatientID$|^OtherPatientIDs$")
 _WORD = re.compile(r"[^\W_]{3,}")
+TAGS_MAX = 20_000
 WORDS_MAX = 1000  # of all names together: no honest object names so many people
 _INSIDE_MIN = 6  # letters of a name that are looked for inside longer words too: Philip in Philips
 _GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "æ": "ae", "œ": "oe", "ł": "l"})
@@ -97,26 +98,34 @@ def owned_by(elements: list[Element]) -> Owned:
 
 def _names(elements: list[Element], encodings: tuple[str, ...]) -> Iterator[tuple[bool, str]]:
     encodings = encodings_of(elements, encodings)
+    known = _OWNERS.get
     for element in elements:
         if element.items is not None:
             for item in element.items:
                 yield from _names(item, encodings)
             continue
-        vr = vr_of(element.tag)
-        if vr == "PN" or (vr is None and element.vr == "PN"):
+        owner = known(element.tag)
+        if owner is None:
+            owner = _OWNERS[element.tag] = _owner(element.tag)
+        if owner == "name" or (owner == "unknown" and element.vr == "PN"):
             for part in re.split(r"[\\=]", decoded(element.value, encodings)):
                 yield False, part
-        elif vr in ("LO", "ST", "SH", "LT", "UT") and (found := _owner(element.tag)):
-            yield found == "house", decoded(element.value, encodings)
+        elif owner == "house" or owner == "person":
+            yield owner == "house", decoded(element.value, encodings)
 
 
 _OWNERS: dict[int, str] = {}
 
 
 def _owner(tag: int) -> str:
-    """ "person" for an identifier of the patient, "house" for an institution's name, else "" """
-    found = _OWNERS.get(tag)
-    if found is None:
-        keyword = keyword_for_tag(tag)
-        found = _OWNERS[tag] = "person" if _IDS.search(keyword) else "house" if _HOUSES.search(keyword) else ""
-    return found
+    """What a value is by its tag: somebody's name, an identifier of the patient ("person"), an institution's name
+    ("house"), unknown where only the file says its VR, else ""."""
+    if len(_OWNERS) > TAGS_MAX:
+        _OWNERS.clear()
+    vr = vr_of(tag)
+    if vr is None or vr == "PN":
+        return "name" if vr else "unknown"
+    if vr not in ("LO", "ST", "SH", "LT", "UT"):
+        return ""
+    keyword = keyword_for_tag(tag)
+    return "person" if _IDS.search(keyword) else "house" if _HOUSES.search(keyword) else ""

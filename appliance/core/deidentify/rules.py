@@ -38,6 +38,7 @@ class Plan(NamedTuple):
     rule: str
     vr: str
     keyword: str
+    place: str = ""  # the keyword, or the tag of an attribute that has none
 
 
 # The columns of the table, by our names of the options.
@@ -78,7 +79,9 @@ class Rules:
         if found is None:
             if len(self._plans) > PLANS_MAX:
                 self._plans.clear()
-            found = self._plans[tag, sequence] = self._made(tag, sequence)
+            found = self._made(tag, sequence)
+            found = found._replace(place=found.keyword or f"({tag >> 16:04X},{tag & 0xFFFF:04X})")
+            self._plans[tag, sequence] = found
         return found
 
     def _made(self, tag: int, sequence: str) -> Plan:

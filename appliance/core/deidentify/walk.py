@@ -4,6 +4,7 @@ What is noted are keywords, tags and item numbers, never a value.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pydicom._uid_dict import UID_dictionary
 
@@ -16,8 +17,7 @@ from appliance.core.deidentify.words import clinical_words
 from appliance.core.elements import Element
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What was done in one place. path holds keywords, tags and item numbers, never a value."""
 
     path: str
@@ -42,7 +42,8 @@ class Walk:
     by_reference: bool = False  # content items point at each other by position: none may go
 
     def note(self, action: str, rule: str) -> None:
-        self.changes.append(Change(".".join(self.path), action, rule))
+        path = self.path
+        self.changes.append(Change(path[0] if len(path) == 1 else ".".join(path), action, rule))
 
     def keeps_dates(self) -> bool:
         return not self.rules.options.isdisjoint(

@@ -149,18 +149,24 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, config: 
     assert not (tmp_path / "o").exists()
 
 
-def test_many_files_are_done_by_several_processes_in_order(
-    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("more", [[], ["--without", "clean-pixel-data"]], ids=["in threads", "in processes"])
+def test_many_files_are_done_at_once_in_order_and_as_one_by_one(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
+    (tmp_path / "site.key").write_bytes(hashlib.sha256(b"one site").digest())
     (tmp_path / "in").mkdir()
     for number in range(12):
-        shutil.copy(SHIPPED / "CT_small.dcm", tmp_path / "in" / f"{number:02}.dcm")
-    arguments = ["deidentify", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--report", "json", "--jobs", "2"]
-    assert main(["--config", str(config), *arguments]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [Path(line["file"]).name for line in lines] == [f"{number:02}.dcm" for number in range(12)]
-    for line in lines:
-        assert hashlib.sha256(Path(line["output"]).read_bytes()).hexdigest() == line["sha256"]
+        dataset = pydicom.dcmread(SHIPPED / "CT_small.dcm")
+        dataset.PatientName, dataset.PatientID = f"Zwetschgenkern{number:02}^Anna", f"BENCH{7_310_000 + number}"
+        dataset.save_as(tmp_path / "in" / f"{number:02}.dcm")
+    told = {}
+    for jobs in ("1", "3"):
+        arguments = ["deidentify", str(tmp_path / "in"), "-o", str(tmp_path / jobs), "--report", "json", *more]
+        assert main(["--config", str(config), *arguments, "--jobs", jobs]) == 0
+        told[jobs] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(line["file"]).name for line in told["3"]] == [f"{number:02}.dcm" for number in range(12)]
+    for line, alone in zip(told["3"], told["1"], strict=True):
+        assert hashlib.sha256(Path(line["output"]).read_bytes()).hexdigest() == line["sha256"] == alone["sha256"]
         assert line["rules"]["E.1-1 X"] > 5
 
 

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 
 from appliance.core import annex_e
 from appliance.core.case import Case
+from appliance.core.identity import Identity
 from appliance.core.options import BASIC_CODE, CODES, Options
 from appliance.core.receipt import (
     ATTRIBUTES_MAX,
@@ -67,7 +68,10 @@ class Region(Protocol):
 
 
 class Cleaned(Protocol):
-    """One object ready to leave and what was done to it: core.outgoing's Outgoing. bytes is a whole Part 10 file."""
+    """One object ready to leave, what was done to it and whose it was: core.outgoing's Outgoing.
+
+    bytes is a whole Part 10 file.
+    """
 
     @property
     def bytes(self) -> bytes: ...
@@ -78,9 +82,9 @@ class Cleaned(Protocol):
     @property
     def options(self) -> Options: ...
     @property
-    def source_sha256(self) -> str: ...
-    @property
     def sha256(self) -> str: ...
+    @property
+    def who(self) -> Identity: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +95,16 @@ class Accounted:
     account: Account
 
 
-def accounted(header: Dataset, cleaned: Cleaned, site_key: bytes) -> Accounted:
+def accounted(header: Dataset, cleaned: Cleaned, source_sha256: str, site_key: bytes) -> Accounted:
     """What a receipt tells of one object.
 
-    header  of the cleaned object: what it still holds is listed by name
+    header         of the cleaned object: what it still holds is listed by name
+    source_sha256  of the file as it came, in hex
     """
     boxes = [_box(region) for region in cleaned.regions]
     entry = CleanedObject(
         sop_instance_uid=str(header.SOPInstanceUID),
-        source_hmac=source_hmac(site_key, cleaned.source_sha256),
+        source_hmac=source_hmac(site_key, source_sha256),
         sha256=cleaned.sha256,
         bytes_count=len(cleaned.bytes),
         account=0,

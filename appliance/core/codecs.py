@@ -219,15 +219,21 @@ def stored_values(pixels: Pixels, bits: int, signed: bool) -> Pixels:
              (8 signed bits become int16)
     """
     width = pixels.dtype.itemsize * 8
+    least = -(1 << bits - 1) if signed else 0
     if signed:
         whole = pixels.view(f"i{pixels.dtype.itemsize}")
-        if bits < width:
+        if bits < width and not _all_within(whole, least, bits):
             whole = (whole << (width - bits)) >> (width - bits)
         return whole.astype(np.int16 if bits <= 16 else np.int32, copy=False)
     whole = pixels.view(f"u{pixels.dtype.itemsize}")
-    if bits < width:
+    if bits < width and not _all_within(whole, least, bits):
         whole = whole & whole.dtype.type((1 << bits) - 1)
     return whole.astype(np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32, copy=False)
+
+
+def _all_within(pixels: Pixels, least: int, bits: int) -> bool:
+    """Whether nothing has to be cut off: the extremes tell it without a copy of the frame."""
+    return bool(pixels.size and (not least or least <= pixels.min()) and pixels.max() < least + (1 << bits))
 
 
 def in_rgb(pixels: Pixels, photometric: str) -> tuple[Pixels, str]:

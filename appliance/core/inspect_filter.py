@@ -174,7 +174,7 @@ def filters_for(identity: Identity, without: int = 0) -> tuple[Filter, ...]:
     items, excused = frozenset(identity.items), _excused(identity.products)
     if without:
         items = frozenset(item for item in items if BITS[item.kind] & ~without)
-    for kept in reversed(_kept):
+    for kept in reversed(_kept.copy()):  # another thread may add one meanwhile
         if kept.excused == excused and kept.without == without:
             lacking = items - kept.items
             if len(lacking) <= LEFT_OVER_MAX:

@@ -21,14 +21,14 @@ NOT_SHOWN = Change("PixelData", "D", "frame not shown")  # counted in a receipt,
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """The finished bytes of one object and what was done to make them; digests are SHA-256 in hex."""
+    """The finished bytes of one object, their SHA-256 in hex, what was done to make them, and whose the source is."""
 
     bytes: bytes = field(repr=False)
     changes: tuple[Change, ...] = field(repr=False)
     regions: tuple[Region, ...]
     options: Options
-    source_sha256: str
     sha256: str
+    who: Identity = field(repr=False)
 
 
 def outgoing(
@@ -62,5 +62,4 @@ def outgoing_of(
     inspect(finished, who, kept=options)
     if "clean-pixel-data" in options and eyes is not None:
         inspect_pixels(finished, who, eyes)
-    source_sha256, sha256 = (hashlib.sha256(each).hexdigest() for each in (data, finished))
-    return Outgoing(finished, changes, regions, options, source_sha256, sha256)
+    return Outgoing(finished, changes, regions, options, hashlib.sha256(finished).hexdigest(), who)

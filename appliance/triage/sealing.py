@@ -199,10 +199,11 @@ def _material(
     for digest, instance in needed.items():
         data = read(instance)
         own = [place for place in places if place.instance.sha256 == digest]
-        cleaned, known[digest] = clean(data, frozenset(place.frame for place in own)), identity_of(data)
+        cleaned = clean(data, frozenset(place.frame for place in own))
+        known[digest] = cleaned.who
         header = headers[digest] = _header(cleaned.bytes)
         options = cleaned.options
-        objects.append(accounted(header, cleaned, site_key))
+        objects.append(accounted(header, cleaned, digest, site_key))
         sources[str(header.SOPInstanceUID)] = digest
         aliases.update(dict.fromkeys(_aliases(instance, header)))
         if own and "clean-pixel-data" in options:  # else somebody's name may be written into the picture

@@ -1,5 +1,6 @@
 """Real rows for the review page: a small ledger made by the ledger's own functions, frames, and a running service."""
 
+import hashlib
 import json
 import threading
 import time
@@ -192,7 +193,7 @@ class Seeded:
         case = a_case((picture(1), picture(2, place=2))).model_copy(update={"case_id": case_id})
         told = receipt_of(
             case,
-            [accounted(header, cleaned, key)],
+            [accounted(header, cleaned, hashlib.sha256(source.getvalue()).hexdigest(), key)],
             cleaned.options,
             site_key=key,
             decided_at=self.at + 20,

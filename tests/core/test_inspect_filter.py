@@ -1,6 +1,9 @@
 """The filter never says no where the exact search says yes, and the exact search finds what a naive one finds."""
 
 import struct
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,8 +12,9 @@ from hypothesis import strategies as st
 from planted_objects import deidentify, planted
 from undone_rules import undone
 
-from appliance.core import inspect_read
+from appliance.core import inspect_filter, inspect_read
 from appliance.core.identity import Identity, Item
+from appliance.core.inspect import findings
 from appliance.core.inspect_dates import date_forms
 from appliance.core.inspect_filter import filters_for, perhaps_in_numbers, perhaps_in_texts
 from appliance.core.inspect_hits import CELLS_MIN, hits_in
@@ -140,3 +144,31 @@ def test_what_was_kept_of_one_patient_is_no_finding_for_another() -> None:
     assert not perhaps_in_texts(filters_for(other)[-1:], b"Zwetschgenkern")
     assert perhaps_in_texts(filters_for(other), b"Ohrwurmstein")
     assert not in_text(search_for(other), "Zwetschgenkern")
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """The interpreter changes threads as often as it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_one_thread_looks_for_is_what_it_finds() -> None:
+    """`appliance deidentify` inspects in several threads: each object is one patient's, every third bears its name."""
+    asked = []
+    for number in range(60):
+        who = Identity((Item("name", f"Zwetschgenkern{number:02}^Balthasar", "PatientName"),))
+        comment = b"seen: Zwetschgenkern%02d " % (number if not number % 3 else 99 - number)
+        header = struct.pack("<HH2sH", 0x0020, 0x4000, b"LT", len(comment))
+        asked.append((undone(CLEANED, 0x00204000, header + comment, 0), who))
+    places = {}
+    for threads in (1, 8):
+        inspect_filter._kept.clear()
+        with ThreadPoolExecutor(threads) as pool:
+            places[threads] = list(pool.map(lambda each: findings(*each), asked))
+    assert places[8] == places[1]
+    leaks = [number for number, found in enumerate(places[8]) if any(one.kind == "identity" for one in found)]
+    assert leaks == list(range(0, 60, 3))

@@ -15,6 +15,7 @@ from appliance.core.audit import Check, Filed, agrees, audited
 from appliance.core.case import Case, Stamp, final
 from appliance.core.document import decode, encode
 from appliance.core.enclosure import enclosed
+from appliance.core.identity import Identity
 from appliance.core.options import PROFILES, Options
 from appliance.core.receipt import (
     ATTRIBUTES_MAX,
@@ -59,8 +60,8 @@ class Cleaned:
     changes: tuple[Change, ...] = ()
     regions: tuple[Region, ...] = ()
     options: Options = PROFILES["centre"]
-    source_sha256: str = SOURCE
     sha256: str = field(default=hashlib.sha256(b"cleaned").hexdigest())
+    who: Identity = field(default=Identity(()))
 
 
 def header(uid: str = "2.25.7", **said: Any) -> Dataset:
@@ -73,7 +74,8 @@ def header(uid: str = "2.25.7", **said: Any) -> Dataset:
 
 def a_receipt(case: Case | None = None, *cleaned: Cleaned, site_key: bytes = SITE_KEY) -> DeidReceipt:
     objects = [
-        accounted(header(f"2.25.{number}"), each, site_key) for number, each in enumerate(cleaned or (Cleaned(),), 7)
+        accounted(header(f"2.25.{number}"), each, SOURCE, site_key)
+        for number, each in enumerate(cleaned or (Cleaned(),), 7)
     ]
     options = PROFILES["centre"]
     told = {"site_key": site_key, "decided_at": 1_700_000_000.5, "versions": VERSIONS}
@@ -133,7 +135,7 @@ def test_counts_names_and_rules_are_told_and_item_numbers_are_not() -> None:
 
 def test_what_an_option_kept_is_told_once() -> None:
     kept = Cleaned(changes=(Change("PatientAge", "K", "retain-patient-characteristics"),))
-    account = accounted(header(PatientAge="034Y", Columns=8), kept, SITE_KEY).account
+    account = accounted(header(PatientAge="034Y", Columns=8), kept, SOURCE, SITE_KEY).account
     assert account.kept == ("Columns", "Rows", "SOPInstanceUID")
     assert [(each.path, each.action) for each in account.changed] == [("PatientAge", "K")]
 

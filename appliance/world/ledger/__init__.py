@@ -88,25 +88,23 @@ def add_instance(c: Connection, instance: Instance, at: float) -> tuple[int, boo
         c.execute(update(instances).where(instances.c.id == known.id).values(copies=instances.c.copies + 1))
         return known.study_number, False
     uid = instance.study_instance_uid
+    made = {
+        "number": epochs.next_number(c),
+        "study_instance_uid": uid,
+        "revision": epochs.next_revision(c, 0),
+        "state": "received",
+        "seq": 0,
+        "attempts": 0,
+        "first_received_at": at,
+        "last_received_at": at,
+        "state_since": at,
+        "fault_code": "",
+        "released": False,
+        "completeness": {},
+        "modality": instance.modality,
+    }
     c.execute(
-        upsert(studies)
-        .values(
-            number=epochs.next_number(c),
-            study_instance_uid=uid,
-            revision=epochs.next_revision(c, 0),
-            state="received",
-            seq=0,
-            attempts=0,
-            first_received_at=at,
-            last_received_at=at,
-            state_since=at,
-            fault_code="",
-            released=False,
-            completeness={},
-            modality=instance.modality,
-            **asdict(instance.patient),
-        )
-        .on_conflict_do_nothing(index_elements=["study_instance_uid"])
+        upsert(studies).on_conflict_do_nothing(index_elements=["study_instance_uid"]), made | asdict(instance.patient)
     )
     study = c.execute(select(studies).where(studies.c.study_instance_uid == uid)).one()
     late = study.state != "received"
@@ -115,17 +113,16 @@ def add_instance(c: Connection, instance: Instance, at: float) -> tuple[int, boo
         moved = move(c, study, "received", who="triage.admit", at=at, revision=revision)
         assert moved, "the row was read in this transaction"
         supersede_results(c, study.number, at)
-    c.execute(
-        insert(instances).values(
-            study_number=study.number,
-            sop_instance_uid=instance.sop_instance_uid,
-            sha256=instance.sha256,
-            revision=revision,
-            received_at=at,
-            copies=1,
-            facts=asdict(instance),
-        )
-    )
+    row = {
+        "study_number": study.number,
+        "sop_instance_uid": instance.sop_instance_uid,
+        "sha256": instance.sha256,
+        "revision": revision,
+        "received_at": at,
+        "copies": 1,
+        "facts": asdict(instance),
+    }
+    c.execute(insert(instances), row)
     rank = func.min(studies.c.request_rank, request_rank(instance.request_priority))
     where = studies.c.number == study.number
     c.execute(update(studies).where(where).values(last_received_at=at, request_rank=rank))
@@ -178,19 +175,18 @@ def move(
     )
     if swapped.rowcount != 1:
         return False
-    c.execute(
-        insert(moves).values(
-            study_number=study.number,
-            revision=revision or study.revision,
-            seq=study.seq + 1,
-            from_state=study.state,
-            to_state=to,
-            event=name,
-            who=who,
-            at=at,
-            code=code,
-        )
-    )
+    row = {
+        "study_number": study.number,
+        "revision": revision or study.revision,
+        "seq": study.seq + 1,
+        "from_state": study.state,
+        "to_state": to,
+        "event": name,
+        "who": who,
+        "at": at,
+        "code": code,
+    }
+    c.execute(insert(moves), row)
     return True
 
 
@@ -242,7 +238,7 @@ def set_completeness(c: Connection, number: int, reason: dict[str, object]) -> N
 
 def put_result(c: Connection, number: int, revision: int, values: dict[str, Any]) -> None:
     """The result of one revision; deciding again gives the same answer, so the first one stands."""
-    c.execute(upsert(results).values(study_number=number, revision=revision, **values).on_conflict_do_nothing())
+    c.execute(upsert(results).on_conflict_do_nothing(), {"study_number": number, "revision": revision, **values})
 
 
 def set_case(c: Connection, number: int, revision: int, case_id: str) -> None:

@@ -85,9 +85,12 @@ def put_receipt(
 
 def put_pseudonyms(c: Connection, number: int, aliases: Iterable[tuple[str, str, str]]) -> None:
     """Rows (kind, pseudonym, source) of a study; known ones stay as they are."""
-    for kind, pseudonym, source in aliases:
-        row = {"pseudonym": pseudonym, "study_number": number, "kind": kind, "source": source}
-        c.execute(upsert(pseudonyms).values(**row).on_conflict_do_nothing())
+    rows = [
+        {"pseudonym": pseudonym, "study_number": number, "kind": kind, "source": source}
+        for kind, pseudonym, source in aliases
+    ]
+    if rows:
+        c.execute(upsert(pseudonyms).on_conflict_do_nothing(), rows)
 
 
 def put_key_images(c: Connection, case_id: str, number: int, shown: Iterable[tuple[str, str, int]]) -> None:

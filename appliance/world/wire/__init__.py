@@ -64,7 +64,7 @@ def put_case(
     """
     row = {"case_id": case_id, "revision": revision, "urgency": urgency}
     row |= {"created_at": at, "state": "queued", "state_at": at}
-    if c.execute(upsert(cases).values(**row).on_conflict_do_nothing()).rowcount != 1:
+    if c.execute(upsert(cases).on_conflict_do_nothing(), row).rowcount != 1:
         return False
     for each in ways:
         freight.put_transfer(c, each, at)

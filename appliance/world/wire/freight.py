@@ -57,7 +57,7 @@ def put_transfer(c: Connection, enclosed: Enclosed, at: float) -> None:
         "state": "ready",
         "state_at": at,
     }
-    c.execute(upsert(transfers).values(**row).on_conflict_do_nothing())
+    c.execute(upsert(transfers).on_conflict_do_nothing(), row)
 
 
 def shed_transfer(c: Connection, transfer_id: str, at: float) -> bool:

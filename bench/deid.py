@@ -3,10 +3,11 @@
     python -m bench.deid [--files N] [--repeats N] [--peers FOLDER] [--seed N]
 
 Ours is the whole road: read, list the identity, clean, inspect the finished bytes, write. The peers read, clean and
-write; none of them inspects. Each run is one process pinned to one core over a folder in memory, its CPU time taken
-from the system (bench/deid_tools.py); the order turns by one tool each repeat, so that a busy spell meets all. A tool
-that leaves files out is shown with what it wrote. The peers live in an environment that this program makes from
-bench/deid_peers.txt: their pins are not ours. Nothing is written into the repository but that environment.
+write; none of them inspects, and beside them stands ours without its inspection. Each run is one process pinned to one
+core over a folder in memory, its CPU time taken from the system (bench/deid_tools.py); the order turns by one tool each
+repeat, so that a busy spell meets all. A tool that leaves files out is shown with what it wrote. The peers live in an
+environment that this program makes from bench/deid_peers.txt: their pins are not ours. Nothing is written into the
+repository but that environment.
 """
 
 import argparse

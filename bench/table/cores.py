@@ -20,9 +20,8 @@ def measure(how: How) -> Row:
     cores = sorted(os.sched_getaffinity(0))[-2:]
     if len(cores) < 2:
         return Row(NAME, missing=dict.fromkeys(("triage", "deidentify", "deidentify-memory"), "one core here"))
-    count = str(how.count(4, 24))
     figures = []
-    for what in ("triage", "deidentify"):
+    for what, count in (("triage", str(how.count(4, 24))), ("deidentify", str(how.count(10, 40)))):
         found = [[], []]  # type: list[list[dict[str, float]]]
         for _ in range(how.count(1, how.repeats)):
             for number, pinned in enumerate((cores[:1], cores)):
@@ -67,7 +66,7 @@ def main() -> None:
                 cwd=ROOT, env=environment(), check=True, capture_output=True,
             )  # fmt: skip
             took = time.monotonic() - began
-            mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024 * (1 if jobs == "1" else int(jobs))
+            mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(json.dumps({"took_s": took, "mib": mib}))
 
 

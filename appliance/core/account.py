@@ -169,10 +169,7 @@ def _account(header: Dataset, changes: Sequence[Change]) -> Account:
     tallies: Counter[tuple[str, str]] = Counter()
     for (_, action, rule), count in told.items():
         tallies[action, rule] += count
-    changed = [
-        Attribute(path=path, action=action, rule=rule, count=count)
-        for (path, action, rule), count in sorted(told.items())
-    ]
+    changed = [_attribute(*what, count) for what, count in sorted(told.items())]
     kept = sorted(set(_paths(header)) - {path for path, _, _ in told})
     return Account(
         tallies=tuple(
@@ -183,6 +180,11 @@ def _account(header: Dataset, changes: Sequence[Change]) -> Account:
         kept=tuple(kept[:ATTRIBUTES_MAX]),
         kept_left_out=max(0, len(kept) - ATTRIBUTES_MAX),
     )
+
+
+@lru_cache(4096)  # the same in every slice, and checked by the document's own rules once
+def _attribute(path: str, action: str, rule: str, count: int) -> Attribute:
+    return Attribute(path=path, action=action, rule=rule, count=count)
 
 
 _ITEM = re.compile(r"\[[0-9]*\]")
@@ -205,6 +207,7 @@ def _is_name(text: str) -> bool:
     return text in _KEYWORDS or tag_for_keyword(text) is not None or _TAG.fullmatch(text) is not None
 
 
+@lru_cache(1024)
 def _rule(rule: str) -> str:
     return re.sub(r"[^A-Za-z0-9 .,:()/*+-]", " ", rule)[:RULE_CHARACTERS_MAX]
 

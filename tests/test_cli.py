@@ -316,3 +316,20 @@ def test_no_verb_prints_patient_data_on_a_fault(
     main(["--config", str(config), "replay", str(tmp_path / "cut.dcm")])
     said = capsys.readouterr()
     assert "SECRET" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [["studies"], ["status"], ["reconcile"], ["receipt", "ab" * 32], ["crosswalk", "2.25.7"]],
+    ids=lambda v: v[0],
+)
+def test_a_torn_ledger_is_told_by_every_verb_that_reads_it(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str], verb: list[str]
+) -> None:
+    ledger_file = Places(tmp_path / "state").studies_db
+    ledger_file.parent.mkdir(parents=True, exist_ok=True)
+    ledger_file.write_bytes(b"not a database at all, " * 500)
+    assert main(["--config", str(config), *verb]) == 78
+    said = capsys.readouterr().err
+    assert "ledger-damaged" in said
+    assert "salvage" in said

@@ -84,15 +84,6 @@ def _run(told: argparse.Namespace) -> int:
             from appliance.cli import replay
 
             return replay.run(_configuration(told)[0], told)
-        case "receipt":
-            from appliance.cli import receipt
-
-            config = _configuration(told)[0]
-            return receipt.run(config, Places(config.state.folder), told.case, told.json)
-        case "crosswalk":
-            from appliance.cli import crosswalk
-
-            return crosswalk.run(Places(_configuration(told)[0].state.folder), told.pseudonym, told.json)
         case "models":
             from appliance.cli import models
 
@@ -102,10 +93,6 @@ def _run(told: argparse.Namespace) -> int:
 
             config = _configuration(told)[0]
             return certify.run(config, Places(config.state.folder), told)
-        case "reconcile":
-            from appliance.cli import reconcile
-
-            return reconcile.show(Places(_configuration(told)[0].state.folder), told.deep, told.json)
     return _look(told)
 
 
@@ -145,6 +132,8 @@ def _looking(told: argparse.Namespace) -> int:
             from appliance.cli import prove
 
             return prove.run(config, told)
+        case "receipt" | "crosswalk" | "reconcile":
+            return _accounting(config, places, told)
         case "support-bundle":
             from appliance.cli import support
 
@@ -191,6 +180,24 @@ def _looking(told: argparse.Namespace) -> int:
             return corrections.run(places, told)
         case "config":
             return look.show_config(config, told.json)
+    raise AssertionError(told.verb)
+
+
+def _accounting(config: Config, places: Places, told: argparse.Namespace) -> int:
+    """What left, what its names stand for, and whether the ledgers agree."""
+    match told.verb:
+        case "receipt":
+            from appliance.cli import receipt
+
+            return receipt.run(config, places, told.case, told.json)
+        case "crosswalk":
+            from appliance.cli import crosswalk
+
+            return crosswalk.run(places, told.pseudonym, told.json)
+        case "reconcile":
+            from appliance.cli import reconcile
+
+            return reconcile.show(places, told.deep, told.json)
     raise AssertionError(told.verb)
 
 

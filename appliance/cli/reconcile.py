@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, inspect, select
 
+from appliance.condition.books import lost as lost_ledgers
 from appliance.config import Places
 from appliance.core import lifecycle
 from appliance.core.schedule import SERIES_TIER
+from appliance.errors import Misconfigured
 from appliance.world import archive, desk, ledger, sqlite, wire
 from appliance.world.ledger import corrections, departures, epochs, forgetting
 from appliance.world.wire import corrections as mail
@@ -60,7 +62,9 @@ def reconcile(places: Places, *, deep: bool = False) -> tuple[list[Check], dict[
 
 
 def show(places: Places, deep: bool, as_json: bool) -> int:
-    """Prints every check and the balance; status 0 only if all hold."""
+    """Prints every check and the balance; status 0 only if all hold. Raises Misconfigured("ledger-damaged", names)."""
+    if gone := lost_ledgers(places):  # nothing to compare the rest with
+        raise Misconfigured("ledger-damaged", ", ".join(gone))
     checks, counts = reconcile(places, deep=deep)
     well = all(check.holds for check in checks)
     seen = sum(count for state, count in counts.items() if state != "incoming")
@@ -86,7 +90,7 @@ def _once(places: Places, deep: bool) -> tuple[list[Check], dict[str, int]]:
         return connections[-1] if made(connections[-1]) else None
 
     try:
-        studies = opened(places.studies_db, lambda _: True)
+        studies = opened(places.studies_db, lambda c: inspect(c).has_table(ledger.studies.name))
         cases = opened(places.cases_db, lambda c: wire.is_made(c, wire.CASES))
         link = opened(places.link_db, lambda c: wire.is_made(c, wire.LINK))
         signed = opened(places.review_db, desk.is_made)

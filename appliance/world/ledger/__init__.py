@@ -88,7 +88,7 @@ def add_instance(c: Connection, instance: Instance, at: float) -> tuple[int, boo
         c.execute(update(instances).where(instances.c.id == known.id).values(copies=instances.c.copies + 1))
         return known.study_number, False
     uid = instance.study_instance_uid
-    made = {
+    made: dict[str, Any] = {
         "number": epochs.next_number(c),
         "study_instance_uid": uid,
         "revision": epochs.next_revision(c, 0),

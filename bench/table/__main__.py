@@ -66,7 +66,7 @@ def machine(how: How, load: float) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     told = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told.add_argument("--quick", action="store_true", help="fewer files and repeats: under five minutes")
+    told.add_argument("--quick", action="store_true", help="fewer files, once each: under five minutes, no spread")
     told.add_argument("--rows", help=f"only these, by commas: {', '.join(ROWS)}")
     told.add_argument("--repeats", type=int)
     told.add_argument("--seed", type=int, default=1)
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         told.error(f"no such row: {', '.join(sorted(unknown))}")
     load, rows = os.getloadavg()[0], []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        repeats = given.repeats or (2 if given.quick else 5)
+        repeats = given.repeats or (1 if given.quick else 3)
         how = How(given.quick, repeats, given.seed, Path(folder), max(os.sched_getaffinity(0)))
         for name in wanted:
             began = time.monotonic()

@@ -21,7 +21,7 @@ def measure(how: How) -> Row:
     if len(cores) < 2:
         return Row(NAME, missing=dict.fromkeys(("triage", "deidentify", "deidentify-memory"), "one core here"))
     figures = []
-    for what, count in (("triage", str(how.count(4, 24))), ("deidentify", str(how.count(10, 40)))):
+    for what, count in (("triage", str(how.count(4, 12))), ("deidentify", str(how.count(10, 24)))):
         found = [[], []]  # type: list[list[dict[str, float]]]
         for _ in range(how.count(1, how.repeats)):
             for number, pinned in enumerate((cores[:1], cores)):

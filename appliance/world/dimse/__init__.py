@@ -30,7 +30,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from appliance.config.dimse import Dimse
 from appliance.errors import Misconfigured, Unavailable
-from appliance.world.dimse import server, steps
+from appliance.world.dimse import plain, server, steps
 from appliance.world.dimse.landed import Landed
 from appliance.world.dimse.server import Limits, Server
 
@@ -103,7 +103,9 @@ def listen(knobs: Dimse, landing: Path, file_bytes_max: int, key_file: Path, end
     """
     pynetdicom._config.STORE_RECV_CHUNKED_DATASET = True
     pynetdicom._config.UNRESTRICTED_STORAGE_SERVICE = True
-    pynetdicom.dimse_messages.NamedTemporaryFile = Landed  # type: ignore[attr-defined,assignment]
+    messages: Any = pynetdicom.dimse_messages
+    messages.NamedTemporaryFile, messages.decode = Landed, plain.decode
+    messages.create_file_meta, messages.write_file_meta_info = plain.file_meta, plain.write_file_meta
     pynetdicom.acse.negotiate_unrestricted = _only_storage  # type: ignore[attr-defined,assignment]
     pynetdicom._config.LOG_HANDLER_LEVEL = "none"
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its words may quote what a stranger sent

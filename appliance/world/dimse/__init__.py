@@ -48,7 +48,8 @@ LANDING_SLACK_S, LANDING_ALONE_S = 60.0, 5.0
 class Ends:
     """What the listener asks its service. line: the number of an association, of its own while it is open.
 
-    keep     puts a whole file of a line away durably under its digest and returns ""; the code of a fault where not
+    keep     puts a whole file of a line away durably under its digest, which it asks for as late as it can, and returns
+             ""; the code of a fault where not
     ask      the same with a commitment that an AE title asks for: its transfer syntax, its data set as it came
     tell     the same with what an AE title tells of a procedure step: its SOP Instance UID, transfer syntax, data set
     began    told that an association with a peer (AE title at address) may send
@@ -59,7 +60,7 @@ class Ends:
     limited  told that an association was ended because it went past a limit
     """
 
-    keep: Callable[[Path, str, int], str]
+    keep: Callable[[Path, Callable[[], str], int], str]
     ask: Callable[[str, str, bytes], str]
     tell: steps.Take
     began: Callable[[int, str], None]

@@ -129,11 +129,14 @@ class _Provider(DIMSEServiceProvider):
     def receive_primitive(self, primitive: Any) -> None:
         # No room, or a command set that is none: the thread must not end by it and leave a peer waiting.
         read = super().receive_primitive
+        coming: Any = None if self.message is None else self.message._data_set_file
         if self._limits.safely(lambda: read(primitive)):
             if self.dul._kill_thread:  # another thread ended it meanwhile, and let go of what was there before
                 self.forget()
                 return
             if not self._too_much():
+                if coming is not None and self.message is None:  # whole: the other thread syncs it meanwhile
+                    coming.sha256()
                 return
             self._limits.limited()
         self._end()

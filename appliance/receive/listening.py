@@ -84,16 +84,16 @@ class Listening:
         LOG.info("receive.listen: %s at port %d", self.knobs.ae_title, self.listener.port)
         return True
 
-    def keep(self, path: Path, sha256: str, line: int) -> str:
+    def keep(self, path: Path, sha256: Callable[[], str], line: int) -> str:
         """Puts a whole object away: it survives a power cut when this returns "". Else the code of what was wrong."""
         done = guarded("receive.store", lambda: self._keep(path, sha256, line))
         return done.code if isinstance(done, Fault) else ""
 
-    def _keep(self, path: Path, sha256: str, line: int) -> None:
+    def _keep(self, path: Path, sha256: Callable[[], str], line: int) -> None:
         if not self.room():
             raise Unavailable("disk-low")
-        archive.adopt(path, self.incoming / f"{sha256}.dcm")
-        self.bursts.kept(line, sha256)
+        archive.adopt(path, self.incoming, lambda: f"{sha256()}.dcm")
+        self.bursts.kept(line, sha256())
 
     def ask(self, peer: str, syntax: str, data: bytes) -> str:
         """Files a commitment that is asked for, in the same way; the same request again is the same file."""

@@ -8,7 +8,7 @@ import hashlib
 import mmap
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -141,16 +141,18 @@ def put_stream(folder: Path, chunks: Iterable[bytes], partial_name: str, suffix:
     return digest.hexdigest(), size
 
 
-def adopt(path: Path, target: Path) -> None:
-    """Takes a whole file of the same file system over, under a name that may be its digest.
+def adopt(path: Path, folder: Path, name: Callable[[], str]) -> None:
+    """Takes a whole file of the same file system over into a folder.
 
-    The bytes are on the disk before the name is: whoever finds the name finds all of them. That the old name is gone is
-    not waited for: it lies where everything is removed at the next start.
+    name  asked for when the bytes are on the disk, so that a digest can be made in the time that takes
+
+    The bytes are there before the name is: whoever finds the name finds all of them. That the old name is gone is not
+    waited for: it lies where everything is removed at the next start.
     """
     with _room(), path.open("rb+") as file:
         os.fsync(file.fileno())
-    path.replace(target)
-    sync_folder(target.parent)
+    path.replace(folder / name())
+    sync_folder(folder)
 
 
 def free_bytes(folder: Path) -> int:

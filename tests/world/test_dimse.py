@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import data_store
 import pydicom
@@ -24,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
 
 from appliance.config import Config, Places
@@ -142,6 +143,23 @@ def test_every_real_object_is_kept_bit_by_bit_in_the_syntax_it_was_sent_in(
     assert {(admit(data).transfer_syntax_uid, body(data)) for data in taken} == sent
     assert len(sent) >= 100
     assert not door.landing()
+
+
+@pytest.mark.parametrize("more", [{}, {"originator_aet": "PACS", "originator_id": 3}], ids=["plain", "moved"])
+def test_a_peer_that_reads_in_small_pieces_is_answered_in_them(
+    open_door: Callable[..., Door], tmp_path: Path, more: dict[str, Any]
+) -> None:
+    door = open_door()
+    sender = AE(ae_title=SCANNER)
+    sender.add_requested_context("1.2.840.10008.5.1.4.1.1.4", ExplicitVRLittleEndian)
+    line = sender.associate("127.0.0.1", door.port, ae_title=OURS, max_pdu=64)
+    pieces: list[int] = []
+    line.bind(evt.EVT_DATA_RECV, lambda event: pieces.append(len(event.data)))
+    assert line.send_c_store(pydicom.dcmread(film(tmp_path, 1)), **more).Status == 0
+    line.release()
+    assert len(door.taken()) == 1
+    assert len(pieces) > 2
+    assert max(pieces) <= 64 + 6
 
 
 def test_an_echo_is_answered_to_who_is_listed_and_to_nobody_else(open_door: Callable[..., Door]) -> None:

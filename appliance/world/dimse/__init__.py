@@ -30,7 +30,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from appliance.config.dimse import Dimse
 from appliance.errors import Misconfigured, Unavailable
-from appliance.world.dimse import server, steps
+from appliance.world.dimse import plain, server, steps
 from appliance.world.dimse.landed import Landed
 from appliance.world.dimse.server import Limits, Server
 
@@ -48,7 +48,8 @@ LANDING_SLACK_S, LANDING_ALONE_S = 60.0, 5.0
 class Ends:
     """What the listener asks its service. line: the number of an association, of its own while it is open.
 
-    keep     puts a whole file of a line away durably under its digest and returns ""; the code of a fault where not
+    keep     puts a whole file of a line away durably under its digest, which it asks for as late as it can, and returns
+             ""; the code of a fault where not
     ask      the same with a commitment that an AE title asks for: its transfer syntax, its data set as it came
     tell     the same with what an AE title tells of a procedure step: its SOP Instance UID, transfer syntax, data set
     began    told that an association with a peer (AE title at address) may send
@@ -59,7 +60,7 @@ class Ends:
     limited  told that an association was ended because it went past a limit
     """
 
-    keep: Callable[[Path, str, int], str]
+    keep: Callable[[Path, Callable[[], str], int], str]
     ask: Callable[[str, str, bytes], str]
     tell: steps.Take
     began: Callable[[int, str], None]
@@ -103,7 +104,9 @@ def listen(knobs: Dimse, landing: Path, file_bytes_max: int, key_file: Path, end
     """
     pynetdicom._config.STORE_RECV_CHUNKED_DATASET = True
     pynetdicom._config.UNRESTRICTED_STORAGE_SERVICE = True
-    pynetdicom.dimse_messages.NamedTemporaryFile = Landed  # type: ignore[attr-defined,assignment]
+    messages: Any = pynetdicom.dimse_messages
+    messages.NamedTemporaryFile, messages.decode = Landed, plain.decode
+    messages.create_file_meta, messages.write_file_meta_info = plain.file_meta, plain.write_file_meta
     pynetdicom.acse.negotiate_unrestricted = _only_storage  # type: ignore[attr-defined,assignment]
     pynetdicom._config.LOG_HANDLER_LEVEL = "none"
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its words may quote what a stranger sent

@@ -19,15 +19,19 @@ from typing import Any
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import A_ABORT_RQ
+from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from appliance.world.dimse import plain
 from appliance.world.dimse.pdata import Upper
 from appliance.world.dimse.waking import WAIT_S, Bell, News, Told, readable
 
 OTHER_PDU_BYTES_MAX = 2**20  # of an association request with every class and syntax there is
 COMMAND_BYTES_MAX = 2**16
 IDENTIFIER_BYTES_MAX = 2**20  # of a data set that is no object
+LAST_OF_COMMAND, PDV_BYTES = b"\x03", 6  # PS3.8 Annex E.2; length, context and control header of a value (9.3.5.1)
 WAITING_MAX = 4  # requests sent before the answer to the first: none was negotiated (PS3.7 D.3.3.3)
 TLS_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"  # PS3.15 B.12, which follows BCP 195 (RFC 9325)
 
@@ -125,14 +129,28 @@ class _Provider(DIMSEServiceProvider):
     def receive_primitive(self, primitive: Any) -> None:
         # No room, or a command set that is none: the thread must not end by it and leave a peer waiting.
         read = super().receive_primitive
+        coming: Any = None if self.message is None else self.message._data_set_file
         if self._limits.safely(lambda: read(primitive)):
             if self.dul._kill_thread:  # another thread ended it meanwhile, and let go of what was there before
                 self.forget()
                 return
             if not self._too_much():
+                if coming is not None and self.message is None:  # whole: the other thread syncs it meanwhile
+                    coming.sha256()
                 return
             self._limits.limited()
         self._end()
+
+    def send_msg(self, primitive: Any, context_id: int) -> None:
+        """A plain answer to C-STORE goes as it is, in one piece; everything else as pynetdicom sends it."""
+        answers = isinstance(primitive, C_STORE) and primitive.MessageIDBeingRespondedTo is not None
+        command = plain.answer_of(primitive) if answers else None
+        if command is None or 0 < self.maximum_pdu_size < len(command) + PDV_BYTES:
+            super().send_msg(primitive, context_id)
+            return
+        told = P_DATA()
+        told.presentation_data_value_list.append((context_id, LAST_OF_COMMAND + command))
+        self.dul.send_pdu(told)
 
     def _too_much(self) -> bool:
         """Whether a peer makes this process hold more than an honest one would."""

@@ -4,6 +4,7 @@ What a service cannot do without is checked before it says that it is ready: a m
 operator's, exit status 78; anything that breaks later ends the process, and the supervisor starts it again.
 """
 
+import gc
 import logging
 import math
 import random
@@ -24,6 +25,7 @@ from appliance.world import inotify, journal, systemd
 
 def serve(name: str, path: Path) -> int:
     """Runs one service to its end; returns the exit status."""
+    gc.disable()  # until it is ready: a start makes much and drops little of it
     quiet_libraries()
     logging.basicConfig(level=logging.INFO, handlers=[journal.handler(name)])
     config, mistakes = accepted.configuration(name, path)
@@ -51,6 +53,8 @@ def serve(name: str, path: Path) -> int:
 
 
 def _ready(address: str) -> None:
+    gc.freeze()  # what a start leaves stays for good: no collection goes through it again
+    gc.enable()
     systemd.notify(f"READY=1\nSTATUS={address}" if address else "READY=1")
     logging.getLogger("appliance").info("ready %s", address)
 

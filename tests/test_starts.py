@@ -15,13 +15,14 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("receive", "triage", "uplink", "review", "deliver")
 # The start of one service as `appliance run` makes it, ended where it says that it is ready.
 UNTIL_READY = """
-import gc, json, os, sys
+import gc, json, os, sys, threading
 from pathlib import Path
 from appliance.cli import services
 from appliance.world import systemd
 def heard(message, **_):
     loaded = [name for name, module in sys.modules.items() if module]
     told = {"modules": loaded, "collects": gc.isenabled(), "frozen": gc.get_freeze_count()}
+    told["threads_of_libraries"] = len(os.listdir("/proc/self/task")) - threading.active_count()
     Path(sys.argv[3]).write_text(json.dumps(told))
     os._exit(0)
 systemd.notify = heard
@@ -50,6 +51,7 @@ class Ready:
     modules: list[str]
     collects: bool
     frozen: int
+    threads_of_libraries: int
 
 
 @pytest.fixture(scope="module", params=ROOMS)
@@ -61,9 +63,10 @@ def ready(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "review": {"port": 0, "tls": "off"},
     }
     said = folder / "said.json"
+    own = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     subprocess.run(
         [sys.executable, "-c", UNTIL_READY, request.param, str(lay_out(folder, **settings)), str(said)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**own, "PYTHONPATH": str(ROOT)},
         check=True,
         timeout=120,
     )
@@ -79,3 +82,8 @@ def test_a_service_that_is_ready_has_loaded_no_more_than_it_needs(ready: Ready) 
 def test_what_a_start_leaves_is_collected_no_more_and_what_comes_is(ready: Ready) -> None:
     assert ready.collects
     assert ready.frozen > 10_000
+
+
+def test_no_library_has_threads_of_its_own(ready: Ready) -> None:
+    """BLAS would start one a core, twice, and add up in another order on another machine."""
+    assert ready.threads_of_libraries == 0

@@ -7,6 +7,7 @@ operator's, exit status 78; anything that breaks later ends the process, and the
 import gc
 import logging
 import math
+import os
 import random
 import signal
 import sys
@@ -34,6 +35,8 @@ def serve(name: str, path: Path) -> int:
     gc.disable()  # until it is ready: a start makes much and drops little of it
     for unused in (*PLUG_INS, COMMAND_LINE) if name == "deliver" else PLUG_INS:
         sys.modules[unused] = None  # type: ignore[assignment]  # the import system's own word for: not there
+    # Read when numpy is loaded. No matrix here is worth a second thread, and with one the sums are every machine's.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     quiet_libraries()
     logging.basicConfig(level=logging.INFO, handlers=[journal.handler(name)])
     config, mistakes = accepted.configuration(name, path)

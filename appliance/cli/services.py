@@ -4,10 +4,13 @@ What a service cannot do without is checked before it says that it is ready: a m
 operator's, exit status 78; anything that breaks later ends the process, and the supervisor starts it again.
 """
 
+import gc
 import logging
 import math
+import os
 import random
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,9 +24,19 @@ from appliance.errors import Misconfigured, Unavailable
 from appliance.loop import Due, Step, moment, run
 from appliance.world import inotify, journal, systemd
 
+# What pydicom loads where it is there, and no service may use: plug-ins (docs/decisions/0006: one decoder), and what
+# fetches its sample files.
+PLUG_INS = ("gdcm", "jpeg_ls", "pylibjpeg", "openjpeg", "requests", "tqdm")
+COMMAND_LINE = "click"  # without it httpx loads none of its own, nor rich and pygments; the page's server needs it
+
 
 def serve(name: str, path: Path) -> int:
     """Runs one service to its end; returns the exit status."""
+    gc.disable()  # until it is ready: a start makes much and drops little of it
+    for unused in (*PLUG_INS, COMMAND_LINE) if name == "deliver" else PLUG_INS:
+        sys.modules[unused] = None  # type: ignore[assignment]  # the import system's own word for: not there
+    # Read when numpy is loaded. No matrix here is worth a second thread, and with one the sums are every machine's.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     quiet_libraries()
     logging.basicConfig(level=logging.INFO, handlers=[journal.handler(name)])
     config, mistakes = accepted.configuration(name, path)
@@ -51,6 +64,8 @@ def serve(name: str, path: Path) -> int:
 
 
 def _ready(address: str) -> None:
+    gc.freeze()  # what a start leaves stays for good: no collection goes through it again
+    gc.enable()
     systemd.notify(f"READY=1\nSTATUS={address}" if address else "READY=1")
     logging.getLogger("appliance").info("ready %s", address)
 

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from appliance import review
 from appliance.config import Config, Places
 from appliance.errors import Misconfigured, Refused
-from appliance.review import backoff, entrance, members, walls
+from appliance.review import backoff, entrance, members, proofs, walls
 from appliance.world import desk
 
 PAGES = (
@@ -237,6 +237,14 @@ def test_the_desk_keeps_no_token_and_no_password(reader: Visitor, seeded: Seeded
 def test_a_guess_at_a_stolen_hash_is_dear(as_the_product_hashes: str) -> None:
     """RFC 9106 4, the second recommended option: 64 MiB, three passes, four lanes."""
     assert as_the_product_hashes.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+def test_a_try_at_nobodys_hash_is_as_dear_and_in_vain(as_the_product_hashes: str) -> None:
+    """The same kind, cost, and lengths of salt and digest: whoever measures cannot tell which of the two was tried."""
+    *cost, salt, digest = proofs.NOBODY.split("$")
+    *own_cost, own_salt, own_digest = as_the_product_hashes.split("$")
+    assert (cost, len(salt), len(digest)) == (own_cost, len(own_salt), len(own_digest))
+    assert not proofs.HASHES.verify("", proofs.NOBODY)
 
 
 def test_a_wrong_password_and_a_wrong_name_read_the_same(visitor: Visitor, seeded: Seeded) -> None:

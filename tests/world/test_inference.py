@@ -24,6 +24,7 @@ from tests.world.drawn_packages import answers, package
 
 TITLE = "drawn/1.0.0"
 GONE_WITHIN_S = 10.0
+WEIGHTS_BYTES = 16 * 2**20
 FILM = np.full(SHAPE, 0.5, np.float32)
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +42,10 @@ def pid(bench: Bench) -> int:
     child = bench._seats[TITLE].child
     assert child is not None
     return child.process.pid
+
+
+def resident_bytes(number: int) -> int:
+    return int(Path(f"/proc/{number}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def gone(number: int) -> bool:
@@ -307,6 +312,22 @@ def test_no_reply_is_longer_than_a_parent_takes():
 
 
 # What a child may do
+
+
+def test_a_child_gives_back_what_the_audit_read_the_graph_into(tmp_path: Path, sound: Package):
+    """Sixteen MiB of weights, which audit and runtime copy several times while they read them."""
+    weights = np.ones((SIDE * SIDE, WEIGHTS_BYTES // (4 * SIDE * SIDE)), np.float32)
+    nodes = [
+        helper.make_node("Flatten", ["film"], ["row"]),
+        helper.make_node("MatMul", ["row", "weights"], ["wide"]),
+        helper.make_node("ReduceMean", ["wide"], ["level"], keepdims=0),
+        helper.make_node("Add", ["film", "level"], ["film2"]),
+    ]
+    graph = net(nodes, [numpy_helper.from_array(weights, "weights")], "film2")
+    large = package(tmp_path / "large", graphs={"model.onnx": graph})
+    with Bench([sound]) as one, Bench([large]) as other:
+        assert one.faults == other.faults == {}
+        assert resident_bytes(pid(other)) - resident_bytes(pid(one)) < 3 * WEIGHTS_BYTES
 
 
 def test_a_child_is_confined(sound: Package):

@@ -16,19 +16,49 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import text
 
 from appliance.review import members, worklist
-from appliance.world import ledger, sqlite, wire
+from appliance.world import sqlite, wire
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))  # where the tests keep a house of the page
 from seeding import PASSWORD, USER, seed
 from speaking import Hands
 
 TIMES = 9
-NOW, APART_S = 10_000_000.0, 30.0
-BLANK = dict.fromkeys(
-    ("patient_id", "patient_name", "patient_birth_date", "patient_sex", "accession_number", "study_date"), ""
+NOW, APART_S = 1_000_000_000.0, 172.8  # 500 studies a day, a busy house
+CERTIFICATE, MODEL = "a" * 64, "cxr@1.0.0"
+
+# Rows are made by SQLite itself: a million in well under a minute.
+NUMBERS = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :studies)"
+WAITS = "(n % :every = 0 AND n <= :waiting * :every)"  # of the newest every second one
+STATE = f"CASE WHEN NOT {WAITS} THEN 'reviewed' WHEN n / :every % 4 = 3 THEN 'escalated' ELSE 'routine' END"
+LANE = f"CASE WHEN {STATE} = 'escalated' THEN 'escalated' WHEN n % 7 = 0 THEN 'flagged' ELSE 'cleared' END"
+LATE = f"(NOT {WAITS} AND n % 100 = 50)"
+READER = "CASE n % 3 WHEN 0 THEN :user ELSE 'reader ' || n % 3 END"
+AT = ":now - :apart * n"
+FILLED = (
+    f"""INSERT INTO studies (number, study_instance_uid, revision, state, seq, attempts, first_received_at,
+        last_received_at, state_since, fault_code, released, completeness, modality, patient_id, patient_name,
+        patient_birth_date, patient_sex, accession_number, study_date, study_description)
+        {NUMBERS} SELECT n, '2.25.' || n, 1 + {LATE}, {STATE}, 2, 0, {AT}, {AT}, {AT}, '', 0, '{{}}', 'CR', '', '', '',
+        '', '', '', 'Chest PA' FROM numbers""",
+    f"""INSERT INTO instances (study_number, sop_instance_uid, sha256, revision, received_at, copies, facts)
+        {NUMBERS} SELECT n, '2.25.1.' || n, printf('%064x', n), 1, {AT}, 1, '{{}}' FROM numbers""",
+    f"""INSERT INTO results (study_number, revision, lane, priority, reasons, scores, model, timings_ms, decided_at)
+        {NUMBERS} SELECT n, 1 + {LATE}, {LANE}, 'routine', '[]', '[]', :model, '{{}}', {AT} FROM numbers""",
+    f"""INSERT INTO watched (certificate, study_number, lane, decided_at)
+        {NUMBERS} SELECT :certificate, n, {LANE}, {AT} FROM numbers WHERE {STATE} != 'escalated'""",
+    f"""INSERT INTO signatures (study_number, revision, user, decision, signed_at, outcome)
+        {NUMBERS} SELECT n, 1, {READER}, 'agree', {AT}, 'moved' FROM numbers WHERE NOT {WAITS}""",
+    f"""INSERT INTO signatures (study_number, revision, user, decision, signed_at, outcome)
+        {NUMBERS} SELECT n, 2, {READER}, 'agree', {AT}, 'moved' FROM numbers WHERE {LATE}""",
+    f"""INSERT INTO moves (study_number, revision, seq, from_state, to_state, event, who, at, code)
+        {NUMBERS} SELECT n, 2, 2, 'reviewed', 'received', 'late instance', 'triage.admit', {AT}, ''
+        FROM numbers WHERE {LATE}""",
+    """INSERT INTO monitors (certificate, model, facts, present, state, stage, stage_since, e_value, answers, misses,
+        drift) VALUES (:certificate, :model, '{"name": "a", "created": ""}', 1, '{}', 'quiet', 0, 0, 0, 0, '{}')""",
+    "INSERT INTO installed (title, facts, present, loaded_at) VALUES (:model, '{}', 1, 0)",
 )
 
 
@@ -60,28 +90,29 @@ def spent_of(folder: Path, studies: int, waiting: int) -> dict[str, float]:
     with made.engine.connect() as c:
         waits = hands.config.review.waits
         found["one page by SQL"] = spent(lambda: worklist.rows(c, "to-read", 1, hands.now, waits))
-        found["the tabs' counts"] = spent(lambda: worklist.counted(c))
+        found["the tabs' counts"] = spent(lambda: tabs.counted(c))
     hands.close()
     made.engine.dispose()
     return found
 
 
 def fill(engine: Any, studies: int, waiting: int) -> None:
-    """Studies of which the given number wait, in every lane; the others are signed."""
-    states, every = ("routine", "routine", "routine", "escalated"), max(1, studies // waiting)
-    common = {**BLANK, "study_description": "Chest PA", "fault_code": "", "revision": 1, "seq": 2, "attempts": 0}
-    common |= {"modality": "CR", "released": False, "completeness": {}}  # type: ignore[dict-item]
-    rows, results = [], []
-    for n in range(1, studies + 1):
-        state = states[n // every % 4] if n % every == 0 else "reviewed"
-        times = dict.fromkeys(("first_received_at", "last_received_at", "state_since"), NOW - APART_S * n)
-        rows.append({**common, **times, "number": n, "study_instance_uid": f"2.25.{n}", "state": state})
-        lane = "escalated" if state == "escalated" else "flagged" if n % 7 == 0 else "cleared"
-        told = {"reasons": [], "scores": [], "timings_ms": {}, "priority": "routine", "decided_at": NOW - APART_S * n}
-        results.append({**told, "study_number": n, "revision": 1, "lane": lane})
-    with engine.begin() as c:
-        c.execute(insert(ledger.studies), rows)
-        c.execute(insert(ledger.results), results)
+    """Studies of which the given number wait, in every lane; the others are signed.
+
+    What a list of work asks beside them grows with them: one image and one result each, a signature of one of three
+    readers on what was signed, and every hundredth was signed twice because an image came late.
+    """
+    told = {
+        "studies": studies,
+        "waiting": waiting,
+        "every": min(2, max(1, studies // waiting)),
+        "now": NOW,
+        "apart": APART_S,
+        "user": USER,
+    }
+    for statement in FILLED:
+        with engine.begin() as c:
+            c.execute(text(statement), told | {"certificate": CERTIFICATE, "model": MODEL})
 
 
 def spent(act: Callable[[], object]) -> float:

@@ -22,7 +22,8 @@ METADATA = MetaData()
 
 # What an index of a part of a table is for: whoever asks must say the very same words, or SQLite does not take it.
 STRAY_WAITS = text("rejected_by = ''")
-NEW_REVISION = text("event IN ('late instance', 'came again', 'released')")  # events of core.lifecycle
+# Events of core.lifecycle; not as a list, which SQLite would build anew for every move that is filed.
+NEW_REVISION = text("(event = 'late instance' OR event = 'came again' OR event = 'released')")
 
 studies = Table(
     "studies",
@@ -94,7 +95,7 @@ moves = Table(
     Column("at", Float, nullable=False),
     Column("code", String, nullable=False),
     UniqueConstraint("study_number", "seq"),
-    Index("moves_to_a_revision", "study_number", "revision", sqlite_where=NEW_REVISION),
+    Index("moves_to_a_revision", "study_number", "revision", "event", sqlite_where=NEW_REVISION),
 )
 results = Table(
     "results",

@@ -19,8 +19,8 @@ from appliance.condition import silent_sources
 from appliance.config import Places
 from appliance.core.lifecycle import MOVES, STATES
 from appliance.core.worklist_order import GROUP_CRITICAL, GROUP_OVERDUE, GROUP_USUAL, STANDINGS, Waits
-from appliance.review import filters, late_images, ledgers, repeats, tabs, worklist
-from appliance.review.filters import Filters
+from appliance.review import late_images, ledgers, repeats, tabs, worklist
+from appliance.review.filters import Filters, choices
 from appliance.review.tabs import TABS, Count
 from appliance.silence import silence
 from appliance.world import ledger, sqlite
@@ -31,6 +31,7 @@ NOW = 1_000_000.0
 WAITS = Waits(flagged=3600.0, escalated=14_400.0, cleared=86_400.0)
 CERTIFICATES = ("a" * 64, "b" * 64)
 STUDIES, PAGES = 90, 14
+LATER = ("studies_by_source", "results_by_decision", "moves_to_a_revision", "strays_waiting", "signatures_by_reader")
 BLANK = dict.fromkeys(
     ("patient_id", "patient_birth_date", "patient_sex", "accession_number", "study_date", "study_description"), ""
 )
@@ -173,7 +174,7 @@ def test_no_question_of_a_page_reads_a_whole_table(ledger_c: Connection) -> None
     for tab in TABS:
         worklist.rows(ledger_c, tab, 1, NOW, WAITS)
     tabs.counted(ledger_c)
-    filters.choices(ledger_c)
+    choices(ledger_c)
     repeats.fresh(ledger_c, NOW)
     stray_files.count(ledger_c)
     silence(ledger_c, CERTIFICATES[1], NOW)
@@ -264,3 +265,25 @@ def test_sources_are_looked_at_anew_when_a_study_comes_and_when_a_minute_has_gon
     house.close()
     made.dispose()
     assert looked == [NOW, NOW + 61, NOW + 61]
+
+
+def test_a_ledger_of_before_gets_its_indexes_when_triage_opens_it(tmp_path: Path) -> None:
+    """Until then a page finds the same by reading more."""
+    path = tmp_path / "studies.db"
+    made = sqlite.open_writer(path, ledger.METADATA)
+    with made.begin() as c:
+        fill(c, random.Random(5))
+        here = (choices(c), late(c), repeats.fresh(c, NOW))
+        for name in LATER:
+            c.exec_driver_sql(f"DROP INDEX {name}")
+    with made.begin() as c:
+        assert (choices(c), late(c), repeats.fresh(c, NOW)) == here
+    made.dispose()
+    again = sqlite.open_writer(path, ledger.METADATA)
+    with again.begin() as c:
+        assert set(LATER) <= set(c.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'index'").scalars())
+    again.dispose()
+
+
+def late(c: Connection) -> set[int]:
+    return set(c.execute(late_images._renewed("ann")).scalars())

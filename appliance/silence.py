@@ -12,16 +12,15 @@ SILENT_STUDIES_MIN = 100
 
 def silence(c: Connection, certificate: str, now: float) -> str:
     """Words where a model has not flagged anything for long, though it has seen enough to; "" otherwise."""
-    counts = watch.lane_counts(c, certificate)
     last = watch.last_in_lane(c, certificate, "flagged")
+    if last is not None and (now - last) / DAY_S < SILENT_DAYS:
+        return ""  # before anything is counted: pages ask this all the time, of all that the model ever saw
+    counts = watch.lane_counts(c, certificate)
     if sum(counts.values()) < SILENT_STUDIES_MIN:
         return ""
     if last is None:
         return say("the model has not flagged one of %(count)s studies", count=sum(counts.values()))
-    days = (now - last) / DAY_S
-    if days < SILENT_DAYS:
-        return ""
-    return say("the model has not flagged a study for %(days)s days", days=f"{days:.0f}")
+    return say("the model has not flagged a study for %(days)s days", days=f"{(now - last) / DAY_S:.0f}")
 
 
 def silent_models(c: Connection, now: float) -> tuple[str, ...]:

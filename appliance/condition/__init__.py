@@ -1,6 +1,6 @@
 """How the appliance stands, read from its databases and its disk: what core.alarms makes its list from. Read only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from appliance.config import Config, Places
 from appliance.core.alarms import Condition, Queue, TargetAway
 from appliance.core.document import URGENCIES, Urgency
 from appliance.core.enrolment import ends_at
-from appliance.core.volume import history_s, silence
+from appliance.core.volume import Silence, history_s, silence
 from appliance.silence import silent_models
 from appliance.world import archive, keyring, ledger, release, targets, wire
 from appliance.world.keyring import CENTRE_FILE
@@ -29,8 +29,12 @@ def condition(
     studies: Connection | None,
     cases: Connection | None,
     link: Connection | None,
+    silent: Sequence[Silence] | None = None,
 ) -> Condition:
-    """Everything at once. A database that is not there yet has nothing to say."""
+    """Everything at once. A database that is not there yet has nothing to say.
+
+    silent  what silent_sources said, where the caller keeps it
+    """
     told: dict[str, Any] = {"enrolled": _enrolled(config)}
     told["disk_low"] = archive.free_bytes(root) < config.receive.disk_reserve_bytes
     if cases is not None:
@@ -40,9 +44,7 @@ def condition(
         told["uplink_said_s"] = max(now - said.said_at, 0.0)
         told["line_gone_s"] = None if said.connected else max(now - said.since, 0.0)
     if studies is not None:
-        told["silent"] = tuple(
-            found for source, at in arrivals(studies, now).items() if (found := silence(source, at, now)) is not None
-        )
+        told["silent"] = silent_sources(studies, now) if silent is None else tuple(silent)
         told["models"] = silent_models(studies, now)
         told["clock_ahead_s"] = max(_newest(studies) - now, 0.0)
         told |= _updates(studies, now)
@@ -105,6 +107,12 @@ def _results(places: Places, now: float) -> dict[str, Any]:
     ]
     oldest_s = 0.0 if oldest is None else max(now - oldest, 0.0)
     return {"results_waiting": count, "results_oldest_s": oldest_s, "targets": tuple(away)}
+
+
+def silent_sources(c: Connection, now: float) -> tuple[Silence, ...]:
+    """The sources that say nothing although they usually would, from the arrivals of all the history looked at."""
+    found = (silence(source, at, now) for source, at in arrivals(c, now).items())
+    return tuple(each for each in found if each is not None)
 
 
 def arrivals(c: Connection, now: float) -> Mapping[str, list[float]]:

@@ -84,7 +84,8 @@ def alarms(c: Connection, page: Page, now: float) -> list[Alarm]:
 def on_the_wire(c: Connection, page: Page, now: float) -> list[core.Alarm]:
     """What is not well between scanner, appliance and centre: the one list of core.alarms."""
     with page.ledgers.wire() as (cases, link):
-        return core.alarms(condition(page.config, page.places.root, now, c, cases, link))
+        silent = page.ledgers.silent_sources(c, now)
+        return core.alarms(condition(page.config, page.places.root, now, c, cases, link, silent))
 
 
 def _stopped(c: Connection) -> list[Alarm]:
@@ -101,8 +102,9 @@ def _stopped(c: Connection) -> list[Alarm]:
 
 def taken_away() -> ColumnElement[bool]:
     """Whether a study of the worklist was decided under a certificate that was taken away, before or after."""
-    seen, taken = watch.watched, watch.revocations
-    return exists().where(seen.c.study_number == studies.c.number, seen.c.certificate == taken.c.certificate)
+    # By IN and not by a join: SQLite would then look through every study that a certificate ever spoke of.
+    taken = select(watch.revocations.c.certificate)
+    return exists().where(watch.watched.c.study_number == studies.c.number, watch.watched.c.certificate.in_(taken))
 
 
 def withdrawn(c: Connection, numbers: Sequence[int]) -> set[int]:

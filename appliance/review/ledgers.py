@@ -10,12 +10,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, func, select
 from starlette.requests import Request
 from starlette.responses import Response
 
+from appliance.condition import silent_sources
 from appliance.config import Config, Places
 from appliance.core.lifecycle import WireState
+from appliance.core.volume import Silence
 from appliance.errors import Unavailable
 from appliance.world import (
     accounts,
@@ -23,12 +25,15 @@ from appliance.world import (
     desk,
     display_desk,
     file_desk,
+    ledger,
     reading_desk,
     retention_desk,
     sqlite,
     viewers,
     wire,
 )
+
+SILENCE_LOOK_S = 60.0
 
 
 class Ledgers:
@@ -52,6 +57,7 @@ class Ledgers:
         self._eyes: dict[Path, Engine] = {}
         self._watching: dict[Path, Connection] = {}
         self._lock = threading.Lock()
+        self._silent: tuple[object, tuple[Silence, ...]] = (None, ())
 
     def pen(self) -> Engine:
         return self._desk
@@ -113,6 +119,19 @@ class Ledgers:
                 found.append(None)
         with self._desk_eyes.begin() as c:
             return (*found, own(c))
+
+    def silent_sources(self, c: Connection, now: float) -> tuple[Silence, ...]:
+        """Sources of images that have gone silent: worked out anew once a study has come, and once a minute.
+
+        It takes the arrivals of weeks, and every open page asks whenever anything has changed.
+        """
+        newest = c.execute(select(func.max(ledger.studies.c.number))).scalar_one()
+        key, kept = self._silent
+        asked = (newest, now // SILENCE_LOOK_S)
+        if key != asked:
+            kept = silent_sources(c, now)
+            self._silent = (asked, kept)
+        return kept
 
     def close(self) -> None:
         for connection in self._watching.values():

@@ -1,19 +1,18 @@
 """The worklist: every study as one row, by lane, the most pressing first. It reads and shows; it decides nothing.
 
 A row's lane is its state first and its result second: a study that is quarantined, or not decided yet, never shows
-an older result. Pages hold PAGE_ROWS rows; the tabs count all of them.
+an older result. Pages hold PAGE_ROWS rows; the tabs count them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, true
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Row, Select, select, true
 from starlette.requests import Request
 from starlette.responses import Response
 
 from appliance.core.document import URGENCIES
-from appliance.core.lifecycle import STATES
 from appliance.core.worklist_order import Waiting, Waits, case_urgency, due_at
 from appliance.errors import Unavailable
 from appliance.review import blinding, holds, late_images, repeats, words
@@ -24,7 +23,8 @@ from appliance.review.filters import MINE_MAX, choices, filters_of
 from appliance.review.holds import Hold
 from appliance.review.language import _
 from appliance.review.ledgers import Page, page_of
-from appliance.review.worklist_order import in_reading_order
+from appliance.review.tabs import OPEN_STATES, TABS, counted
+from appliance.review.worklist_order import in_reading_order, joined, newest_first, waiting
 from appliance.world import desk, ledger
 from appliance.world.ledger import results, stray_files, studies, verdicts
 
@@ -32,32 +32,6 @@ PAGE_ROWS = 100
 PAGES_MAX = 10_000
 EVERYTHING = true()
 
-OPEN_STATES = ("routine", "hard", "escalated", "answered", "quarantined")
-
-
-@dataclass(frozen=True, slots=True)
-class Tab:
-    """One tab of the list: the states it shows, all where none is named; of routine studies one lane only."""
-
-    word: str
-    states: tuple[str, ...] = ()
-    lane: str = ""
-
-    def where(self) -> ColumnElement[bool]:
-        of_lane = results.c.lane == self.lane if self.lane else true()
-        return and_(studies.c.state.in_(self.states), of_lane) if self.states else true()
-
-
-TABS: dict[str, Tab] = {
-    "to-read": Tab("To read", OPEN_STATES),
-    "flagged": Tab("▲ Flagged", ("routine",), "flagged"),
-    "escalated": Tab("◆ Escalated", ("hard", "escalated", "answered")),
-    "quarantined": Tab("■ Quarantined", ("quarantined",)),
-    "cleared": Tab("● Cleared", ("routine",), "cleared"),
-    "in-work": Tab("○ Not decided", ("received", "complete")),
-    "signed": Tab("Signed", ("reviewed",)),
-    "all": Tab("All", tuple(state for state in STATES if state != "forgotten")),
-}
 NOTICES = {"all": "Signed. No other study waits for a reader now."}
 NEWEST_FIRST = ("signed", "all")
 
@@ -160,9 +134,10 @@ def shown(request: Request, reader: Reader, asked: Mapping[str, str], looked_for
         made.append(_blind(each) if row.number in unread else each)
     counted_tabs = [(key, tab_.word, counts[key]) for key, tab_ in tabs.items()]
     found_all = len(found) < PAGE_ROWS  # how many a filter leaves is not counted: a further page may be empty
-    last = number + (not found_all) if filters.any else max(1, -(-counts[tab] // PAGE_ROWS))
-    shown = {"rows": made, "last_page": last, "strays": stray_count, "alarms": alarms, "repeats": fresh}
-    shown["late_images"] = changed
+    counted_all = not (filters.any or counts[tab].more)
+    last = max(1, -(-counts[tab].number // PAGE_ROWS)) if counted_all else number + (not found_all)
+    shown = {"rows": made, "last_page": last, "counted_all": counted_all}
+    shown |= {"strays": stray_count, "alarms": alarms, "repeats": fresh, "late_images": changed}
     return {**frame, "starting": False, "tabs": counted_tabs, **shown}
 
 
@@ -200,39 +175,28 @@ def _held(hold: Hold | None) -> str:
     return "" if hold is None or hold.mine else _("open at %(user)s since %(since)s", user=hold.user, since=hold.since)
 
 
-def _joined() -> Any:
-    on = and_(results.c.study_number == studies.c.number, results.c.revision == studies.c.revision)
-    return studies.outerjoin(results, on)
-
-
-def counted(c: Connection) -> dict[str, int]:
-    """Studies under each tab: states by their index, lanes of what is routine only."""
-    by_state: dict[str, int] = dict(c.execute(select(studies.c.state, func.count()).group_by(studies.c.state)).all())
-    routine = select(results.c.lane, func.count()).select_from(_joined()).where(studies.c.state == "routine")
-    by_lane: dict[str, int] = dict(c.execute(routine.group_by(results.c.lane)).all())
-    return {
-        key: by_lane.get(tab.lane, 0) if tab.lane else sum(by_state.get(state, 0) for state in tab.states or by_state)
-        for key, tab in TABS.items()
-    }
-
-
 def rows(
     c: Connection, tab: str, page_number: int, now: float, waits: Waits, narrowed: ColumnElement[bool] = EVERYTHING
 ) -> list[Row[Any]]:
     """One page of studies under a tab with the result of their present revision."""
-    return list(c.execute(page_of_rows(tab, page_number, now, waits, narrowed)))
-
-
-def page_of_rows(
-    tab: str, page_number: int, now: float, waits: Waits, narrowed: ColumnElement[bool] = EVERYTHING
-) -> Select[Any]:
-    """What is asked of the ledger for one page."""
+    numbers = list(c.execute(page_of_numbers(tab, page_number, now, waits, narrowed)).scalars())
     result = (results.c.lane, results.c.would_be, results.c.priority, results.c.scores, results.c.model)
     chosen = select(studies, *result, results.c.reasons, results.c.case_id, results.c.decided_at)
-    newest = (studies.c.first_received_at.desc(), studies.c.number.desc())
-    order = newest if tab in NEWEST_FIRST else in_reading_order(now, waits)
-    limited = chosen.select_from(_joined()).where(TABS[tab].where(), narrowed).order_by(*order)
-    return limited.limit(PAGE_ROWS).offset((page_number - 1) * PAGE_ROWS)
+    found = {row.number: row for row in c.execute(chosen.select_from(joined()).where(studies.c.number.in_(numbers)))}
+    return [found[number] for number in numbers]
+
+
+def page_of_numbers(
+    tab: str, page_number: int, now: float, waits: Waits, narrowed: ColumnElement[bool] = EVERYTHING
+) -> Select[Any] | CompoundSelect[Any]:
+    """What is asked of the ledger for one page: which studies, in their order."""
+    found: Select[Any] | CompoundSelect[Any]
+    if tab in NEWEST_FIRST:
+        found = newest_first(TABS[tab].states, narrowed)
+    else:
+        study = waiting(TABS[tab].where(), narrowed)
+        found = select(study.c.number).order_by(*in_reading_order(study, now, waits))
+    return found.limit(PAGE_ROWS).offset((page_number - 1) * PAGE_ROWS)
 
 
 def next_to_read(page: Page, user: str, number: int) -> int | None:

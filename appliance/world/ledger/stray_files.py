@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from appliance.world.ledger.tables import METADATA, strays
+from appliance.world.ledger.tables import METADATA, STRAY_WAITS, strays
 
 file_commands = Table(
     "file_commands",
@@ -26,12 +26,12 @@ file_commands = Table(
 def waiting(c: Connection, limit: int) -> list[Row[Any]]:
     """Files that nobody has set aside for good, the newest first."""
     newest = (strays.c.received_at.desc(), strays.c.id.desc())
-    return list(c.execute(select(strays).where(strays.c.rejected_by == "").order_by(*newest).limit(limit)))
+    return list(c.execute(select(strays).where(STRAY_WAITS).order_by(*newest).limit(limit)))
 
 
 def count(c: Connection) -> int:
     """How many wait for a person."""
-    return c.execute(select(func.count()).select_from(strays).where(strays.c.rejected_by == "")).scalar_one()
+    return c.execute(select(func.count()).select_from(strays).where(STRAY_WAITS)).scalar_one()
 
 
 def by_number(c: Connection, number: int) -> Row[Any] | None:

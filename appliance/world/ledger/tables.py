@@ -12,12 +12,18 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from appliance.core.study import Patient
 from appliance.core.worklist_order import REQUEST_USUAL
 
 METADATA = MetaData()
+
+# What an index of a part of a table is for: whoever asks must say the very same words, or SQLite does not take it.
+STRAY_WAITS = text("rejected_by = ''")
+# Events of core.lifecycle; not as a list, which SQLite would build anew for every move that is filed.
+NEW_REVISION = text("(event = 'late instance' OR event = 'came again' OR event = 'released')")
 
 studies = Table(
     "studies",
@@ -42,6 +48,7 @@ studies = Table(
     Index("studies_by_state", "state", "last_received_at"),
     Index("studies_in_order", "state", "first_received_at"),
     Index("studies_by_arrival", "first_received_at"),
+    Index("studies_by_source", "modality", "first_received_at"),
 )
 instances = Table(
     "instances",
@@ -72,6 +79,7 @@ strays = Table(
     Column("received_at", Float, nullable=False),
     Column("copies", Integer, nullable=False),
     Column("rejected_by", String, nullable=False, server_default=""),  # who set it aside for good; "": it waits
+    Index("strays_waiting", "received_at", sqlite_where=STRAY_WAITS),
 )
 moves = Table(
     "moves",
@@ -87,6 +95,7 @@ moves = Table(
     Column("at", Float, nullable=False),
     Column("code", String, nullable=False),
     UniqueConstraint("study_number", "seq"),
+    Index("moves_to_a_revision", "study_number", "revision", "event", sqlite_where=NEW_REVISION),
 )
 results = Table(
     "results",
@@ -104,6 +113,7 @@ results = Table(
     Column("timings_ms", JSON, nullable=False),
     Column("decided_at", Float, nullable=False),
     Column("superseded_at", Float),
+    Index("results_by_decision", "decided_at"),
 )
 verdicts = Table(
     "verdicts",
@@ -126,7 +136,7 @@ signatures = Table(
     Column("decision", String, nullable=False),
     Column("signed_at", Float, nullable=False),
     Column("outcome", String, nullable=False),  # moved | stale: the study had changed since the reader saw it
-    Index("signatures_by_user", "user", "study_number"),
+    Index("signatures_by_reader", "user", "study_number", "revision"),
 )
 commands = Table(
     "commands",

@@ -42,8 +42,6 @@ def cleaned(work: Walk, source: list[Element], sequence: str = "") -> list[Eleme
         elif codes is not None and plan.keyword in CODE_KEYWORDS:
             work.note("C", "code")
             kept = code_element(element, codes, plan.keyword)
-        elif plan.does == "X":  # two of three
-            kept = gone(work, plan.rule)
         else:
             kept = _DONE[plan.does](work, plan, element, here)
         if kept is not None:
@@ -268,6 +266,7 @@ def _text_by_kind(work: Walk, plan: Plan, element: Element) -> Element | None:
 
 
 _DONE: dict[str, Callable[[Walk, Plan, Element, dict[int, Element]], Element | None]] = {
+    "X": lambda work, plan, _, __: gone(work, plan.rule),
     "Z": _emptied,
     "D": _dummy,
     "U": _pseudonyms,

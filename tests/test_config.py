@@ -1,5 +1,7 @@
 """A wrong configuration: every mistake at once, with file, key and reason; exit status 78."""
 
+import gc
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,14 @@ def test_what_is_no_toml_is_said(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.toml"
     path.write_text(text)
     assert main(["--config", str(path), "run", "triage"]) == 78
+
+
+def test_a_start_that_was_refused_leaves_its_process_as_it_was(tmp_path: Path) -> None:
+    path, hidden = tmp_path / "broken.toml", {name for name, module in sys.modules.items() if module is None}
+    path.write_text("not toml at all [")
+    assert main(["--config", str(path), "run", "deliver"]) == 78
+    assert gc.isenabled()
+    assert {name for name, module in sys.modules.items() if module is None} == hidden
 
 
 def test_a_missing_file_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

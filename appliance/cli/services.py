@@ -32,11 +32,22 @@ COMMAND_LINE = "click"  # without it httpx loads none of its own, nor rich and p
 
 def serve(name: str, path: Path) -> int:
     """Runs one service to its end; returns the exit status."""
+    unused = (*PLUG_INS, COMMAND_LINE) if name == "deliver" else PLUG_INS
     gc.disable()  # until it is ready: a start makes much and drops little of it
-    for unused in (*PLUG_INS, COMMAND_LINE) if name == "deliver" else PLUG_INS:
-        sys.modules[unused] = None  # type: ignore[assignment]  # the import system's own word for: not there
+    for each in unused:
+        sys.modules.setdefault(each, None)  # type: ignore[arg-type]  # the import system's own word for: not there
     # Read when numpy is loaded. No matrix here is worth a second thread, and with one the sums are every machine's.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        return _served(name, path)
+    finally:  # a service that may not start ends before it is ready, and its process may be a test's
+        gc.enable()
+        for each in unused:
+            if sys.modules.get(each) is None:
+                sys.modules.pop(each, None)
+
+
+def _served(name: str, path: Path) -> int:
     quiet_libraries()
     logging.basicConfig(level=logging.INFO, handlers=[journal.handler(name)])
     config, mistakes = accepted.configuration(name, path)

@@ -90,3 +90,24 @@ def test_what_could_hide_something_and_cannot_be_decoded_is_refused() -> None:
     source = compressed([bytes(coded)], JPEGLSLossless, PIXELS, 12)
     with pytest.raises(Quarantined, match="deid-unsupported at PixelData"):
         deidentify(source, SITE_KEY)
+
+
+@pytest.mark.parametrize(
+    ("coded", "kept"),
+    [
+        (b"jh-EIWK Aq,VU", True),  # of a real slice in HTJ2K
+        (b"Zwetschgenkern seen for Ohrwurmstein", False),
+        (b"he is Mr. Li of Ui", False),
+    ],
+)
+def test_writing_among_coded_bytes_is_refused_and_chance_is_not(coded: bytes, kept: bool) -> None:
+    """Nobody reads entropy-coded bytes as a text, but whoever wants to hide one there can."""
+    pixels = np.random.default_rng(7).integers(0, 4096, (64, 64)).astype(np.uint16)
+    frame = bytes(imagecodecs.jpegls_encode(pixels))
+    middle = len(frame) // 2
+    source = compressed([frame[:middle] + coded + frame[middle + len(coded) :]], JPEGLSLossless, pixels, 16)
+    if kept:
+        assert coded in deidentify(source, SITE_KEY).bytes
+        return
+    with pytest.raises(Quarantined, match="deid-unsupported"):
+        deidentify(source, SITE_KEY)

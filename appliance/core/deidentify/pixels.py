@@ -50,8 +50,9 @@ _CODING_SEGMENTS = frozenset((*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xF7, 
 # T.800 A.2: what a main header and a tile-part's header need; lengths of packets and registration are not needed.
 _MAIN_SEGMENTS = frozenset((0xFF50, 0xFF51, 0xFF52, 0xFF53, 0xFF55, 0xFF59, 0xFF5C, 0xFF5D, 0xFF5E, 0xFF5F, 0xFF60))
 _TILE_SEGMENTS = frozenset((0xFF52, 0xFF53, 0xFF58, 0xFF5C, 0xFF5D, 0xFF5E, 0xFF5F, 0xFF61))
-# Four words in a row are no entropy-coded picture; letters alone are, in the Huffman tables that everybody uses.
-_WRITING = re.compile(rb"[A-Za-z]{2,}(?:[ ,.^'-]{1,2}[A-Za-z]{2,}){3,}")
+# Five words in a row, or four of three letters, are no entropy-coded picture; letters alone are, in the Huffman tables
+# that everybody uses. Four words of two letters stood in one of 120 slices in HTJ2K, by chance.
+_WRITING = re.compile(rb"[A-Za-z]{2,}(?:[ ,.^'-]{1,2}[A-Za-z]{2,}){4,}|[A-Za-z]{3,}(?:[ ,.^'-]{1,2}[A-Za-z]{3,}){3,}")
 _NEEDED_SEGMENTS = {0xE0: (b"JFIF\0", 16), 0xEE: (b"Adobe", 14), 0xE8: (b"mrfx", 6)}
 
 

@@ -13,7 +13,7 @@ IDLE_S = 10.0
 def measure(how: How) -> Row:
     count = how.count(1000, 10_000)
     spent, right = [], True
-    for repeat in range(how.count(1, 3)):
+    for repeat in range(how.count(1, 2)):
         taken = burst.burst(how.folder / f"burst-{repeat}", count)
         spent.append(taken.cpu_us)
         right &= taken.right

@@ -17,7 +17,8 @@ PEERS = {"dicognito": "of-dicognito", "dcmanon (Rust)": "of-dcmanon"}
 def measure(how: How) -> Row:
     peers = deid.peers_python(deid.ROOT / "build" / "deid-peers")
     tools = [*OWN, *(PEERS if peers else ())]
-    rates, written, size = deid.rates_of(KIND, tools, how.count(30, 200), how.repeats, how.seed, peers)
+    repeats = max(3, how.repeats)  # a run is short: a slow second of the machine would be all of it
+    rates, written, size = deid.rates_of(KIND, tools, how.count(40, 200), repeats, how.seed, peers)
     beside = {name: f"{sorted(found)[len(found) // 2]:.0f}/s" for name, found in rates.items()}
     figures, missing = [], {}
     for tool, key in {"pydicom walk": "of-pydicom-walk", **PEERS}.items():

@@ -1,5 +1,6 @@
 """Row: C-STORE in, durable, by bench/cstore.py: with a sender as sites have it, and with everybody tuned."""
 
+import os
 import shutil
 import statistics
 from pathlib import Path
@@ -20,9 +21,10 @@ def measure(how: How) -> Row:
             NAME, missing={f"{key}-of-{peer}": "dcmtk is not installed" for key in KEYS.values() for peer in PEERS}
         )
     peers = {key: name for key, name in PEERS.items() if name != "Orthanc" or shutil.which("Orthanc")}
-    count, figures = how.count(40, 300), []
+    count, figures = how.count(80, 300), []
     corpus = how.folder / "corpus"
     cstore._slices(corpus, count, 512)
+    os.sync()  # else the first who syncs an object waits for the corpus
     for title, key in KEYS.items():
         found = _rates(title, [OURS, *peers.values()], count, corpus, how)
         beside = {name: f"{statistics.median(rates):.0f}/s" for name, rates in found.items()}

@@ -11,7 +11,7 @@ IDLE_S = 10.0
 
 
 def measure(how: How) -> Row:
-    count = how.count(1000, 10_000)
+    count = how.count(2000, 10_000)
     spent, right = [], True
     for repeat in range(how.count(1, 2)):
         taken = burst.burst(how.folder / f"burst-{repeat}", count)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from subprocess import DEVNULL
 
@@ -19,6 +19,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from appliance.core.link import Acknowledged, Up
+from appliance.core.schedule import Window
 from appliance.core.transfer import PART_BYTES
 from appliance.world import broker
 from appliance.world.mqtt import Link
@@ -30,13 +31,14 @@ NAME = "wire"
 SMALL_BYTES, IN_FLIGHT = 2048, 16
 RATE_BITS_S = 512_000
 PATIENCE_S = 120.0
-PREEMPTION = "how long an urgent case waits is held by tests/world/test_uplink.py; no figure of this table"
+URGENT = "urgent"
+BULK = 16  # parts handed over before an urgent case is due
 
 
 def measure(how: How) -> Row:
     if shutil.which("mosquitto", path="/usr/sbin:/usr/bin") is None:
         return Row(NAME, missing=dict.fromkeys(("small", "thin-line", "preemption-s"), "mosquitto is not installed"))
-    count, missing = how.count(100, 300), {"preemption-s": PREEMPTION}
+    count, missing = how.count(100, 300), dict[str, str]()
     rates: dict[str, list[float]] = {"ours": [], "paho, broker as it comes": []}
     for repeat in range(how.repeats):
         rates["ours"].append(_ours(how.folder / f"wire-{repeat}", count))
@@ -47,12 +49,14 @@ def measure(how: How) -> Row:
         Figure("small", f"{SMALL_BYTES} bytes, QoS 1, {IN_FLIGHT} in flight: ours / as it comes", ratios, "x", beside)
     ]
     if is_root():
-        shares = [child(how, "-m", "bench.table.wire", str(how.count(8, 24)))["share"] for _ in range(how.count(1, 3))]
+        thin = [child(how, "-m", "bench.table.wire", str(how.count(8, 24))) for _ in range(how.count(1, 3))]
+        shares, waits = (tuple(each[name] for each in thin) for name in ("share", "waits_s"))
+        figures.append(Figure("thin-line", "parts over 512 kbit/s: payload / what the line carries", shares, "x"))
         figures.append(
-            Figure("thin-line", "parts over 512 kbit/s: payload / what the line carries", tuple(shares), "x")
+            Figure("preemption-s", "an urgent case's first message, due amid parts: until there", waits, "s")
         )
     else:
-        missing["thin-line"] = "shaping a line needs root"
+        missing = dict.fromkeys(("thin-line", "preemption-s"), "shaping a line needs root")
     return Row(NAME, tuple(figures), missing=missing)
 
 
@@ -80,6 +84,40 @@ def sent(port: int, count: int, size: int) -> float:
             if acknowledged < count:
                 assert wake.wait(PATIENCE_S), "no answer"
         return time.monotonic() - began
+    finally:
+        link.stop()
+
+
+def preempted(port: int, size: int) -> float:
+    """Seconds from when a small urgent message is due, amid parts that fill the line, until the broker has it.
+
+    Handed over as uplink.sending does: the urgent first, no more bytes under way than core.schedule.Window lets.
+    """
+    wake = threading.Event()
+    link, window = Link("127.0.0.1", port, "bench-urgent", (), 60, 0, wake), Window(2**20)
+    under_way: dict[Hashable, float] = {}
+    link.start()
+    try:
+        _until(link, wake, lambda events: any(isinstance(each, Up) for each in events))
+        given, due, end = 0, 0.0, time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            wake.clear()
+            for event in link.poll():
+                if isinstance(event, Acknowledged):
+                    now, handed = time.monotonic(), under_way.pop(event.token)
+                    window = window.answered(size, now - handed, now)
+                    if event.token == URGENT:
+                        return now - due
+            due = due or (time.monotonic() if given >= BULK else 0.0)
+            if due and URGENT not in under_way and window.fits(SMALL_BYTES, size * len(under_way)):
+                under_way[URGENT] = time.monotonic()
+                assert link.publish("bench/up", bytes(SMALL_BYTES), token=URGENT), "the window of the connection"
+            while window.fits(size, size * len(under_way)) and given < BULK + 100:
+                under_way[given] = time.monotonic()
+                assert link.publish("bench/up", bytes(size), token=given), "the window of the connection"
+                given += 1
+            wake.wait(0.05)
+        raise AssertionError("no answer")
     finally:
         link.stop()
 
@@ -142,15 +180,20 @@ def main() -> None:
             line.shape(RATE_BITS_S)
             command = [*line.prefix, sys.executable, "-c", SENDER, str(line.port), str(count), str(PART_BYTES)]
             done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
-            took = float(done.stdout)
+            took, waits_s = map(float, done.stdout.split())
         finally:
             line.close()
             gate.close()
             pipe.stop()
-    print(json.dumps({"share": count * PART_BYTES * 8 / took / RATE_BITS_S}))
+    print(json.dumps({"share": count * PART_BYTES * 8 / took / RATE_BITS_S, "waits_s": waits_s}))
 
 
-SENDER = "import sys; from bench.table.wire import sent; print(sent(*map(int, sys.argv[1:4])))"
+SENDER = """
+import sys
+from bench.table.wire import preempted, sent
+told = tuple(map(int, sys.argv[1:4]))
+print(sent(*told), preempted(told[0], told[2]))
+"""
 
 if __name__ == "__main__":
     main()
